@@ -1,0 +1,233 @@
+"""Whatever picture a person holds, made into the one file that gradio_client can upload."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from .errors import MediaError
+
+_SIGNATURES = (
+    (rb"\x89PNG\r\n\x1a\n", ".png"),
+    (rb"\xff\xd8\xff", ".jpg"),
+    (rb"GIF8[79]a", ".gif"),
+    (rb"RIFF....WEBP", ".webp"),
+    (rb"BM....\0\0\0\0", ".bmp"),
+    (rb"II\*\0|MM\0\*", ".tif"),
+    (rb"....ftypavi[fs]", ".avif"),
+    (rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", ".heic"),
+)
+_HEAD = 32
+"""Bytes that tell a picture's kind."""
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """One picture: a URL that the Space fetches itself, a file, or a way to get the bytes."""
+
+    url: str | None = None
+    path: Path | None = None
+    load: Callable[[], bytes] | None = None
+    filename: str | None = None
+
+    @contextmanager
+    def upload(self, limit: float | None) -> Iterator[str]:
+        """The URL or path that gradio_client is given; a temporary file is gone afterwards.
+
+        Blocks while the picture is read or encoded.
+
+        Args:
+            limit: the largest file that the Space takes, in bytes.
+
+        Raises:
+            MediaError: there is no picture, or it is larger than ``limit``.
+        """
+        if self.url:
+            yield self.url
+        elif self.path and not self.filename:
+            _check_size(_size(self.path), limit)
+            yield str(self.path)
+        else:
+            data = self.load() if self.load else _read(self.path)
+            suffix = _kind(data)
+            _check_size(len(data), limit)
+            # The folder is its owner's alone, and deleted at the interpreter's exit, if not before.
+            with tempfile.TemporaryDirectory(prefix="qvq_wrapper-") as folder:
+                file = Path(folder, _safe_name(self.filename) or f"image{suffix}")
+                file.write_bytes(data)
+                del data
+                yield str(file)
+
+
+def picture_from(source: Any, filename: str | None = None) -> Picture:
+    """The picture that ``source`` is, looked at as far as that does not take long.
+
+    Args:
+        source: bytes, an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy
+            array, a matplotlib figure, or an object with ``_repr_png_`` or ``_repr_jpeg_``.
+        filename: the name that the Space is told.
+
+    Raises:
+        MediaError: it is empty or no picture by its first bytes, or there is no such file.
+        TypeError: it is nothing that a picture can be made from.
+    """
+    if filename is not None and not isinstance(filename, str):
+        raise TypeError(f"a picture's filename must be a str or None, not {type(filename).__name__}")
+    if isinstance(source, str) and re.match(r"https?://", source, re.I):
+        return Picture(url=source, filename=filename)
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return _from_data_uri(source, filename)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        _kind(_read(path, _HEAD))
+        return Picture(path=path, filename=filename)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+        _kind(data)
+        return Picture(load=lambda: data, filename=filename)
+    if hasattr(source, "read"):
+        return _from_file(source, filename)
+    encode = _encoder(source)
+    if encode is None:
+        raise TypeError(
+            f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, a path, "
+            "a data: or http(s) URL, a PIL image, a numpy array or a matplotlib figure")
+    return Picture(load=encode, filename=filename)
+
+
+def _from_data_uri(uri: str, filename: str | None) -> Picture:
+    """https://datatracker.ietf.org/doc/html/rfc2397"""
+    header, comma, body = uri.partition(",")
+    if not comma:
+        raise MediaError("the data: URI of a picture has no comma, and so no data")
+
+    def decode(text: str) -> bytes:
+        data = unquote_to_bytes(text)
+        if not header.lower().endswith(";base64"):
+            return data
+        try:
+            return base64.b64decode(data + b"=" * (-len(data) % 4))
+        except binascii.Error:
+            raise MediaError("the data: URI of a picture holds no valid base64") from None
+
+    _kind(decode(body[: 4 * _HEAD]))
+    return Picture(load=lambda: decode(body), filename=filename)
+
+
+def _from_file(file: Any, filename: str | None) -> Picture:
+    def read(size: int = -1) -> bytes:
+        try:
+            data = file.read(size)
+        except (OSError, ValueError) as error:
+            raise MediaError(f"the picture's file cannot be read: {type(error).__name__}") from None
+        if not isinstance(data, bytes):
+            raise MediaError("the picture's file is open as text; open it with mode 'rb'")
+        return data
+
+    head = read(_HEAD)
+    _kind(head)
+    return Picture(load=lambda: head + read(), filename=filename)
+
+
+def _encoder(source: Any) -> Callable[[], bytes] | None:
+    """How to make a picture file of an object, or None where it is no picture."""
+    if hasattr(source, "__array_interface__") and not hasattr(source, "_repr_png_"):
+        if 0 in source.__array_interface__["shape"]:
+            raise MediaError("the picture is an empty array")
+        return lambda: _encode_array(source)
+    if 0 in (getattr(source, "width", 1), getattr(source, "height", 1)):
+        raise MediaError("the picture has no pixels")
+    if hasattr(source, "savefig"):
+        return lambda: _encode_figure(source)
+    if hasattr(source, "_repr_png_") or hasattr(source, "_repr_jpeg_"):
+        return lambda: _encode_shown(source)
+    return None
+
+
+def _encode_shown(source: Any) -> bytes:
+    for name in ("_repr_png_", "_repr_jpeg_"):
+        shown = getattr(source, name, lambda: None)()
+        shown = shown[0] if isinstance(shown, tuple) else shown  # data, or data and its metadata
+        if isinstance(shown, str):  # IPython.display.Image: base64
+            shown = base64.b64decode(shown)
+        if shown:
+            return bytes(shown)
+    raise MediaError(f"the {type(source).__name__} shows itself neither as PNG nor as JPEG")
+
+
+def _encode_figure(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _encode_array(array: Any) -> bytes:
+    try:
+        import numpy
+        from PIL import Image
+    except ImportError:
+        raise MediaError("a picture given as an array needs: pip install pillow numpy") from None
+    pixels = numpy.asarray(array)
+    if pixels.dtype.kind == "f" and 0 <= pixels.min() and pixels.max() <= 1:
+        pixels = (pixels * 255).round()  # floats of 0 to 1, as matplotlib has them
+    elif pixels.dtype.kind == "b":
+        pixels = pixels * 255
+    if pixels.dtype.kind not in "uifb" or pixels.min() < 0 or pixels.max() > 255:
+        raise MediaError("an array's values must be 0 to 255, or floats of 0 to 1")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
+        raise MediaError(f"an array of shape {pixels.shape} is no picture; needed: (h, w), (h, w, 3) or (h, w, 4)")
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype("uint8")).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _kind(head: bytes) -> str:
+    """The file suffix of the picture that begins with ``head``."""
+    if not head:
+        raise MediaError("the picture is empty")
+    for signature, suffix in _SIGNATURES:
+        if re.match(signature, head, re.S):
+            return suffix
+    raise MediaError(
+        "what was given as a picture is none by its first bytes; known are PNG, JPEG, GIF, WebP, BMP, TIFF, "
+        "AVIF and HEIC")
+
+
+def _read(path: Path | None, size: int = -1) -> bytes:
+    assert path is not None
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a valid path"
+        raise MediaError(f"the picture {os.fspath(path)!r} cannot be read: {reason}") from None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise MediaError(f"the picture {os.fspath(path)!r} cannot be read: {error.strerror}") from None
+
+
+def _check_size(size: int, limit: float | None) -> None:
+    if limit is not None and size > limit:
+        raise MediaError(f"the picture has {size:,} bytes, and the Space takes {int(limit):,} at most")
+
+
+def _safe_name(filename: str | None) -> str:
+    """``filename`` without folders and without what no file system takes."""
+    name = re.split(r"[/\\]", filename or "")[-1]
+    return re.sub(r"[^\w .()-]", "", name).strip(" .")[-100:]

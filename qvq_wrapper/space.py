@@ -1,0 +1,264 @@
+"""What a Space told us once (its config, its API and its cookies): fetched once, shared and kept true."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+from urllib.parse import urljoin
+
+import httpx
+
+from .errors import AuthenticationError, SpaceUnavailableError, from_response
+from .options import Access, origin
+from .types import Stage
+
+CONNECT_TIMEOUT = 10.0  # seconds for one connection to be made
+FRESH = 5.0  # seconds for which facts are used without asking whether the Space is still the same
+MAX_SPACES = 64  # Spaces remembered at once
+PROTOCOLS = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
+
+# Components that can hold no picture, nor (but for the textbox) a prompt.
+_TYPED = {"textbox", "number", "slider", "checkbox", "checkboxgroup", "radio", "dropdown", "colorpicker",
+          "datetime", "audio", "video", "dataframe"}
+
+
+class CallCancelled(Exception):
+    """The reader of a call is gone. Ends the call's thread and never reaches a caller."""
+
+
+class Line(httpx.Auth):
+    """What every request of one call goes through, also those that gradio_client makes.
+
+    Adds the token, keeps to the Space's own origin, turns an error status into an error while its
+    headers and body are at hand, and can be cut from another thread.
+    """
+
+    def __init__(self, access: Access, read_timeout: float, on_stage: Callable[[Stage], None]) -> None:
+        self.options: dict[str, Any] = {
+            "auth": self,
+            "proxy": httpx.Proxy(access.proxy) if access.proxy else None,  # its repr hides the password
+            "timeout": httpx.Timeout(read_timeout, connect=min(read_timeout, CONNECT_TIMEOUT), pool=None),
+        }
+        self.verify = _tls(access.verify)
+        self.access = access
+        self.cancelled = False
+        self.asked = False  # whether the Space may have started a job
+        self._on_stage = on_stage
+        self._streams: list[Any] = []
+        self._joining = False
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if origin(str(request.url)) != origin(self.access.url):
+            raise SpaceUnavailableError(
+                f"The Space's config leads to another host, {request.url.host}; nothing was sent there.")
+        request.headers.update(self.access.request_headers)
+        path = request.url.path
+        if path.endswith("/cancel"):
+            yield request
+            return
+        joins = path.endswith("/queue/join")
+        if self.cancelled:
+            raise CallCancelled
+        if path.endswith("/upload"):
+            self._on_stage("uploading")
+        request.extensions["trace"] = partial(self._trace, joins)
+        self._joining = self._joining or joins
+        response = yield request
+        if joins:
+            self._joining = False
+            self.asked = not (400 <= response.status_code < 500 or response.status_code == 503)
+        error = from_response(response)
+        if error:
+            raise error
+
+    def _trace(self, joins: bool, event: str, info: dict[str, Any]) -> None:
+        """Called by httpcore at each step (https://www.python-httpx.org/advanced/extensions/#trace)."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._streams.append(info["return_value"])
+        elif joins and event == "http11.send_request_headers.started":
+            self.asked = True
+        if self.cancelled and not self.asked:
+            raise CallCancelled
+
+    def cut(self, *, now: bool = False) -> None:
+        """End what the call's threads wait for; from any thread or destructor, without blocking.
+
+        A question that is just being handed in is left to arrive unless it is to end ``now``: only with
+        the Space's answer to it can the job be cancelled.
+        """
+        self.cancelled = True
+        if self._joining and not now:
+            return
+        for stream in list(self._streams):
+            with suppress(OSError):
+                # Not SSLSocket's own shutdown, which takes the TLS state from under the reading thread.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
+@lru_cache(maxsize=16)
+def _tls(verify: Any) -> Any:
+    """One TLS context for all calls: httpx would build one, 20 ms, for each request."""
+    return httpx.create_ssl_context(verify=verify)
+
+
+@dataclass(frozen=True, repr=False)
+class Facts:
+    """What a Space says of itself."""
+
+    config: dict[str, Any]
+    api: dict[str, Any]
+    cookies: dict[str, str]
+    root: str
+
+    @classmethod
+    def fetch(cls, line: Line) -> Facts:
+        """Ask the Space for its facts.
+
+        Raises:
+            ResponseError: of the kind that fits what was found at the address.
+            httpx.HTTPError: the Space could not be reached.
+        """
+        url = line.access.url
+        with httpx.Client(verify=line.verify, **line.options) as client:
+            if line.access.auth:
+                user, password = line.access.auth
+                login = client.post(urljoin(url, "login"), data={"username": user, "password": password})
+                if login.status_code != 200:
+                    raise AuthenticationError(f"{login.url.host} refused the login.")
+            config = _json(client.get(urljoin(url, "config")), "components", "dependencies")
+            if config.get("protocol") not in PROTOCOLS:
+                raise SpaceUnavailableError(
+                    f"The Space at {url} is too old: its gradio {config.get('version')} speaks the protocol "
+                    f"{config.get('protocol', 'ws')}; gradio 4.44 or newer is needed.")
+            root = urljoin(url, str(config.get("api_prefix") or "").strip("/") + "/").rstrip("/") + "/"
+            api = _json(client.get(urljoin(root, "info?serialize=False")), "named_endpoints")
+            cookies = {cookie.name: cookie.value or "" for cookie in client.cookies.jar}
+        return cls(config, api, cookies, root)
+
+    def arguments(self, api_name: str, picture: Any, prompt: str, extras: Mapping[str, Any]) -> list[Any]:
+        """The endpoint's arguments in order; those not given have the Space's own defaults.
+
+        The places of picture and prompt are found by component type, then by position.
+
+        Raises:
+            SpaceUnavailableError: there is no such endpoint, or it is none that takes picture and prompt.
+        """
+        endpoints = self.api["named_endpoints"]
+        if api_name not in endpoints:
+            raise SpaceUnavailableError(
+                f"The Space has no endpoint {api_name}; it has: {', '.join(sorted(endpoints)) or 'none'}.")
+        parameters = endpoints[api_name]["parameters"]
+        names = [str(p.get("parameter_name") or p.get("label")) for p in parameters]
+        kinds = [str(p.get("component")).lower() for p in parameters]
+        image = kinds.index("image") if "image" in kinds else 0
+        text = kinds.index("textbox") if "textbox" in kinds else 1
+        if image == text or text >= len(kinds) or kinds[image] in _TYPED or kinds[text] in _TYPED - {"textbox"}:
+            raise SpaceUnavailableError(
+                f"The Space's {api_name} takes no picture and prompt, but: {', '.join(kinds) or 'nothing'}.")
+        values = [extras.get(name, p.get("parameter_default")) for name, p in zip(names, parameters)]
+        values[image], values[text] = picture, prompt
+        missing = [name for i, (name, p) in enumerate(zip(names, parameters))
+                   if i not in (image, text) and name not in extras and not p.get("parameter_has_default")]
+        if missing:
+            raise SpaceUnavailableError(
+                f"The Space's {api_name} also needs {', '.join(missing)}; give them as keywords.")
+        return values
+
+    def same_layout(self, other: Facts, api_name: str) -> bool:
+        """Whether a call made by these facts reaches the function that ``other`` means."""
+
+        def layout(facts: Facts) -> object:
+            config = facts.config
+            ids = [dependency.get("id", i) for i, dependency in enumerate(config["dependencies"])
+                   if dependency.get("api_name") == api_name[1:]]
+            return ids, facts.api["named_endpoints"].get(api_name), config["protocol"], facts.root
+
+        return layout(self) == layout(other)
+
+
+def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
+    try:
+        found = response.json()
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and all(isinstance(found.get(key), (list, dict)) for key in keys):
+        return found
+    raise SpaceUnavailableError(
+        f"No Gradio app at {response.url.host}: {response.url.path} answers with something else "
+        f"({response.headers.get('content-type', 'of no type')}).", status_code=response.status_code)
+
+
+class Space:
+    """The facts of one Space, shared by all calls to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: Future[Facts] | None = None
+        self._checked = 0.0
+
+    def facts(self, line: Line, patience: float) -> tuple[Facts, bool]:
+        """The facts, and whether they are fresh; asked for once, however many wait.
+
+        Args:
+            patience: seconds to wait for another call that is asking for them.
+
+        Raises:
+            TimeoutError: the other call needed longer.
+            Exception: what ``Facts.fetch`` raised, here or in the call that was waited for.
+        """
+        while True:
+            with self._lock:
+                future = self._facts
+                mine = future is None
+                if future is None:
+                    future = self._facts = Future()
+            if mine:
+                self._fetch(line, future)
+                return future.result(), True
+            with suppress(CallCancelled):  # the one that asked; then this one takes over
+                return future.result(patience), time.monotonic() - self._checked < FRESH
+
+    def _fetch(self, line: Line, future: Future[Facts]) -> None:
+        try:
+            facts = Facts.fetch(line)
+        except BaseException as error:
+            with self._lock:
+                self._facts = None
+            future.set_exception(error)
+        else:
+            self._checked = time.monotonic()
+            future.set_result(facts)
+
+    def check(self, facts: Facts, line: Line, patience: float) -> Facts:
+        """``facts`` if they are still true, otherwise the new ones."""
+        with httpx.Client(verify=line.verify, cookies=facts.cookies, **line.options) as client:
+            with suppress(SpaceUnavailableError):  # another app answers there, or none yet
+                app_id = _json(client.get(urljoin(facts.root, "app_id"))).get("app_id")
+                if app_id == facts.config.get("app_id"):
+                    self._checked = time.monotonic()
+                    return facts
+        with self._lock:
+            if self._facts and self._facts.done() and self._facts.result() is facts:
+                self._facts = None
+        return self.facts(line, patience)[0]
+
+
+_spaces: OrderedDict[Access, Space] = OrderedDict()
+_spaces_lock = threading.Lock()
+
+
+def space_at(access: Access) -> Space:
+    """The one Space of this address and access."""
+    with _spaces_lock:
+        space = _spaces[access] = _spaces.pop(access, None) or Space()
+        if len(_spaces) > MAX_SPACES:
+            _spaces.popitem(last=False)
+        return space

@@ -1,0 +1,63 @@
+"""The vocabulary of the interface: what goes in, and what is said while an answer is under way."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal, Optional, Protocol, Union, runtime_checkable
+
+Messages = list[dict[str, Any]]
+"""A conversation in the form that OpenAI made common: dicts with ``role`` and ``content``."""
+
+
+@runtime_checkable
+class ShowsPng(Protocol):
+    """What a notebook shows as a PNG: a PIL image, an ``IPython.display.Image``, ..."""
+
+    def _repr_png_(self) -> Any: ...
+
+
+@runtime_checkable
+class ShowsJpeg(Protocol):
+    """What a notebook shows as a JPEG."""
+
+    def _repr_jpeg_(self) -> Any: ...
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """A numpy array, or what numpy can read as one."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+ImageType = Union[
+    bytes, bytearray, memoryview, str, "os.PathLike[str]", BinaryIO, ShowsPng, ShowsJpeg, ArrayLike
+]
+"""A picture: its bytes, an open binary file, a path, a ``data:`` or http(s) URL, or such an object."""
+
+MediaListType = list[Union[ImageType, tuple[ImageType, Optional[str]]]]
+"""Pictures, each alone or with the file name that the Space is told."""
+
+Stage = Literal[
+    "idle", "connecting", "uploading", "queued", "processing",
+    "streaming", "finished", "failed", "cancelled",
+]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far an answer is.
+
+    ``position`` is the place in the Space's queue (1 is next) and ``queue_size`` its length; ``eta`` is
+    the Space's own guess of the wait in seconds; ``progress`` the part done, 0 to 1, of a Space that
+    tells; ``log`` a message that the Space shows its users. What is not known is None.
+    """
+
+    stage: Stage = "idle"
+    position: int | None = None
+    queue_size: int | None = None
+    eta: float | None = None
+    progress: float | None = None
+    log: str | None = None
