@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, ClassVar
 
 from .errors import ModelNotSupportedError
@@ -28,7 +28,7 @@ class AsyncGeneratorProvider(ABC):
         """The answer, as it arrives."""
 
     @classmethod
-    def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Iterator[str]:
+    def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Generator[str, None, None]:
         """The chunks of the answer for synchronous code; works inside a running event loop too.
 
         Takes what ``create_async_generator`` takes. ``close()`` on the iterator cancels the job.

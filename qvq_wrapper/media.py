@@ -187,7 +187,7 @@ def _encode_array(array: Any) -> bytes:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise MediaError(f"an array of shape {pixels.shape} is no picture; needed: (h, w), (h, w, 3) or (h, w, 4)")
+        raise MediaError(f"an array of shape {pixels.shape} is no picture; (h, w), (h, w, 3), (h, w, 4) are")
     buffer = io.BytesIO()
     Image.fromarray(pixels.astype("uint8")).save(buffer, "PNG")
     return buffer.getvalue()

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,7 +56,7 @@ class Access:
             if not (isinstance(name, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
                 raise ValueError("headers holds a name that is no HTTP header name")
             if not (isinstance(value, str) and re.fullmatch(r"[\t -~]*", value)):
-                raise ValueError(f"the value of the header {name!r} must be a str of printable ASCII")
+                raise ValueError(f"headers: the value of {name!r} must be a str of printable ASCII")
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
         return cls(
@@ -98,11 +99,8 @@ def _proxy_url(proxy: object) -> str | None:
         return None
     if not isinstance(proxy, str) or not _is_url(proxy, ("http", "https", "socks5", "socks5h")):
         raise ValueError("proxy must be a URL such as http://host:3128 or socks5://host:1080")
-    if proxy.startswith("socks"):
-        try:
-            import socksio  # noqa: F401
-        except ImportError:
-            raise ValueError('a SOCKS proxy needs: pip install "qvq_wrapper[socks]"') from None
+    if proxy.startswith("socks") and not find_spec("socksio"):
+        raise ValueError('a SOCKS proxy needs: pip install "qvq_wrapper[socks]"')
     return proxy
 
 
@@ -143,7 +141,8 @@ class Limits:
                 continue
             whole = name in ("max_retries", "max_chars")
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                raise TypeError(f"{name} must be a {'whole ' if whole else ''}number, not {type(value).__name__}")
+                kind = "whole number" if whole else "number"
+                raise TypeError(f"{name} must be a {kind}, not {type(value).__name__}")
             if not least <= value < math.inf:
                 raise ValueError(f"{name} must be a number from {least:g} up, not {value}")
         if self.on_status is not None and not callable(self.on_status):

@@ -104,7 +104,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
                 f"ask() has no option {', '.join(sorted(unknown))}; it has: {', '.join(sorted(_OPTIONS))}. For "
                 "a parameter of the Space's endpoint use create_async_generator().")
         messages = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
-        media = None if image is None else [image]
+        media: MediaListType | None = None if image is None else [image]
         return cls.create_async_generator(model, messages, media, api_key, proxy, **options)
 
 
@@ -112,7 +112,8 @@ def _only_picture(media: Any) -> Picture | None:
     if media is None:
         return None
     if not isinstance(media, list):
-        raise TypeError(f"media must be a list of pictures or (picture, filename) pairs, not {type(media).__name__}")
+        raise TypeError(
+            f"media must be a list of pictures or (picture, filename) pairs, not {type(media).__name__}")
     if len(media) > 1:
         raise ValueError(f"media holds {len(media)} pictures; the Space takes one")
     for picture in media:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import huggingface_hub
@@ -34,14 +34,15 @@ _STAGES: dict[str, Stage] = {
 _MESSAGES = {"estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
 
 
-class Feed:
-    """Where a session puts what arrives. Neither method may block or raise."""
+class Feed(Protocol):
+    """Where a session puts what arrives: the whole answer so far, and how far it is.
 
-    def on_text(self, text: str) -> None:
-        """The whole answer so far."""
+    Neither method may block or raise.
+    """
 
-    def on_status(self, status: Status) -> None:
-        """How far the answer is."""
+    def on_text(self, text: str) -> None: ...
+
+    def on_status(self, status: Status) -> None: ...
 
 
 def ask(question: Question, limits: Limits, line: Line, feed: Feed) -> None:
@@ -129,7 +130,7 @@ class Session(Client):
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
         job = self._job = super().new_helper(fn_index, *args, **kwargs)
-        job.job.outputs = deque(maxlen=1)  # every text so far would be kept
+        job.job.outputs = deque(maxlen=1)  # type: ignore[assignment] # every text so far would be kept
         job.updates = _Updates(self._publish)  # type: ignore[assignment] # nobody reads that queue
         self._cancel_job = self.endpoints[fn_index].make_cancel(job)
         return job

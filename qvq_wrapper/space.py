@@ -258,7 +258,8 @@ _spaces_lock = threading.Lock()
 def space_at(access: Access) -> Space:
     """The one Space of this address and access."""
     with _spaces_lock:
-        space = _spaces[access] = _spaces.pop(access, None) or Space()
+        space = _spaces.pop(access) if access in _spaces else Space()
+        _spaces[access] = space
         if len(_spaces) > MAX_SPACES:
             _spaces.popitem(last=False)
         return space

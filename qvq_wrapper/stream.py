@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from itertools import count
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -138,10 +138,10 @@ class Call:
 
     def on_text(self, text: str) -> None:
         limit = self._limits.max_chars
+        self.text = text[:limit]
         if len(text) > limit and not self.error:
             self._fail(ResponseError(f"The answer grew past max_chars={limit} and was cut off."))
             self.cancel()
-        self.text = text[:limit]
         self._wake()
 
     def on_status(self, status: Status) -> None:
@@ -204,7 +204,7 @@ class AnswerStream(AsyncGenerator[str, None]):
             raise self._call.error
         return self.text
 
-    def iterate(self) -> Iterator[str]:
+    def iterate(self) -> Generator[str, None, None]:
         """The same chunks for synchronous code, also inside a running event loop, which it blocks."""
         return _iterate(self, self._call)
 
@@ -289,7 +289,7 @@ def _listen(call: Call) -> anyio.Event:
     return ready
 
 
-def _iterate(stream: AnswerStream, call: Call) -> Iterator[str]:
+def _iterate(stream: AnswerStream, call: Call) -> Generator[str, None, None]:
     """Holds the stream, which is cancelled when nobody does."""
     ready = threading.Event()
     call.wake = ready.set

@@ -1,0 +1,475 @@
+"""Measure qvq_wrapper beside what a user would take instead, and beside the least that the protocol costs.
+
+Run ``python tests/benchmarks/run.py`` where ``qvq_wrapper[demo]`` is installed (``matplotlib`` for ``--plot``), on
+Linux. The first run makes the peers' environments, in the temporary directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import select
+import shutil
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from relay import Relay, certificate
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(tempfile.gettempdir())
+G4F = CACHE / "qvq-bench-g4f-0.5.2.1"
+JS = CACHE / "qvq-bench-js"
+NAMES = ["limit", "call", "stock-new", "stock-kept", "g4f", "js", "this"]
+IMPORTS = {
+    "limit": "import httpx", "call": "import httpx", "stock-new": "import gradio_client",
+    "stock-kept": "import gradio_client", "this": "import qvq_wrapper",
+    "g4f": "from g4f.Provider.hf_space.Qwen_QVQ_72B import Qwen_QVQ_72B", "js": "import '@gradio/client'"}
+PAGE = os.sysconf("SC_PAGE_SIZE")
+Row = tuple[str, str, str, float]
+
+
+@dataclass
+class Scenario:
+    """What is asked, and which of the results are shown.
+
+    Attributes:
+        steps: what contenders.py runs, one after the other, each with results of its own.
+        rows: label, step, metric, and the factor to the label's unit.
+        before: steps that are not measured.
+        line: None for straight to the Space, else ``count`` or ``long``.
+        most: seconds after which a contender is given up.
+        once: not repeated.
+    """
+
+    key: str
+    steps: list[dict[str, Any]]
+    rows: list[Row]
+    who: list[str] = field(default_factory=lambda: NAMES)
+    before: list[dict[str, Any]] = field(default_factory=list)
+    line: str | None = None
+    warm: bool = True
+    most: float = 60
+    once: bool = False
+
+
+def step(mark: str = "run", *, tokens: int, size: int = 8, **rest: Any) -> dict[str, Any]:
+    knobs = {name: rest.pop(name) for name in ("delay", "stamp", "mark_file") if name in rest}
+    whole = None if knobs.get("stamp") or rest.get("cancel") else tokens * size
+    return {"mark": mark, "prompt": {"tokens": tokens, "size": size, **knobs}, "chars": whole, **rest}
+
+
+def scenarios(smoke: bool) -> list[Scenario]:
+    """All of them, in the order of the table."""
+    def pick(full: Any, small: Any) -> Any:
+        return small if smoke else full
+
+    ms, mb, kb = 1e3, 1e-6, 1e-3
+    words = pick(200, 20)
+    steady: list[Row] = [
+        ("first word, ms", "run", "first", ms), ("gap p50, ms", "run", "gap50", ms),
+        ("gap p99, ms", "run", "gap99", ms)]
+    found = [
+        Scenario("a", [step(tokens=words, delay=0.01)], steady),
+        Scenario("b", [step(tokens=words, delay=0.01, picture=True)], [
+            (f"2 MB picture: {label}", *rest) for label, *rest in steady])]  # type: ignore[misc]
+    many = pick(100, 10)
+    found.append(Scenario("c", [step(tokens=pick(30, 10), delay=0.1, count=many)], [
+        (f"{many} at once: all done, s", "run", "total", 1),
+        (f"{many} at once: median first word, ms", "run", "first", ms),
+        (f"{many} at once: last first word, ms", "run", "first_max", ms)]))
+    chunks = pick(4000, 200)
+    fast = [step(tokens=chunks)]
+    found.append(Scenario("d", fast, [
+        (f"{chunks} chunks: time, s", "run", "total", 1), (f"{chunks} chunks: CPU, ms", "run", "cpu", ms),
+        (f"{chunks} chunks: memory, MB", "run", "memory", mb)]))
+    found.append(Scenario("d", fast, [(f"{chunks} chunks: on the wire, kB", "run", "bytes", kb)],
+                          line="count", once=True))
+    later = [{"mark": f"later{i}"} for i in range(pick(3, 1))]
+    for what, picture in (("text", False), ("picture", True)):
+        calls = [step(tokens=3, picture=picture) | mark for mark in [{"mark": "first"}, *later]]
+        found.append(Scenario("e", calls, [
+            (f"long line, {what}, {when} call: {label}", mark, metric, factor)
+            for when, mark in (("first", "first"), ("later", later[-1]["mark"]))
+            for label, metric, factor in (
+                ("first word, ms", "first", ms), ("connections", "connections", 1), ("requests", "requests", 1))
+        ], line="long"))
+    for crowd in pick((200, 500, 1000), (20,)):
+        found.append(Scenario("f", [step(tokens=pick(10, 3), delay=1, stamp=True, count=crowd)], [
+            (f"{crowd} slow answers: threads", "run", "threads", 1),
+            (f"{crowd} slow answers: memory, MB", "run", "memory", mb),
+            (f"{crowd} slow answers: CPU, s", "run", "cpu", 1),
+            (f"{crowd} slow answers: median first word, ms", "run", "first", ms),
+            (f"{crowd} slow answers: word late p50, ms", "run", "late50", ms),
+            (f"{crowd} slow answers: word late p99, ms", "run", "late99", ms)], once=crowd > 200))
+    found.append(Scenario("g", [step(tokens=3)], [
+        ("import, over a bare interpreter, ms", "run", "import", ms),
+        ("fresh process to its first word, ms", "run", "fresh", ms)], warm=False))
+    for length in pick((1000, 4000), (200,)):
+        found.append(Scenario("h", [step(tokens=length, pause=pick(5, 1))], [
+            (f"slow consumer, {length} chunks wait: memory, MB", "run", "memory", mb)]))
+    found.append(Scenario("i", [step(tokens=15, delay=1, cancel=True, mark_file=True)], [
+        ("cancel: the Space has stopped after, ms", "run", "stopped", ms)]))
+    pair = ["limit", "this"]
+    for crowd in pick((1, 10, 100, 1000), (1, 10)):
+        # Warmed by as many at once, so that what grows is no one-time cost.
+        found.append(Scenario("growth", [step(tokens=pick(20, 3), delay=0.5, count=crowd)], [
+            (f"{crowd} at once: CPU for each, ms", "run", "cpu", ms / crowd),
+            (f"{crowd} at once: memory for each, kB", "run", "memory", kb / crowd)], pair))
+    for length in pick((1, 4, 16, 64, 256, 1024), (1, 16)):
+        found.append(Scenario("growth", [step(tokens=length * 4, size=256)], [
+            (f"{length} kB answer: CPU, ms", "run", "cpu", ms),
+            (f"{length} kB answer: memory, kB", "run", "memory", kb)], pair))
+    return found
+
+
+class Failed(Exception):
+    """A contender gave no result; says why."""
+
+
+class Bench:
+    """The Space, the lines to it, and the processes of the contenders."""
+
+    def __init__(self, folder: Path, reasons: dict[str, str]) -> None:
+        self.folder, self.reasons = folder, reasons  # of those that cannot run at all
+        self.picture, self.small = folder / "large.png", folder / "small.png"
+        self.picture.write_bytes(png(832))
+        self.small.write_bytes(png(64))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        cert = certificate(folder)
+        if not cert:
+            print("no openssl: the long line is without TLS")
+        self.lines = {"count": Relay(self.port), "long": Relay(self.port, 0.05, cert)}
+        # The Hub's telemetry would hold up gradio_client where there is no Internet: that is not measured.
+        self.env = os.environ | {
+            "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": str(folder),
+            "HF_HOME": str(folder), "GRADIO_TEMP_DIR": str(folder), "QVQ_BENCH_TEMP": str(folder),
+            "NO_PROXY": "127.0.0.1,localhost", "PYTHONDONTWRITEBYTECODE": ""}
+        if cert:
+            self.env |= {"SSL_CERT_FILE": str(cert), "NODE_EXTRA_CA_CERTS": str(cert)}
+        self.space: subprocess.Popen[str] | None = None
+        self.bare: dict[str, float] = {}
+
+    def __enter__(self) -> Bench:
+        self.start_space()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop_space()
+        for line in self.lines.values():
+            line.close()
+
+    def start_space(self) -> None:
+        self.stop_space()
+        self.space = subprocess.Popen(
+            [sys.executable, str(HERE / "space.py"), str(self.port)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=(self.folder / "space.log").open("a"), env=self.env, text=True)
+        assert self.space.stdout
+        if not select.select([self.space.stdout], [], [], 60)[0] or "ready" not in self.space.stdout.readline():
+            raise SystemExit(f"the Space does not start:\n{(self.folder / 'space.log').read_text()[-2000:]}")
+
+    def stop_space(self) -> None:
+        if self.space:
+            self.space.kill()
+            self.space.wait()
+
+    def measure(self, scenario: Scenario, name: str) -> dict[str, dict[str, Any]]:
+        """The results of each step. Raises Failed."""
+        line = self.lines.get(scenario.line or "")
+        mark = self.folder / f"mark-{time.monotonic_ns()}"
+        steps = json.loads(json.dumps(scenario.steps))
+        for each in steps:
+            if each["prompt"].pop("mark_file", None):
+                each["prompt"]["mark"] = str(mark)
+        spec = {
+            "url": line.url if line else self.url, "warm": self.url if scenario.warm else None,
+            "picture": str(self.small if line else self.picture), "before": scenario.before, "steps": steps}
+        imported = self.import_time(name) if scenario.key == "g" else 0
+        started = time.time()
+        try:
+            results = self.run_child(name, spec, scenario.most, line)
+        except Failed:
+            self.start_space()  # what it left behind would burden the next one
+            raise
+        for result in results.values():
+            result["import"] = imported
+            result["fresh"] = (result.get("first_at") or started) - started
+            if result.get("cancelled_at"):
+                deadline = time.monotonic() + 20
+                while not mark.exists() and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                time.sleep(0.05)
+                if not mark.exists():
+                    raise Failed("the Space had not stopped after 20 s")
+                result["stopped"] = float(mark.read_text()) - result["cancelled_at"]
+        return results
+
+    def run_child(
+        self, name: str, spec: dict[str, Any], most: float, line: Relay | None
+    ) -> dict[str, dict[str, Any]]:
+        command = [*interpreter(name), str(JS / "peer.mjs" if name == "js" else HERE / "contenders.py")]
+        command += [json.dumps(spec)] if name == "js" else [name, json.dumps(spec)]
+        results: dict[str, dict[str, Any]] = {}
+        buffer, deadline = b"", time.monotonic() + most
+        base = peak = threads = 0
+        with (self.folder / "child.log").open("w+") as log, subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self.env, cwd=self.folder,
+        ) as child:
+            assert child.stdin and child.stdout
+            try:
+                while set(results) != {"start", *(each["mark"] for each in spec["steps"])}:
+                    if time.monotonic() > deadline:
+                        raise Failed(f"not done after {most:g} s")
+                    memory, count = usage(child.pid)
+                    peak, threads = max(peak, memory), max(threads, count)
+                    if not select.select([child.stdout], [], [], 0.02)[0]:
+                        continue
+                    data = os.read(child.stdout.fileno(), 65536)
+                    if not data:
+                        raise Failed(f"ended early: {last_line(log)}")
+                    buffer += data
+                    if not buffer.endswith(b"\n"):
+                        continue
+                    result, buffer = json.loads(buffer), b""
+                    if result.get("error"):
+                        raise Failed(result["error"])
+                    if line:
+                        time.sleep(0.3)  # what is on its way
+                        result |= line.counts()
+                    result |= {"memory": max(peak, usage(child.pid)[0]) - base, "threads": threads}
+                    results[result["mark"]] = result
+                    base = peak = usage(child.pid)[0]
+                    threads = 0
+                    child.stdin.write(b"\n")
+                    child.stdin.flush()
+            finally:
+                child.kill()
+        return results
+
+    def import_time(self, name: str) -> float:
+        """Seconds of the import over a bare interpreter, the least of three."""
+        def least(code: str) -> float:
+            command = interpreter(name) + (["--input-type=module", "-e"] if name == "js" else ["-c"])
+            times = []
+            for _ in range(3):
+                start = time.perf_counter()
+                subprocess.run([*command, code], env=self.env, cwd=JS if name == "js" else self.folder,
+                               check=True, timeout=60, stdout=subprocess.DEVNULL)
+                times.append(time.perf_counter() - start)
+            return min(times)
+
+        return least(IMPORTS[name]) - least("")
+
+
+def interpreter(name: str) -> list[str]:
+    return ["node"] if name == "js" else [str(G4F / "bin/python")] if name == "g4f" else [sys.executable]
+
+
+def usage(pid: int) -> tuple[int, int]:
+    """Resident bytes and threads of a process."""
+    try:
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+        return resident, len(os.listdir(f"/proc/{pid}/task"))
+    except (OSError, IndexError):
+        return 0, 0
+
+
+def last_line(log: Any) -> str:
+    log.seek(0)
+    return ([line.strip() for line in log if line.strip()] or ["silently"])[-1][:200]
+
+
+def png(side: int) -> bytes:
+    """A picture of noise: 3 bytes for each pixel."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + os.urandom(3 * side) for _ in range(side))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b""))
+
+
+def prepare(names: list[str], install: bool) -> dict[str, str]:
+    """Make the peers' environments; says which contenders cannot run, and why."""
+    reasons = {}
+    if "g4f" in names and not (G4F / "done").exists():
+        if install:
+            print(f"making {G4F}", flush=True)
+            made = run_quietly([sys.executable, "-m", "venv", "--clear", str(G4F)]) or run_quietly(
+                [str(G4F / "bin/python"), "-m", "pip", "install", "--quiet", "g4f==0.5.2.1"])
+            (G4F / "done").touch() if not made else reasons.update(g4f=f"cannot be installed: {made}")
+        else:
+            reasons["g4f"] = f"no environment at {G4F} (a full run makes it)"
+    if "js" in names and not shutil.which("node"):
+        reasons["js"] = "there is no node"
+    elif "js" in names and not (JS / "node_modules/@gradio/client").exists():
+        if install and shutil.which("npm"):
+            print(f"making {JS}", flush=True)
+            JS.mkdir(exist_ok=True)
+            made = run_quietly(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(JS),
+                                "@gradio/client"])
+            if made:
+                reasons["js"] = f"cannot be installed: {made}"
+        else:
+            reasons["js"] = f"no environment at {JS} (a full run makes it, with npm)"
+    if "js" in names and "js" not in reasons:  # node looks for the package beside the script
+        shutil.copy(HERE / "peer.mjs", JS / "peer.mjs")
+    return reasons
+
+
+def run_quietly(command: list[str]) -> str:
+    """What went wrong, or nothing."""
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    except subprocess.CalledProcessError as error:
+        return (error.stderr.strip().splitlines() or [str(error)])[-1]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return ""
+
+
+def versions(names: list[str]) -> dict[str, str]:
+    found = {"python": platform.python_version(), "cores": str(os.cpu_count())}
+    found |= {name: version(name) for name in ("qvq_wrapper", "gradio", "gradio_client", "httpx", "anyio")}
+    if "g4f" in names:
+        found["g4f"] = "0.5.2.1"
+    if "js" in names:
+        found["node"] = subprocess.check_output(["node", "--version"], text=True).strip()
+        found["@gradio/client"] = json.loads((JS / "node_modules/@gradio/client/package.json").read_text())["version"]
+    return found
+
+
+def table(rows: dict[str, dict[str, Any]], names: list[str]) -> str:
+    """Medians, and in brackets their ratio to ``limit``, as a simple table of reStructuredText."""
+    lines = [["", *names]]
+    for label, cells in rows.items():
+        base = cells.get("limit")
+        line = [label]
+        for name in names:
+            value = cells.get(name)
+            if not isinstance(value, float):
+                line.append("-" if value is None else value)
+            elif name != "limit" and isinstance(base, float) and base > 0 and value > 0:
+                line.append(f"{short(value)} ({value / base:.2f})")
+            else:
+                line.append(short(value))
+        lines.append(line)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    rule = "  ".join("=" * width for width in widths)
+    body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    body[0] = "\\" + body[0][1:]  # reStructuredText wants a first column in every row
+    return "\n".join([rule, body[0], rule, *body[1:], rule])
+
+
+def short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
+    """One bar for each contender and row: how many times ``limit``."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = {label: cells for label, cells in rows.items()
+             if isinstance(cells.get("limit"), float) and cells["limit"] > 0}
+    figure, axes = pyplot.subplots(figsize=(10, 1 + 0.12 * len(shown) * len(names)), layout="constrained")
+    for place, name in enumerate(names):
+        pairs = [(row - 0.8 * place / len(names), cells[name] / cells["limit"])
+                 for row, cells in enumerate(shown.values())
+                 if isinstance(cells.get(name), float) and cells[name] > 0]
+        axes.barh([y for y, _ in pairs], [x for _, x in pairs], 0.8 / len(names), label=name)
+    axes.set(xscale="log", xlabel="times limit", yticks=range(len(shown)), yticklabels=list(shown))
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.invert_yaxis()
+    axes.legend()
+    figure.savefig(file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write every value there")
+    parser.add_argument("--plot", metavar="FILE", help="draw the ratios there")
+    parser.add_argument("--smoke", action="store_true", help="small and fast; installs nothing")
+    parser.add_argument("--only", metavar="a,c,...", help="these scenarios (a to i, growth)")
+    parser.add_argument("--contenders", metavar="limit,this,...", help="these contenders")
+    parser.add_argument("--repeat", type=int, metavar="N", help="5, or 1 with --smoke")
+    options = parser.parse_args()
+    names = [name for name in NAMES if not options.contenders or name in options.contenders.split(",")]
+    wanted = [each for each in scenarios(options.smoke)
+              if not options.only or each.key in options.only.split(",")]
+    reasons = prepare(names, not options.smoke)
+    for name, reason in reasons.items():
+        print(f"without {name}: {reason}")
+    names = [name for name in names if name not in reasons]
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    failures: dict[str, dict[str, str]] = defaultdict(dict)
+    labels: dict[str, tuple[Scenario, list[str]]] = {}
+    temporary = tempfile.TemporaryDirectory(prefix="qvq-bench-", ignore_cleanup_errors=True)
+    with temporary as folder, Bench(Path(folder), reasons) as bench:
+        for repetition in range(options.repeat or (1 if options.smoke else 5)):
+            for number, scenario in enumerate(wanted):
+                if repetition and scenario.once:
+                    continue
+                running = [name for name in names if name in scenario.who]
+                turn = (repetition + number) % len(running) if running else 0
+                for name in running[turn:] + running[:turn]:
+                    progress(f"repetition {repetition + 1}: {scenario.key} {scenario.rows[0][0]}: {name}")
+                    try:
+                        results = bench.measure(scenario, name)
+                    except (Failed, OSError, ValueError, subprocess.SubprocessError) as error:
+                        for row in scenario.rows:
+                            failures[f"{scenario.key}  {row[0]}"][name] = str(error)
+                        continue
+                    for label, mark, metric, factor in scenario.rows:
+                        if (value := results[mark].get(metric)) is not None:
+                            values[f"{scenario.key}  {label}"][name].append(value * factor)
+        progress("")
+    order = [f"{scenario.key}  {row[0]}" for scenario in wanted for row in scenario.rows]
+    rows: dict[str, dict[str, Any]] = {}
+    notes: dict[str, str] = {}
+    for label in order:
+        rows[label] = {name: statistics.median(found) for name, found in values[label].items()}
+        for name, reason in failures[label].items():
+            note = notes.setdefault(f"{name}: {reason}", f"[{len(notes) + 1}]")
+            rows[label].setdefault(name, note)
+    about = versions(names)
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    main_rows = {label: cells for label, cells in rows.items() if not label.startswith("growth")}
+    growth = {label.removeprefix("growth  "): cells for label, cells in rows.items() if label.startswith("growth")}
+    if main_rows:
+        print("\nMedians, and their ratio to `limit`:\n\n" + table(main_rows, names))
+    if growth:
+        print("\nHow cost grows:\n\n" + table(growth, [name for name in names if name in ("limit", "this")]))
+    for reason, note in notes.items():
+        print(f"{note} {reason}")
+    if options.json:
+        Path(options.json).write_text(json.dumps(
+            {"about": about, "medians": rows, "values": values, "failures": failures}, indent=1))
+    if options.plot:
+        plot(main_rows, names, options.plot)
+
+
+def progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Real Gradio Spaces in processes of their own, and what the tests look at them with."""
+
+import http.server
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from PIL import Image
+
+from qvq_wrapper import Qwen_QVQ_72B
+
+HERE = Path(__file__).parent
+_buffer = io.BytesIO()
+Image.linear_gradient("L").save(_buffer, "PNG")
+PNG = _buffer.getvalue()
+BOUND = 15
+"""Seconds that a test waits for what has to happen."""
+
+
+def script(*steps):
+    """A prompt that the test Space carries out step by step."""
+    return "script:" + json.dumps(steps)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, bound=BOUND):
+    """What ``condition()`` gives as soon as it is true; fails after ``bound`` seconds."""
+    end = time.monotonic() + bound
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {bound} s: {condition}"
+        time.sleep(0.01)
+    return value
+
+
+class LocalSpace:
+    """A Gradio Space in a process of its own."""
+
+    def __init__(self, folder, *arguments, python=sys.executable):
+        self.log_file = Path(folder) / f"{time.time_ns()}.log"
+        self.log_file.touch()
+        self.process = subprocess.Popen(
+            [python, HERE / "spaces" / "space.py", "--log", self.log_file, *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
+            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)})
+        self.url = self.process.stdout.readline().strip().rstrip("/")
+        assert self.url, "the test Space did not start"
+
+    @property
+    def port(self):
+        return int(self.url.rsplit(":", 1)[1])
+
+    def log(self, event=None, **facts):
+        """What the Space wrote down, of one event and with these facts."""
+        lines = [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        return [line for line in lines
+                if event in (None, line["event"]) and facts.items() <= line.items()]
+
+    def seen(self, prompt):
+        """The latest question with this prompt."""
+        return self.log("asked", prompt=prompt)[-1]
+
+    async def wait_log(self, event, **facts):
+        return await anyio.to_thread.run_sync(lambda: wait_until(lambda: self.log(event, **facts)))
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def start_space(tmp_path_factory):
+    """Starts a Space with the given command line for one test module."""
+    folder = tmp_path_factory.mktemp("spaces")
+
+    @contextmanager
+    def start(*arguments, **options):
+        space = LocalSpace(folder, *arguments, **options)
+        try:
+            yield space
+        finally:
+            space.stop()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def space(start_space):
+    """The Space that most tests share."""
+    with start_space() as space:
+        yield space
+
+
+@pytest.fixture
+def provider(space):
+    """The documented class, at the local Space."""
+
+    class Local(Qwen_QVQ_72B):
+        url = space.url
+
+    return Local
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def picture_url():
+    """A picture on a web server of its own."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "image/png")
+            self.send_header("Content-Length", str(len(PNG)))
+            self.end_headers()
+            self.wfile.write(PNG)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/image.png"
+    server.shutdown()
+    server.server_close()
+
+
+def call_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "qvq_wrapper"]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files; neither a file nor a thread of a call outlives its test by a second."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    wait_until(lambda: not call_threads() and not any(folder.iterdir()), 1)

@@ -1,0 +1,179 @@
+"""Every kind of picture arrives at the Space as it is, and what is no picture is refused before anything is sent."""
+
+import base64
+import hashlib
+import io
+from pathlib import Path
+
+import numpy
+import pytest
+from conftest import PNG
+from PIL import Image
+
+from qvq_wrapper import MediaError, ask
+from qvq_wrapper.media import picture_from
+
+pytestmark = pytest.mark.anyio
+
+
+class Shown:
+    def _repr_png_(self):
+        return PNG
+
+
+class ShownAsJpeg:
+    def _repr_png_(self):
+        return None
+
+    def _repr_jpeg_(self):
+        return base64.b64encode(JPEG).decode(), {"width": 3}
+
+
+def encoded(kind):
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").save(buffer, kind)
+    return buffer.getvalue()
+
+
+JPEG = encoded("JPEG")
+KINDS = {
+    "bytes": lambda path: PNG,
+    "bytearray": lambda path: bytearray(PNG),
+    "file": lambda path: io.BytesIO(PNG),
+    "path": lambda path: path,
+    "str": lambda path: str(path),
+    "data base64": lambda path: "data:image/png;base64," + base64.b64encode(PNG).decode(),
+    "data percent": lambda path: "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG),
+    "shown": lambda path: Shown(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_picture_arrives_as_it_is(provider, space, tmp_path, kind):
+    path = tmp_path / "picture.png"
+    path.write_bytes(PNG)
+    await provider.ask(kind, KINDS[kind](path)).read()
+    seen = space.seen(kind)
+    assert seen["size"] == len(PNG) and seen["sha256"] == hashlib.sha256(PNG).hexdigest()
+
+
+async def test_a_picture_by_url_is_fetched_by_the_space(provider, space, picture_url):
+    await provider.ask("by url", picture_url).read()
+    assert space.seen("by url")["sha256"] == hashlib.sha256(PNG).hexdigest()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "GIF", "WEBP", "BMP", "TIFF", "PNG"])
+async def test_file_formats(provider, space, form):
+    data = encoded(form)
+    await provider.ask(form, data).read()
+    assert space.seen(form)["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+async def test_an_object_that_shows_itself_as_jpeg(provider, space):
+    await provider.ask("jpeg", ShownAsJpeg()).read()
+    assert space.seen("jpeg")["sha256"] == hashlib.sha256(JPEG).hexdigest()
+
+
+def pixels(picture):
+    with picture_from(picture).upload(None) as file:
+        with Image.open(file) as image:
+            return image.size, image.convert("RGB").getpixel((0, 0))
+
+
+@pytest.mark.parametrize("array, colour", [
+    (numpy.full((2, 3, 3), (1, 2, 3), "uint8"), (1, 2, 3)),
+    (numpy.full((2, 3, 4), (1, 2, 3, 255), "int64"), (1, 2, 3)),
+    (numpy.full((2, 3), 0.5), (128, 128, 128)),
+    (numpy.full((2, 3, 1), True), (255, 255, 255)),
+])
+def test_arrays(array, colour):
+    assert pixels(array) == ((3, 2), colour)
+
+
+def test_pil_images():
+    assert pixels(Image.new("RGB", (3, 2), (1, 2, 3))) == ((3, 2), (1, 2, 3))
+    assert pixels(Image.new("CMYK", (3, 2)))[0] == (3, 2)
+
+
+def test_a_matplotlib_figure():
+    from matplotlib.figure import Figure
+
+    assert pixels(Figure(figsize=(3, 2), dpi=10))[0] == (30, 20)
+
+
+async def test_the_file_name_is_told(provider, space):
+    await provider.create_async("", [{"role": "user", "content": "named"}], media=[(PNG, "my picture.png")])
+    assert space.seen("named")["image"] == "my picture.png"
+    await provider.create_async("", [{"role": "user", "content": "named"}], media=[(PNG, "../../etc/a:b.png")])
+    assert space.seen("named")["image"] == "ab.png"
+
+
+async def test_a_picture_in_a_message(provider, space):
+    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    parts = [{"type": "text", "text": "in a part"}, {"type": "image_url", "image_url": {"url": url}}]
+    await provider.create_async("", [{"role": "user", "content": parts}])
+    assert space.seen("in a part")["size"] == len(PNG)
+
+
+async def test_media_goes_before_the_pictures_of_messages(provider, space, picture_url):
+    messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
+    await provider.create_async("", messages, media=[JPEG])
+    assert space.seen("which")["size"] == len(JPEG)
+
+
+@pytest.mark.parametrize("picture, message", [
+    (b"", "empty"),
+    (b"GIF is what this is not", "none by its first bytes"),
+    (io.BytesIO(b""), "empty"),
+    (io.StringIO("text"), "mode 'rb'"),
+    ("no/such/file.png", "no/such/file.png.*No such file"),
+    (Path("/"), "directory"),
+    ("a\0b", "not a valid path"),
+    (__file__, "none by its first bytes"),
+    ("data:image/png;base64", "no comma"),
+    ("data:image/png;base64,", "empty"),
+    ("data:text/plain,hello", "none by its first bytes"),
+    (numpy.zeros((0, 3), "uint8"), "empty array"),
+    (Image.new("RGB", (0, 3)), "no pixels"),
+])
+def test_what_is_no_picture_is_refused_at_the_call(picture, message):
+    with pytest.raises(MediaError, match=message):
+        ask("What is this?", picture)
+
+
+@pytest.mark.parametrize("array", [numpy.full((2, 2), 300), numpy.full((2, 2), -0.5), numpy.zeros((2, 2, 5))])
+async def test_an_array_that_is_no_picture(provider, space, array):
+    with pytest.raises(MediaError, match="array"):
+        await provider.ask("bad array", array).read()
+    assert not space.log("asked", prompt="bad array")
+
+
+@pytest.mark.parametrize("media, error", [([PNG, PNG], ValueError), (PNG, TypeError), ([3], TypeError),
+                                          ([(PNG, 3)], TypeError)])
+def test_media_of_another_form_is_refused(provider, media, error):
+    with pytest.raises(error):
+        provider.create_async_generator("", [{"role": "user", "content": "Hi"}], media=media)
+
+
+async def test_a_file_that_was_closed_meanwhile(provider):
+    file = io.BytesIO(PNG)
+    stream = provider.ask("closed", file)
+    file.close()
+    with pytest.raises(MediaError, match="cannot be read"):
+        await stream.read()
+
+
+async def test_a_picture_larger_than_the_space_takes(start_space):
+    with start_space("--max-file-size", 500) as space:
+        for picture in (PNG, io.BytesIO(PNG)):
+            with pytest.raises(MediaError, match=f"{len(PNG):,} bytes, and the Space takes 500"):
+                await ask("too large", picture, url=space.url).read()
+        assert not space.log()
+
+
+async def test_temporary_files_are_private(temporary):
+    with picture_from(PNG).upload(None) as file:
+        (folder,) = temporary.iterdir()
+        assert folder.stat().st_mode & 0o77 == 0
+        assert Path(file).parent == folder
+    assert not any(temporary.iterdir())

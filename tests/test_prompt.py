@@ -1,0 +1,62 @@
+"""Messages made into a prompt and a picture."""
+
+import pytest
+
+from qvq_wrapper.errors import MediaError
+from qvq_wrapper.prompt import read_messages
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+@pytest.mark.parametrize("messages, prompt", [
+    ([user("Hi")], "Hi"),
+    ([{"role": "system", "content": "Short."}], "Short."),
+    ([user("A"), {"role": "assistant", "content": "B"}, user("C")], "User: A\nAssistant: B\nUser: C\nAssistant:"),
+    ([user("A"), {"role": "assistant", "content": None}, user("C")], "User: A\nUser: C\nAssistant:"),
+    ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
+    ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
+])
+def test_prompt(messages, prompt):
+    assert read_messages(messages) == (prompt, None)
+
+
+@pytest.mark.parametrize("url", [
+    "https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "https://h/a.webp", "http://127.0.0.1:1/a.gif",
+])
+def test_a_message_that_is_nothing_but_a_picture_url(url):
+    prompt, picture = read_messages([user("What?"), user(url)])
+    assert prompt == "What?" and picture.url == url.strip()
+
+
+@pytest.mark.parametrize("text", [
+    "see https://example.com/image.jpg", "https://example.com/page.html", "ftp://h/a.png", "/etc/passwd",
+    "file:///etc/passwd", "picture.png", "data:image/png;base64,AAAA", "https://h/a.png and more",
+])
+def test_other_texts_stay_text(text):
+    assert read_messages([user(text)]) == (text, None)
+
+
+def test_only_a_users_message_is_a_picture():
+    url = "https://example.com/image.jpg"
+    assert read_messages([{"role": "assistant", "content": url}]) == (url, None)
+
+
+def test_the_latest_picture_counts():
+    parts = [{"type": "image_url", "image_url": {"url": f"https://h/{n}.png"}} for n in (1, 2)]
+    assert read_messages([user("https://h/0.png"), user([*parts, {"type": "text", "text": "Q"}])])[1].url[-5] == "2"
+
+
+@pytest.mark.parametrize("messages, error", [
+    ("Hi", TypeError), (None, TypeError), ({"role": "user"}, TypeError), (["Hi"], TypeError), ([user(3)], TypeError),
+    ([{"role": 3, "content": "x"}], TypeError), ([], ValueError), ([user("")], ValueError),
+    ([user([{"type": "audio"}])], ValueError), ([user([3])], ValueError), ([user("\ud800")], ValueError),
+    ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
+    ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
+    ([user([{"type": "image_url"}])], ValueError),
+    ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
+])
+def test_what_cannot_be_asked(messages, error):
+    with pytest.raises(error):
+        read_messages(messages)

@@ -1,0 +1,167 @@
+"""The documented interface, word for word, and what it takes."""
+
+import inspect
+
+import pytest
+from conftest import script
+
+from qvq_wrapper import (
+    AsyncGeneratorProvider, AsyncResult, Messages, ModelNotSupportedError, ProviderModelMixin, Qwen_QVQ_72B, ask,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+def question(text):
+    return [{"role": "user", "content": text}]
+
+
+def test_attributes():
+    assert issubclass(Qwen_QVQ_72B, (AsyncGeneratorProvider, ProviderModelMixin))
+    assert Qwen_QVQ_72B.label == "Qwen QVQ-72B"
+    assert Qwen_QVQ_72B.url == "https://qwen-qvq-72b-preview.hf.space"
+    assert Qwen_QVQ_72B.api_endpoint == "/gradio_api/call/generate"
+    assert Qwen_QVQ_72B.working is True
+    assert Qwen_QVQ_72B.default_model == Qwen_QVQ_72B.default_vision_model == "qwen-qvq-72b-preview"
+    assert Qwen_QVQ_72B.model_aliases == {"qvq-72b": "qwen-qvq-72b-preview"}
+    assert Qwen_QVQ_72B.vision_models == ["qvq-72b"]
+    assert Qwen_QVQ_72B.models == ["qwen-qvq-72b-preview", "qvq-72b"]
+
+
+def test_signature():
+    parameters = inspect.signature(Qwen_QVQ_72B.create_async_generator).parameters
+    assert list(parameters) == ["model", "messages", "media", "api_key", "proxy", "kwargs"]
+    assert [parameters[name].default for name in ("media", "api_key", "proxy")] == [None] * 3
+
+
+async def test_documented_example(space, monkeypatch, capsys):
+    monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
+    messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
+    async_generator = await Qwen_QVQ_72B.create_async_generator(model="qwen-qvq-72b-preview", messages=messages)
+    async for chunk in async_generator:
+        print(chunk)
+    assert "".join(capsys.readouterr().out.splitlines()) == "You asked: Hello, how are you?"
+
+
+async def test_documented_example_with_a_picture_by_url(space, monkeypatch, picture_url):
+    monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
+    messages = Messages([
+        {"role": "user", "content": "Describe this image:"},
+        {"role": "user", "content": picture_url},
+    ])
+    chunks = []
+    async for chunk in Qwen_QVQ_72B.create_async_generator(model="qwen-qvq-72b-preview", messages=messages):
+        chunks.append(chunk)
+    assert "".join(chunks) == "You asked: Describe this image:"
+    assert space.log("asked", prompt="Describe this image:")[-1]["image"] == "image.png"
+
+
+async def test_history_is_one_prompt(provider):
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": "Two?"},
+    ]
+    answer = await provider.create_async("", messages)
+    assert answer == "You asked: System: Be brief.\nUser: One?\nAssistant: 1\nUser: Two?\nAssistant:"
+
+
+@pytest.mark.parametrize("model", ["", None, "qvq-72b", "qwen-qvq-72b-preview"])
+async def test_models(provider, model):
+    assert await provider.create_async(model, question("Hi")) == "You asked: Hi"
+
+
+def test_unknown_model():
+    with pytest.raises(ModelNotSupportedError, match="gpt-9.*qwen-qvq-72b-preview, qvq-72b"):
+        Qwen_QVQ_72B.create_async_generator("gpt-9", question("Hi"))
+    assert Qwen_QVQ_72B.get_model("qvq-72b") == "qwen-qvq-72b-preview"
+    assert Qwen_QVQ_72B.get_models() == Qwen_QVQ_72B.models
+
+
+def test_a_subclass_without_models_takes_any():
+    class Other(Qwen_QVQ_72B):
+        models = []
+
+    assert Other.get_model("whatever") == "whatever"
+
+
+async def test_another_space_by_url_and_by_subclass(space):
+    class Once(Qwen_QVQ_72B):
+        url = space.url + "/"
+        api_endpoint = "/call/once"
+
+    assert await Once.create_async("", question("by subclass")) == "At once: by subclass"
+    assert await ask("by url", url=space.url).read() == "You asked: by url"
+
+
+class More(Qwen_QVQ_72B):
+    api_endpoint = "/gradio_api/call/more"
+
+
+async def test_an_endpoint_keyword_is_passed_through(space):
+    answer = await More.create_async(
+        "", question("passed"), url=space.url, temperature=1.5, stream=True, top_p=0.3)
+    assert answer == "passed at 1.5, no headers"
+
+
+async def test_an_endpoint_keyword_has_the_spaces_default(space):
+    assert await More.create_async("", question("left"), url=space.url) == "left at 0.5, no headers"
+
+
+@pytest.mark.parametrize("unknown", ["temperature", "tiemout"])
+def test_ask_refuses_an_unknown_keyword(unknown):
+    with pytest.raises(TypeError, match=f"no option {unknown}; it has: .*timeout"):
+        ask("Hi", **{unknown: 1})
+
+
+@pytest.mark.parametrize("options", [
+    {"timeout": -1}, {"timeout": "1"}, {"read_timeout": 0}, {"max_retries": 1.5}, {"max_retries": -1},
+    {"max_chars": 0}, {"on_status": 3}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"verify": "x"},
+    {"auth": "user"}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
+    {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": ""}, {"api_key": 3}, {"api_key": "a b"},
+])
+def test_an_option_that_cannot_be_used_is_refused_at_the_call(options):
+    with pytest.raises((ValueError, TypeError), match=next(iter(options))):
+        ask("Hi", **options)
+
+
+def test_owner_and_name_are_mapped_without_asking():
+    stream = ask("Hi", url="Qwen/QVQ-72B_preview.2")
+    assert stream._call._question.access.url == "https://qwen-qvq-72b-preview-2.hf.space/"
+
+
+async def test_the_token_and_headers_go_to_the_space(provider, space):
+    prompt = "with a token"
+    await provider.ask(prompt, api_key="hf_secret\n", headers={"X-More": "yes"}).read()
+    headers = space.seen(prompt)["headers"]
+    assert headers["authorization"] == headers["x-hf-authorization"] == "Bearer hf_secret"
+    assert headers["accept"] == "application/json, text/event-stream"
+    assert headers["x-more"] == "yes"
+    prompt = "without a token"
+    await provider.ask(prompt).read()
+    assert not {"authorization", "x-hf-authorization"} & space.seen(prompt)["headers"].keys()
+
+
+async def test_both_forms_are_one_object(provider):
+    stream = provider.ask("Hi")
+    assert isinstance(stream, AsyncResult) and await stream is stream
+
+
+async def test_on_status_hears_of_the_queue_and_of_what_the_space_says(start_space):
+    heard = []
+    with start_space("--at-once", 1) as space:
+        async with ask(script("a", 2, "ab"), url=space.url) as first:
+            await anext(first)
+            second = ask("Hi", url=space.url, on_status=heard.append)
+            assert await second.read() == "You asked: Hi"
+    assert [status.stage for status in heard][:2] == ["connecting", "queued"]
+    assert any(status.position == 1 and status.queue_size == 1 for status in heard)
+    assert heard[-1].stage == second.status.stage == "finished"
+
+
+async def test_progress_and_messages_reach_on_status(provider):
+    heard = []
+    await provider.ask(script({"progress": 0.25}, 0.3, {"info": "warming up"}, "done"), on_status=heard.append).read()
+    assert any(status.progress == 0.25 and status.log == "thinking" for status in heard)
+    assert any(status.log == "warming up" for status in heard)

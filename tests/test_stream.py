@@ -1,0 +1,225 @@
+"""What a reader of an answer sees, and that a reader who leaves takes the job along."""
+
+import gc
+import threading
+
+import anyio
+import pytest
+from conftest import BOUND, script, wait_until
+
+from qvq_wrapper import AnswerStream, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError
+
+pytestmark = pytest.mark.anyio
+
+
+async def read(stream):
+    return [chunk async for chunk in stream]
+
+
+@pytest.fixture
+def endless(space):
+    class Endless(Qwen_QVQ_72B):
+        url = space.url
+        api_endpoint = "/gradio_api/call/endless"
+
+    return Endless
+
+
+async def test_a_streaming_space(provider):
+    stream = provider.ask("one two three")
+    chunks = await read(stream)
+    assert len(chunks) > 2 and all(chunks)
+    assert "".join(chunks) == stream.text == "You asked: one two three"
+
+
+async def test_a_space_that_answers_at_once(space):
+    class Once(Qwen_QVQ_72B):
+        url = space.url
+        api_endpoint = "/gradio_api/call/once"
+
+    assert await read(Once.ask("all")) == ["At once: all"]
+
+
+async def test_a_space_that_rewrites_its_answer(provider):
+    stream = provider.ask(script("The sum is 4", 0.3, "The sum is five", 0.3, "The sum"))
+    assert await read(stream) == ["The sum is 4", "five"]
+    assert stream.text == "The sum"
+
+
+@pytest.mark.parametrize("steps", [[""], ["", 0.1, ""]])
+async def test_a_space_that_says_nothing(provider, steps):
+    stream = provider.ask(script(*steps))
+    assert await read(stream) == [] and stream.text == ""
+
+
+@pytest.mark.parametrize("output", [None, 7, ["a"], {"a": 1}])
+async def test_an_output_that_is_no_text(space, output):
+    class Json(Qwen_QVQ_72B):
+        url = space.url
+        api_endpoint = "/gradio_api/call/json"
+
+    with pytest.raises(ResponseError, match=f"no text but {type(output).__name__}"):
+        await Json.ask(script({"output": output})).read()
+
+
+async def test_read_and_repr(provider):
+    stream = provider.ask("Hi")
+    assert isinstance(stream, AnswerStream) and repr(stream) == "<AnswerStream idle, 0 characters>"
+    assert await stream.read() == await stream.read() == "You asked: Hi"
+    assert repr(stream) == "<AnswerStream finished, 13 characters>"
+
+
+async def test_nothing_is_sent_before_the_first_step(provider, space):
+    stream = provider.ask("never asked")
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    assert not space.log("asked", prompt="never asked")
+
+
+async def test_a_slow_reader_loses_nothing(provider):
+    words = [" ".join("word" for _ in range(n)) for n in range(1, 200)]
+    stream = provider.ask(script(*words))
+    first = await anext(stream)
+    await anyio.to_thread.run_sync(lambda: wait_until(lambda: stream.status.stage == "finished"))
+    assert first + "".join(await read(stream)) == words[-1]
+
+
+async def test_the_answer_is_cut_at_max_chars(provider, space):
+    prompt = script("start", 0.2, {"grow": 5000}, *["", 0.1] * 40)
+    stream = provider.ask(prompt, max_chars=1000)
+    with pytest.raises(ResponseError, match="max_chars=1000") as caught:
+        await stream.read()
+    assert len(caught.value.text) == len(stream.text) == 1000
+    await space.wait_log("left", prompt=prompt)
+
+
+async def test_timeout_before_the_first_word(provider, space):
+    prompt = script(*["", 0.1] * 40, "late")
+    with pytest.raises(ResponseTimeoutError, match="timeout=0.5 s") as caught:
+        await provider.ask(prompt, timeout=0.5).read()
+    assert isinstance(caught.value, TimeoutError) and caught.value.text == ""
+    await space.wait_log("left", prompt=prompt)
+
+
+async def test_timeout_after_the_first_word(endless, space):
+    prompt = "timeout after"
+    stream = endless.ask(prompt, timeout=1)
+    with pytest.raises(ResponseTimeoutError) as caught:
+        await stream.read()
+    assert caught.value.text == stream.text != ""
+    await space.wait_log("left", prompt=prompt)
+
+
+@pytest.mark.parametrize("timeout", [0, None])
+async def test_no_timeout(provider, timeout):
+    assert await provider.ask("Hi", timeout=timeout).read() == "You asked: Hi"
+
+
+async def gone(space, prompt):
+    """The job has left the server without having finished."""
+    await space.wait_log("left", prompt=prompt)
+    assert not space.log("finished", prompt=prompt)
+
+
+async def test_aclose_cancels_the_job(endless, space):
+    stream = endless.ask("aclose")
+    await anext(stream)
+    await stream.aclose()
+    assert stream.status.stage == "cancelled"
+    await gone(space, "aclose")
+    await stream.aclose()
+    assert await read(stream) == []
+
+
+async def test_leaving_async_with_cancels_the_job(endless, space):
+    async with endless.ask("async with") as stream:
+        async for _ in stream:
+            break
+    await gone(space, "async with")
+
+
+async def test_cancelling_the_task_cancels_the_job_and_is_not_converted(endless, space):
+    outcomes = []
+
+    async def reader():
+        try:
+            await endless.ask("task").read()
+        except BaseException as error:
+            outcomes.append(type(error))
+            raise
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader)
+        await space.wait_log("asked", prompt="task")
+        group.cancel_scope.cancel()
+    assert outcomes == [anyio.get_cancelled_exc_class()]
+    await gone(space, "task")
+
+
+async def test_move_on_after_cancels_the_job(endless, space):
+    with anyio.move_on_after(0.5) as scope:
+        await endless.ask("move on").read()
+    assert scope.cancelled_caught
+    await gone(space, "move on")
+
+
+@pytest.mark.filterwarnings("ignore:Async generator.*:ResourceWarning")
+async def test_the_last_reference_cancels_the_job(endless, space):
+    async for _ in endless.ask("last reference"):
+        break
+    gc.collect()
+    await gone(space, "last reference")
+
+
+async def test_cancelling_in_the_queue(start_space):
+    with start_space("--at-once", 1) as space:
+        async with Qwen_QVQ_72B.ask(script("a", 3, "b"), url=space.url) as first:
+            await anext(first)
+            with anyio.move_on_after(0.5):
+                await Qwen_QVQ_72B.ask("queued", url=space.url).read()
+            assert await Qwen_QVQ_72B.ask("next", url=space.url, timeout=BOUND).read() == "You asked: next"
+        assert not space.log("asked", prompt="queued")
+
+
+async def test_an_error_in_on_status_is_the_callers_own_and_ends_the_job(provider, space):
+    prompt = script("a", *["b", 0.1] * 40)
+
+    def fail(status):
+        if status.stage == "streaming":
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await provider.ask(prompt, on_status=fail).read()
+    await space.wait_log("left", prompt=prompt)
+
+
+async def test_the_synchronous_form_inside_a_running_loop(provider):
+    messages = [{"role": "user", "content": "sync"}]
+    assert "".join(provider.create_completion("", messages)) == "You asked: sync"
+
+
+async def test_closing_the_synchronous_iterator_cancels_the_job(endless, space):
+    chunks = endless.create_completion("", [{"role": "user", "content": "sync close"}])
+    next(chunks)
+    chunks.close()
+    await gone(space, "sync close")
+
+
+def test_timeout_of_the_synchronous_form(endless):
+    with pytest.raises(ResponseTimeoutError):
+        list(endless.create_completion("", [{"role": "user", "content": "sync timeout"}], timeout=0.5))
+
+
+async def test_many_at_once_use_one_thread_each(endless):
+    async with anyio.create_task_group() as group:
+        streams = [endless.ask(f"many {number}") for number in range(30)]
+        for stream in streams:
+            group.start_soon(anext, stream)
+    threads = sum(thread.name == "qvq_wrapper" for thread in threading.enumerate())
+    assert threads <= 30
+    async with anyio.create_task_group() as group:
+        for stream in streams:
+            group.start_soon(stream.aclose)
+
+
