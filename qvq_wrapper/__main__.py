@@ -33,13 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
                 _answer(options, url, options.image or str(SAMPLE))
         else:
             _answer(options, options.url, options.image)
-    except ResponseError as error:
+    except (ResponseError, RuntimeError) as error:  # the other is a local Space that does not start
         print(f"qvq: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has left; Python would complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130

@@ -103,6 +103,7 @@ class Session(Client):
         self._feed = feed
         self._largest = 6 * max_chars + 65536  # JSON writes a character in six bytes at most
         self._job: Any = None
+        self._cancel_job: Any = None
         options: dict[str, Any] = {
             "token": False,  # None would send the token saved on this machine
             "verbose": False,
@@ -113,7 +114,7 @@ class Session(Client):
         with _no_telemetry():
             super().__init__(line.access.url, **options)
         events = _Events()
-        self._reader = self._messages()
+        self._reader: Any = self._messages()
         self.executor = _Here()  # type: ignore[assignment]
         self.helper_executor = _Helpers()  # type: ignore[assignment]
         self.stream_executor = _Readers(events, self._reader)  # type: ignore[assignment]
@@ -126,7 +127,7 @@ class Session(Client):
             self.httpx_kwargs["timeout"] = CANCEL_TIMEOUT
             with suppress(httpx.HTTPError, OSError):
                 self._cancel_job()
-        self._job = self._reader = self.streaming_future = None  # type: ignore[assignment] # cycles
+        self._job = self._cancel_job = self._reader = self.streaming_future = None  # these refer back to us
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
         job = self._job = super().new_helper(fn_index, *args, **kwargs)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -51,15 +51,14 @@ def wait_until(condition, bound=BOUND):
 class LocalSpace:
     """A Gradio Space in a process of its own."""
 
-    def __init__(self, folder, *arguments, python=sys.executable):
+    def __init__(self, launcher, folder, *arguments):
         self.log_file = Path(folder) / f"{time.time_ns()}.log"
         self.log_file.touch()
-        self.process = subprocess.Popen(
-            [python, HERE / "spaces" / "space.py", "--log", self.log_file, *map(str, arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
-            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)})
-        self.url = self.process.stdout.readline().strip().rstrip("/")
-        assert self.url, "the test Space did not start"
+        command = ["--log", str(self.log_file), "--port", str(free_port()), *map(str, arguments)]
+        print(json.dumps(command), file=launcher.stdin, flush=True)
+        started = launcher.stdout.readline().split()
+        assert len(started) == 2, "the test Space did not start"
+        self.pid, self.url = int(started[0]), started[1].rstrip("/")
 
     @property
     def port(self):
@@ -79,28 +78,34 @@ class LocalSpace:
         return await anyio.to_thread.run_sync(lambda: wait_until(lambda: self.log(event, **facts)))
 
     def signal(self, number):
-        os.kill(self.process.pid, number)
+        os.kill(self.pid, number)
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{self.pid}").exists())
 
 
 @pytest.fixture(scope="session")
 def start_space(tmp_path_factory):
-    """Starts a Space with the given command line for one test module."""
+    """Starts a Space with the given command line (see spaces/space.py), and stops it again."""
     folder = tmp_path_factory.mktemp("spaces")
+    launcher = subprocess.Popen(
+        [sys.executable, HERE / "spaces" / "space.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, cwd=folder,
+        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)})
 
     @contextmanager
-    def start(*arguments, **options):
-        space = LocalSpace(folder, *arguments, **options)
+    def start(*arguments):
+        space = LocalSpace(launcher, folder, *arguments)
         try:
             yield space
         finally:
             space.stop()
 
-    return start
+    yield start
+    with launcher:
+        launcher.kill()
 
 
 @pytest.fixture(scope="session")

@@ -377,6 +377,8 @@ def table(rows: dict[str, dict[str, Any]], names: list[str]) -> str:
 
 
 def short(value: float) -> str:
+    if value.is_integer():
+        return f"{value:.0f}"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
@@ -439,7 +441,7 @@ def main() -> None:
                         continue
                     for label, mark, metric, factor in scenario.rows:
                         if (value := results[mark].get(metric)) is not None:
-                            values[f"{scenario.key}  {label}"][name].append(value * factor)
+                            values[f"{scenario.key}  {label}"][name].append(float(value * factor))
         progress("")
     order = [f"{scenario.key}  {row[0]}" for scenario in wanted for row in scenario.rows]
     rows: dict[str, dict[str, Any]] = {}

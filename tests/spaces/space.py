@@ -9,25 +9,16 @@ import argparse
 import hashlib
 import json
 import os
+import random
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 import gradio as gr
 
-options = argparse.ArgumentParser()
-options.add_argument("--log", required=True)
-options.add_argument("--port", type=int, default=0)
-options.add_argument("--queue", type=int, help="places in the queue")
-options.add_argument("--at-once", type=int, help="answers at once")
-options.add_argument("--max-file-size", type=int)
-options.add_argument("--login", nargs=2)
-options.add_argument("--certificate", nargs=2, help="files of the certificate and its key")
-options.add_argument("--first", action="store_true", help="another function before the others: other numbers")
-options.add_argument("--hide-errors", action="store_true")
-options.add_argument("--endpoint", default="generate")
-options = options.parse_args()
-
+options = argparse.Namespace()
 _lock = threading.Lock()
 
 
@@ -108,32 +99,59 @@ def with_more(image, state, prompt, temperature, headers):
     yield f"{prompt} at {temperature}, {headers}"
 
 
-with gr.Blocks() as app:
-    image = gr.Image(type="filepath", image_mode=None)
-    prompt = gr.Textbox()
-    state = gr.State()
-    temperature = gr.Slider(0, 2, value=0.5)
-    headers = gr.Textbox("no headers")
-    number = gr.Number()
-    answer = gr.Markdown()
-    if options.first:
-        gr.Button().click(lambda image, prompt: "the wrong function", [image, prompt], answer, api_name="another")
-    gr.Button().click(generate, [image, prompt], answer, api_name=options.endpoint)
-    gr.Button().click(generate, [image, prompt], gr.JSON(), api_name="json")
-    gr.Button().click(endless, [image, prompt], answer, api_name="endless")
-    gr.Button().click(once, [image, prompt], answer, api_name="once")
-    gr.Button().click(once, [prompt, image], answer, api_name="swapped")
-    gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
-    gr.Button().click(lambda number: number, [number], [number], api_name="number")
-    gr.Button().click(lambda image, prompt: image, [image, prompt], [image], api_name="picture")
+def build():
+    with gr.Blocks() as app:
+        image = gr.Image(type="filepath", image_mode=None)
+        prompt = gr.Textbox()
+        state = gr.State()
+        temperature = gr.Slider(0, 2, value=0.5)
+        headers = gr.Textbox("no headers")
+        number = gr.Number()
+        answer = gr.Markdown()
+        if options.first:
+            gr.Button().click(lambda image, prompt: "the wrong function", [image, prompt], answer, api_name="another")
+        gr.Button().click(generate, [image, prompt], answer, api_name=options.endpoint)
+        gr.Button().click(generate, [image, prompt], gr.JSON(), api_name="json")
+        gr.Button().click(endless, [image, prompt], answer, api_name="endless")
+        gr.Button().click(once, [image, prompt], answer, api_name="once")
+        gr.Button().click(once, [prompt, image], answer, api_name="swapped")
+        gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
+        gr.Button().click(lambda number: number, [number], [number], api_name="number")
+        gr.Button().click(lambda image, prompt: image, [image, prompt], [image], api_name="picture")
+    return app
 
-app.queue(max_size=options.queue, default_concurrency_limit=options.at_once)
-if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):  # the tests' pictures come from loopback
-    gr.processing_utils.PUBLIC_HOSTNAME_WHITELIST.append("127.0.0.1")
-certificate, key = options.certificate or (None, None)
-_, url, _ = app.launch(
-    server_name="127.0.0.1", server_port=options.port or None, max_threads=300, quiet=True, show_error=not options.hide_errors,
-    max_file_size=options.max_file_size, auth=tuple(options.login) if options.login else None,
-    ssl_certfile=certificate, ssl_keyfile=key, ssl_verify=False, prevent_thread_lock=True)
-print(url, flush=True)
-app.block_thread()
+
+def serve(arguments):
+    """Run one Space; prints its process and its address."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--queue", type=int, help="places in the queue")
+    parser.add_argument("--at-once", type=int, help="answers at once")
+    parser.add_argument("--max-file-size", type=int)
+    parser.add_argument("--login", nargs=2)
+    parser.add_argument("--certificate", nargs=2, help="files of the certificate and its key")
+    parser.add_argument("--first", action="store_true", help="another function before the others: other numbers")
+    parser.add_argument("--hide-errors", action="store_true")
+    parser.add_argument("--endpoint", default="generate")
+    parser.parse_args(arguments, options)
+    app = build()
+    app.queue(max_size=options.queue, default_concurrency_limit=options.at_once)
+    if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):  # the tests' pictures come from loopback
+        gr.processing_utils.PUBLIC_HOSTNAME_WHITELIST.append("127.0.0.1")
+    certificate, key = options.certificate or (None, None)
+    _, url, _ = app.launch(
+        server_name="127.0.0.1", server_port=options.port or None, max_threads=300, quiet=True,
+        show_error=not options.hide_errors, max_file_size=options.max_file_size,
+        auth=tuple(options.login) if options.login else None, ssl_certfile=certificate, ssl_keyfile=key,
+        ssl_verify=False, prevent_thread_lock=True)
+    print(os.getpid(), url, flush=True)
+    app.block_thread()
+
+
+# A Space for each line on stdin, each in a process of its own that need not import gradio again.
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    if os.fork() == 0:
+        random.seed()  # a Space's app_id is a random number
+        serve(json.loads(line))
