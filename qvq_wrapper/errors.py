@@ -85,7 +85,7 @@ def from_response(response: httpx.Response) -> ResponseError | None:
     host, found = response.url.host, _found(response)
     retry_after = _retry_after(response.headers.get("retry-after"))
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
-    if code in (401, 403):
+    if code in (401, 403) or code == 400 and response.url.path.endswith("/login"):
         return AuthenticationError(
             f"{host} refused access (HTTP {code}{found}). Give a valid api_key, or auth=(user, password) "
             "for a Space behind a login.", **known)

@@ -23,7 +23,9 @@ from .options import Limits, Question
 from .space import CallCancelled, Facts, Line, space_at
 from .types import Stage, Status
 
-CANCEL_TIMEOUT = 2.0  # seconds for telling the Space that a job is no longer wanted
+# For telling the Space that a job is no longer wanted. Its answer is not waited for: gradio 6.31 gives it
+# only when the app's current step has ended.
+CANCEL_TIMEOUT = httpx.Timeout(1.5, read=0.3)
 
 _telemetry_lock = threading.Lock()
 

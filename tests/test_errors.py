@@ -1,13 +1,23 @@
 """What goes wrong between here and the Space is one clear error in bounded time."""
 
+import http.server
+import json
 import signal
+import socket
+import ssl
+import subprocess
+import threading
 import time
+from contextlib import contextmanager
 
+import anyio
 import pytest
-from conftest import free_port, script
+from conftest import PNG, free_port, script
+from network import HttpProxy, Relay
 
 from qvq_wrapper import (
-    RateLimitError, ResponseError, SpaceConnectionError, ask,
+    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
+    SpaceUnavailableError, ask,
 )
 
 pytestmark = pytest.mark.anyio
@@ -29,8 +39,6 @@ async def test_a_full_queue(start_space):
         async with ask(script("a", *["b", 0.1] * 50), url=space.url) as first:
             await anext(first)
             async with ask("second", url=space.url) as second:
-                import anyio
-
                 async with anyio.create_task_group() as group:
                     group.start_soon(second.read)
                     while second.status.position is None:
@@ -43,8 +51,8 @@ async def test_a_full_queue(start_space):
 async def test_the_server_is_killed_in_mid_answer(start_space):
     with start_space() as space:
         stream = ask(script("some", 0.1, "some words", 30), url=space.url)
-        await anext(stream)
-        assert await anext(stream) == " words"
+        while stream.text != "some words":
+            await anext(stream)
         space.signal(signal.SIGKILL)
         error = await failure(stream)
     assert type(error) is SpaceConnectionError and error.text == "some words"
@@ -79,3 +87,318 @@ async def test_a_gpu_quota(provider):
     assert type(error) is RateLimitError and not error.retryable
     assert str(error) == ("You have exceeded your GPU quota (60s requested vs. 56s left). Create a free account to get "
                           "more quota.")
+
+
+# At connecting
+
+
+@contextmanager
+def web_server(status, body="", headers=(), path=None):
+    """A web server that is no Gradio app; counts the requests that it answers with ``status``."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body.encode())))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.asked, server.url = asked, f"http://127.0.0.1:{server.server_port}"
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+PAGE = "<html><head><title>This Space is sleeping</title></head></html>"
+
+
+@pytest.mark.parametrize("status, body, headers, kind, message", [
+    (200, PAGE, [], SpaceUnavailableError, "No Gradio app"),
+    (200, "{}", [], SpaceUnavailableError, "No Gradio app"),
+    (200, "[1]", [], SpaceUnavailableError, "No Gradio app"),
+    (200, json.dumps({"components": [], "dependencies": [], "protocol": "ws", "version": "3.9"}), [],
+     SpaceUnavailableError, "too old: its gradio 3.9.*4.44 or newer"),
+    (200, json.dumps({"components": [], "dependencies": [], "protocol": "sse"}), [], SpaceUnavailableError, "too old"),
+    (302, "", [("Location", "https://elsewhere.example/")], SpaceUnavailableError, "redirects to https://elsewhere"),
+    (401, PAGE, [], AuthenticationError, "api_key"),
+    (403, "", [], AuthenticationError, "HTTP 403"),
+    (404, PAGE, [], SpaceUnavailableError, "HTTP 404.*This Space is sleeping"),
+    (429, "", [], RateLimitError, "too many requests"),
+    (502, PAGE, [], SpaceUnavailableError, "HTTP 502.*This Space is sleeping"),
+    (503, PAGE, [], SpaceUnavailableError, "HTTP 503.*This Space is sleeping.*paused"),
+])
+async def test_what_answers_is_no_usable_space(status, body, headers, kind, message):
+    with web_server(status, body, headers) as server:
+        error = await failure(ask("Hi", url=server.url, max_retries=0))
+    assert type(error) is kind and error.status_code in (status, None)
+    assert error.retryable == (status in (429, 502, 503))
+    with pytest.raises(kind, match=message):
+        raise error
+
+
+@pytest.mark.parametrize("value, seconds", [("7", 7), ("-1", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)])
+async def test_retry_after(value, seconds):
+    with web_server(429, headers=[("Retry-After", value)]) as server:
+        error = await failure(ask("Hi", url=server.url, max_retries=0))
+    assert error.retry_after == seconds
+
+
+async def test_an_unknown_host():
+    error = await failure(ask("Hi", url="http://nowhere.invalid", max_retries=0), bound=10)
+    assert type(error) is SpaceConnectionError and "could not be reached" in str(error)
+
+
+async def test_a_line_that_accepts_and_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stream = ask("Hi", url=f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.5, max_retries=0)
+        error = await failure(stream)
+    assert type(error) is ResponseTimeoutError and "read_timeout" in str(error)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_a_self_signed_certificate(start_space, certificate):
+    with start_space("--certificate", *certificate) as space:
+        error = await failure(ask("Hi", url=space.url, max_retries=0))
+        assert type(error) is SpaceConnectionError and "TLS" in str(error) and not error.retryable
+        context = ssl.create_default_context(cafile=certificate[0])
+        assert await ask("trusted", PNG, url=space.url, verify=context).read() == "You asked: trusted"
+        assert await ask("unchecked", url=space.url, verify=False).read() == "You asked: unchecked"
+        async with ask(script("a", 30), url=space.url, verify=context) as stream:
+            await anext(stream)
+            start = time.monotonic()
+        assert time.monotonic() - start < 2
+
+
+async def test_a_space_behind_a_login(start_space):
+    with start_space("--login", "user", "word") as space:
+        for auth in (None, ("user", "wrong")):
+            error = await failure(ask("Hi", url=space.url, auth=auth))
+            assert type(error) is AuthenticationError and "wrong" not in str(error)
+        assert await ask("Hi", PNG, url=space.url, auth=("user", "word")).read() == "You asked: Hi"
+
+
+@pytest.mark.parametrize("name, message", [
+    ("nothing", "no endpoint /nothing; it has: /endless, /generate"),
+    ("number", "takes no picture and prompt, but: number"),
+    ("needy", "also needs the_number"),
+])
+async def test_an_endpoint_of_another_shape(space, name, message):
+    class Other(Qwen_QVQ_72B):
+        url = space.url
+        api_endpoint = f"/gradio_api/call/{name}"
+
+    error = await failure(Other.ask("Hi"))
+    assert type(error) is SpaceUnavailableError
+    with pytest.raises(SpaceUnavailableError, match=message):
+        raise error
+
+
+async def test_picture_and_prompt_are_found_by_type(space):
+    class Swapped(Qwen_QVQ_72B):
+        url = space.url
+        api_endpoint = "/swapped"
+
+    await Swapped.ask("a prompt", PNG).read()
+    assert space.log("swapped", prompt="a prompt")[-1]["size"] == len(PNG)
+
+
+# At asking
+
+
+@contextmanager
+def relayed(space):
+    """A relay to the Space, and what asks through it with bounds that a test can wait for."""
+    with Relay(space.port) as relay:
+        relay.ask = lambda *arguments, **options: ask(
+            *arguments, url=relay.url, **{"read_timeout": 1, "max_retries": 0, **options})
+        yield relay
+
+
+@pytest.mark.parametrize("path", [b"/upload", b"/queue/join", b"/queue/data", b"/config"])
+async def test_the_line_is_cut_at(space, path):
+    with relayed(space) as relay:
+        if path != b"/config":
+            await relay.ask("warm").read()
+        copy = relay._copy
+
+        def cut(source, sink, change):
+            copy(source, sink, lambda data: None if b" /gradio_api" + path in data or b" " + path in data
+                 else change(data))
+
+        relay._copy = cut
+        error = await failure(relay.ask("cut", PNG))
+    assert type(error) is SpaceConnectionError
+
+
+async def test_a_validation_error(space):
+    class Validated(Qwen_QVQ_72B):
+        url = space.url
+        api_endpoint = "/validated"
+
+    error = await failure(Validated.ask("Hi"))
+    assert type(error) is ResponseError and "prompt is too short" in str(error)
+
+
+async def test_two_replicas_behind_a_balancer_that_routes_by_cookie(start_space):
+    """Upload, question and answer have to reach the same one."""
+    with start_space() as one, start_space() as two, Balancer([one.port, two.port]) as balancer:
+        for number in range(4):
+            assert await ask(f"replica {number}", PNG, url=balancer.url, headers={"x": str(number)}).read()
+        assert balancer.misrouted == 0
+        seen = [len(space.log("asked")) for space in (one, two)]
+    assert sum(seen) == 4 and all(seen)
+
+
+class Balancer(Relay):
+    """Gives each new client a replica in turn and a cookie to come back to it by."""
+
+    def __init__(self, ports):
+        super().__init__()
+        self.ports = ports
+        self.turn = 0
+        self.misrouted = 0
+
+    def handle(self, client):
+        from network import connection, read_head
+
+        head = read_head(client)
+        if b"replica=" in head:
+            index = int(head.split(b"replica=")[1][:1])
+        else:
+            index, self.turn = self.turn % 2, self.turn + 1
+            self.misrouted += b" /config" not in head and b"/info" not in head
+        server = connection(("127.0.0.1", self.ports[index]))
+        server.sendall(head.replace(b"keep-alive", b"close", 1))
+        self.down = lambda data: data.replace(
+            b"\r\n", b"\r\nset-cookie: replica=%d\r\n" % index, 1) if data.startswith(b"HTTP/1.1") else data
+        self.pump(client, server)
+
+
+# In mid-answer
+
+
+async def test_hidden_errors(start_space):
+    with start_space("--hide-errors") as space:
+        error = await failure(ask(script("some", {"hidden": "secret of the app"}), url=space.url))
+    assert type(error) is ResponseError and "secret" not in str(error)
+
+
+async def test_a_server_that_stops(start_space):
+    with start_space() as space:
+        stream = ask(script("some", 30), url=space.url, read_timeout=3)
+        await anext(stream)
+        space.signal(signal.SIGSTOP)
+        error = await failure(stream, bound=3 + 2 + 1)
+    assert type(error) is ResponseTimeoutError and "read_timeout" in str(error) and error.text == "some"
+
+
+async def test_the_stream_is_cut_in_the_middle_of_an_event(space):
+    with relayed(space) as relay:
+        relay.down = lambda data: data[:data.index(b"process_generating")] if b"process_generating" in data else data
+        cut = relay.down
+
+        def once(data):
+            kept = cut(data)
+            if kept != data:
+                relay.down = lambda data: None
+            return kept
+
+        relay.down = once
+        error = await failure(relay.ask(script("a", 0.3, "ab", 0.3, "abc")))
+    assert type(error) is SpaceConnectionError
+
+
+@pytest.mark.parametrize("garbage", [b"<html>", b"data: [1]", b"data: 7", b"event: x", b"\xff\xfe"])
+async def test_garbage_instead_of_json(space, garbage):
+    with relayed(space) as relay:
+        relay.down = lambda data: data.replace(b'data: {"msg":"process_generating"', garbage + b'\n\n{"msg":"')
+        error = await failure(relay.ask(script("a", 0.3, "ab")))
+    assert type(error) is SpaceConnectionError and "went bad" in str(error)
+
+
+async def test_line_separators_and_a_lone_surrogate_arrive(provider):
+    text = "a\u2028b\u2029c\x85d\x1ce\r\nf"
+    assert await provider.ask(script(text, 0.1, text + "!")).read() == text + "!"
+
+
+# The proxy
+
+
+async def test_a_proxy_that_refuses(space):
+    error = await failure(ask("Hi", url=space.url, proxy=f"http://u:pass@127.0.0.1:{free_port()}", max_retries=0))
+    assert type(error) is SpaceConnectionError and "proxy" in str(error) and "pass" not in str(error)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_proxy_that_asks_for_credentials(space, secure):
+    with HttpProxy("user:word") as proxy:
+        url = f"https://127.0.0.1:{space.port}" if secure else space.url
+        error = await failure(ask("Hi", url=url, proxy=proxy.url, max_retries=0))
+        assert type(error) is SpaceConnectionError and "407" in str(error)
+        if not secure:
+            credentials = proxy.url.replace("//", "//user:word@")
+            assert await ask("Hi", PNG, url=space.url, proxy=credentials).read() == "You asked: Hi"
+
+
+async def test_a_proxy_that_dies_in_mid_answer(space):
+    with HttpProxy() as proxy:
+        stream = ask(script("some", 5), url=space.url, proxy=proxy.url, max_retries=0)
+        await anext(stream)
+        proxy.__exit__()
+        error = await failure(stream)
+    assert type(error) is SpaceConnectionError and error.text == "some"
+
+
+# Retries
+
+
+async def test_503_is_tried_again_and_no_more_than_max_retries():
+    with web_server(503, PAGE) as server:
+        error = await failure(ask("Hi", url=server.url, max_retries=2), bound=10)
+    assert type(error) is SpaceUnavailableError and len(server.asked) == 3
+
+
+async def test_retry_after_is_respected_and_never_past_the_timeout():
+    with web_server(429, headers=[("Retry-After", "1")]) as server:
+        start = time.monotonic()
+        await failure(ask("Hi", url=server.url, max_retries=1))
+        assert len(server.asked) == 2 and time.monotonic() - start >= 1
+        await failure(ask("Hi", url=server.url, max_retries=1, timeout=0.8), bound=0.8)
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("step", [{"raise": "no"}, {"raise": "You have exceeded your GPU quota"}])
+async def test_an_apps_own_error_is_not_tried_again(provider, space, step):
+    prompt = script("tried", step)
+    before = len(space.log("asked", prompt=prompt))
+    await failure(provider.ask(prompt))
+    assert len(space.log("asked", prompt=prompt)) == before + 1
+
+
+async def test_a_full_queue_is_tried_again_until_there_is_a_place(start_space):
+    with start_space("--at-once", 1, "--queue", 1) as space:
+        prompts = [script(*["", 0.1] * 3, str(number)) for number in range(4)]
+        async with anyio.create_task_group() as group:
+            for prompt in prompts:
+                group.start_soon(ask(prompt, url=space.url, max_retries=20).read)
+        assert sorted(line["prompt"] for line in space.log("asked")) == sorted(prompts)
+        assert len(space.log("finished")) == 4

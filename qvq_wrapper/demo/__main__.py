@@ -1,4 +1,4 @@
-"""``python -m qvq_wrapper.demo``: serves the Space until Ctrl-C."""
+"""``python -m qvq_wrapper.demo`` serves the Space until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,24 +14,53 @@ from threading import Thread
 
 
 def main() -> None:
-    """Read the command line, and serve."""
+    """Read the command line and serve; Ctrl-C and SIGTERM end it with exit status 0."""
     parser = argparse.ArgumentParser(
-        prog="python -m qvq_wrapper.demo",
+        prog="python -m qvq_wrapper.demo", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Serve a Space that reads the text in a picture, standing in for QVQ. Ctrl-C ends it.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s, this machine only)")
-    parser.add_argument("--port", type=int, default=7860, help="port (default: %(default)s; 0: any free one)")
-    parser.add_argument("--until-stdin-closes", action="store_true",
-                        help="end when standard input does, as when the program that started this one is gone")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen at, or 0 for any free one")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
     options = parser.parse_args()
     missing = [name for name in ("gradio", "onnxruntime", "rapidocr") if find_spec(name) is None]
     if missing:
-        sys.exit(f'The demo needs {" and ".join(missing)}: pip install "qvq_wrapper[demo]"')
+        sys.exit(f"The demo needs {', '.join(missing)}: pip install \"qvq_wrapper[demo]\"")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     if options.until_stdin_closes:
         Thread(target=_end_with_stdin, daemon=True).start()
+    try:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        listener = socket.create_server((options.host, options.port), family=family)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"Cannot listen at {options.host}, port {options.port}: {error}")
     with tempfile.TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
-        _serve(options.host, options.port, folder)
+        _serve(listener, folder)
+
+
+def _end_with_stdin() -> None:
+    os.read(0, 1)  # not sys.stdin, whose lock must be free when the interpreter exits
+    _thread.interrupt_main(signal.SIGTERM)
+
+
+def _serve(listener: socket.socket, folder: str) -> None:
+    # Read at import. Without them Gradio and onnxruntime report the use of them to their makers.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", ORT_DISABLE_TELEMETRY="1")
+    os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=folder)
+    from .reader import Reader
+
+    reader = Reader()  # it loads while Gradio is imported: the first answer comes seconds earlier
+    import uvicorn
+    from fastapi import FastAPI
+    from gradio import mount_gradio_app
+
+    from .app import build
+
+    app = mount_gradio_app(FastAPI(), build(reader), path="/", show_error=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+    host, port = listener.getsockname()[:2]
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
+    server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -1,52 +1,35 @@
-"""The Space itself: its page, its endpoint, and the server of both."""
+"""The Space itself: its page, its endpoint ``/generate``, and what it answers."""
 
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
 
 import gradio as gr
-import uvicorn
-from fastapi import FastAPI
 
 from .child import SAMPLE
 from .reader import Reader
 
 TITLE = "A reader, standing in for QVQ"
 ABOUT = f"""# {TITLE}
-This is not QVQ. It is a small program that reads the text in a picture, and understands neither the picture nor the
-question. Pictures go no further than the machine it runs on, and are deleted within some 70 minutes."""
-INTRO = "*A text reader, standing in for QVQ: it reads what is written in a picture, and cannot answer questions.*"
-NO_PICTURE = "There is no picture to read here. Send one along with the question."
-NO_TEXT = "I found no text in this picture. Text that is small, blurred or handwritten may escape me."
-ESTIMATE = "The percentages are the reader's own estimate, which can be wrong too."
+This is not QVQ. It is a small program that reads the text in a picture, and understands neither the picture
+nor the question. Pictures go no further than the machine it runs on, and are deleted after an hour or so."""
+INTRO = "*A text reader, standing in for QVQ: it reads what is written in a picture, and answers no questions.*"
+NO_PICTURE = "There is no picture to read. Send one along with the question."
+NO_TEXT = "I found no text that I can read. Text that is small, blurred or handwritten can escape me."
+ESTIMATE = "The percentages are my own estimate. What I cannot make out, I leave out."
 LEAST_SCORE = 0.5
 
 
-def serve(server: socket.socket, url: str, reader: Reader) -> None:
-    """Serve the Space on a listening socket until a signal comes; prints the URL once it answers."""
-    app = gr.mount_gradio_app(FastAPI(), _page(reader), path="/", show_error=True, footer_links=["api", "gradio"])
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
-    _Server(config, url).run(sockets=[server])
+def build(reader: Reader) -> gr.Blocks:
+    """The page, with the endpoint: a picture and a prompt in, Markdown out."""
 
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
-        super().__init__(config)
-        self._url = url
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        print(self._url, flush=True)
-
-
-def _page(reader: Reader) -> gr.Blocks:
     def generate(picture: str | None, prompt: str) -> Iterator[str]:
-        return _answer(reader, picture)
+        yield from _answer(reader, picture)
 
-    # A page may ask again about the picture that it shows, so an answer's end is too early to delete it.
-    with gr.Blocks(title=TITLE, delete_cache=(600, 3600)) as page:
+    # A page may ask again about the picture it shows, so the end of an answer is too early to delete it.
+    page = gr.Blocks(title=TITLE, delete_cache=(600, 3600))
+    with page:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column():
@@ -65,12 +48,16 @@ def _answer(reader: Reader, picture: str | None) -> Iterator[str]:
     if picture is None:
         yield f"{INTRO}\n\n{NO_PICTURE}"
         return
-    text = f"{INTRO}\n\nThe text in the picture:\n"
-    readings, unreadable = 0, 0
-    for place in reader.find(picture):
-        line, score = reader.read(place)
-        if not line or score < LEAST_SCORE:
-            unreadable += 1
-            continue
-        text += f"\n- {_verbatim(line)} ({min(99, int(score * 100))}% sure)"
-        yield text
+    text = f"{INTRO}\n"
+    for cutting in reader.find(picture):
+        line, score = reader.read(cutting)
+        if line and score >= LEAST_SCORE:
+            text += f"\n- {_verbatim(line)} ({min(99, int(score * 100))}% sure)"
+            yield text
+    yield f"{text}\n\n{ESTIMATE}" if "\n-" in text else f"{text}\n{NO_TEXT}"
+
+
+def _verbatim(line: str) -> str:
+    """A code span, in which nothing is markup (https://spec.commonmark.org/0.31.2/#code-spans)."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"

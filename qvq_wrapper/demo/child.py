@@ -18,9 +18,7 @@ SAMPLE = Path(__file__).with_name("sample.png")
 
 @contextmanager
 def running_space(timeout: float = 120) -> Iterator[str]:
-    """Start the Space on a free port of the loopback; gives its URL, and stops it on the way out.
-
-    It ends with this process too, however that ends.
+    """Start the Space on a free loopback port; gives its URL. It ends with the block or with this process.
 
     Args:
         timeout: seconds that the start may take.
@@ -30,42 +28,30 @@ def running_space(timeout: float = 120) -> Iterator[str]:
     """
     command = [sys.executable, "-m", "qvq_wrapper.demo", "--port", "0", "--until-stdin-closes"]
     with (
-        tempfile.TemporaryFile() as errors,
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
         # In a session of its own, so that an interrupt at the terminal or in a notebook is ours alone.
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                          text=True, start_new_session=True) as child,
     ):
+        assert child.stdin and child.stdout
         try:
-            url = _first_line(child, timeout)
+            url = _first_line(child.stdout, timeout)
             if not url:
-                child.kill()
-                child.wait()
-                raise RuntimeError(f"The demo Space did not start within {timeout:g} s. {_tail(errors)}".strip())
+                errors.seek(0)
+                last = "".join(errors.readlines()[-8:]).strip() or f"{timeout:g} s were not enough."
+                raise RuntimeError(f"The demo Space did not start. {last}")
             yield url
         finally:
-            assert child.stdin
-            child.stdin.close()  # it ends by itself, and deletes the pictures, which Windows' terminate() forbids
+            child.stdin.close()  # then it ends by itself; terminate() on Windows would leave the pictures
             with suppress(subprocess.TimeoutExpired):
                 child.wait(5)
             child.kill()
 
 
-def _first_line(child: subprocess.Popen[str], timeout: float) -> str:
-    """The first line that the child prints; empty if it ended, or the time is up."""
+def _first_line(stream: IO[str], timeout: float) -> str:
+    """Empty where the stream ends before, or ``timeout`` seconds pass."""
     lines: SimpleQueue[str] = SimpleQueue()
-
-    def drain() -> None:
-        assert child.stdout
-        for line in child.stdout:
-            lines.put(line.strip())
-        lines.put("")
-
-    Thread(target=drain, daemon=True).start()
+    Thread(target=lambda: lines.put(stream.readline().strip()), daemon=True).start()
     with suppress(Empty):
         return lines.get(timeout=timeout)
     return ""
-
-
-def _tail(errors: IO[bytes]) -> str:
-    errors.seek(0)
-    return "\n".join(errors.read().decode(errors="replace").strip().splitlines()[-8:])

@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -32,102 +32,90 @@ class Bare:
     def __init__(self, url: str, picture: bytes | None) -> None:
         import httpx
 
-        self._root, self._picture = url + "/gradio_api", picture
-        self._tls = httpx.create_ssl_context()
-        self._new = lambda: httpx.AsyncClient(verify=self._tls, timeout=None)
+        tls = httpx.create_ssl_context()
+        self._new = lambda: httpx.AsyncClient(base_url=url + "/gradio_api", verify=tls, timeout=None)
+        self._picture = picture
         self._free: list[Any] = []
 
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[Any]:
+    async def ask(self, prompt: str, with_picture: bool) -> Answer:
         client = self._free.pop() if self._free else self._new()
-        yield client
-        self._free.append(client)
+        image, text, done = None, "", False
+        if with_picture:
+            files = {"files": ("picture.png", self._picture, "image/png")}
+            (uploaded,) = await post(client, "/upload", files=files)
+            image = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
+        path, job = await self.join(client, [image, prompt])
+        try:
+            async with aclosing(events(client, path)) as stream:
+                async for event in stream:
+                    new, done = self.read(event, text)
+                    if chunk := new[len(text):]:
+                        yield chunk
+                    text = new
+        finally:
+            if not done:
+                await post(client, "/cancel", json=job)
+            self._free.append(client)
 
-    async def _post(self, client: Any, path: str, **options: Any) -> Any:
-        response = await client.post(self._root + path, **options)
-        return response.raise_for_status().json()
+    async def join(self, client: Any, data: list[Any]) -> tuple[str, dict[str, Any]]:
+        """Ask. Gives the path of the answer's events, and what names the job."""
+        raise NotImplementedError
 
-    async def _data(self, client: Any, prompt: str, with_picture: bool) -> list[Any]:
-        if not with_picture:
-            return [None, prompt]
-        files = {"files": ("picture.png", self._picture, "image/png")}
-        path = (await self._post(client, "/upload", files=files))[0]
-        return [{"path": path, "meta": {"_type": "gradio.FileData"}}, prompt]
+    def read(self, event: bytes, text: str) -> tuple[str, bool]:
+        """The text after an event, and whether the answer has ended."""
+        raise NotImplementedError
 
-    async def _events(self, client: Any, path: str) -> AsyncGenerator[bytes, None]:
-        buffer = b""
-        async with client.stream("GET", self._root + path) as response:
-            response.raise_for_status()
-            async for data in response.aiter_bytes():
-                *events, buffer = (buffer + data).split(b"\n\n")
-                for event in events:
-                    yield event
+
+async def post(client: Any, path: str, **options: Any) -> Any:
+    response = await client.post(path, **options)
+    return response.raise_for_status().json()
+
+
+async def events(client: Any, path: str) -> AsyncGenerator[bytes, None]:
+    buffer = b""
+    async with client.stream("GET", path) as response:
+        response.raise_for_status()
+        async for data in response.aiter_bytes():
+            *found, buffer = (buffer + data).split(b"\n\n")
+            for event in found:
+                yield event
 
 
 class Limit(Bare):
     """The queue protocol: what there is to gain at most."""
 
-    async def ask(self, prompt: str, with_picture: bool) -> Answer:
-        async with self._client() as client:
-            ids = {"session_hash": uuid.uuid4().hex, "fn_index": 0}
-            body = {"data": await self._data(client, prompt, with_picture), **ids}
-            ids["event_id"] = (await self._post(client, "/queue/join", json=body))["event_id"]
-            text, done = "", False
-            try:
-                events = self._events(client, f"/queue/data?session_hash={ids['session_hash']}")
-                async with aclosing(events):
-                    async for event in events:
-                        message = json.loads(event.removeprefix(b"data:"))
-                        if message["msg"] not in ("process_generating", "process_completed"):
-                            continue
-                        done = message["msg"] == "process_completed"
-                        if not message["success"]:
-                            raise RuntimeError(str(message["output"])[:200])
-                        for change in message["output"].get("data", [])[:1]:
-                            new = _changed(text, change)
-                            if chunk := new[len(text):]:
-                                yield chunk
-                            text = new
-            finally:
-                if not done:
-                    await self._post(client, "/cancel", json=ids)
+    async def join(self, client: Any, data: list[Any]) -> tuple[str, dict[str, Any]]:
+        job = {"session_hash": uuid.uuid4().hex, "fn_index": 0}
+        job |= await post(client, "/queue/join", json={"data": data, **job})
+        return f"/queue/data?session_hash={job['session_hash']}", job
 
-
-def _changed(text: str, change: Any) -> str:
-    """``text`` after one of Gradio's differences: a list of (action, path, value), or the new text."""
-    if isinstance(change, str):
-        return change
-    for action, _, value in change:
-        text = text + value if action == "append" else value
-    return text
+    def read(self, event: bytes, text: str) -> tuple[str, bool]:
+        message = json.loads(event.removeprefix(b"data:"))
+        if message["msg"] not in ("process_generating", "process_completed"):
+            return text, message["msg"] == "close_stream"
+        if not message["success"]:
+            raise RuntimeError(str(message["output"])[:200])
+        change = (message["output"].get("data") or [[]])[0]
+        if isinstance(change, str):
+            text = change
+        else:  # Gradio's differences
+            for action, _, value in change:
+                text = text + value if action == "append" else value
+        return text, message["msg"] == "process_completed"
 
 
 class Call(Bare):
     """The protocol that Gradio documents for curl, which repeats the whole text in each event."""
 
-    async def ask(self, prompt: str, with_picture: bool) -> Answer:
-        async with self._client() as client:
-            body = {"data": await self._data(client, prompt, with_picture)}
-            event_id = (await self._post(client, "/call/generate", json=body))["event_id"]
-            position, done = 0, False
-            try:
-                events = self._events(client, f"/call/generate/{event_id}")
-                async with aclosing(events):
-                    async for event in events:
-                        kind, _, data = event.partition(b"\ndata: ")
-                        if kind == b"event: error":
-                            raise RuntimeError(data.decode()[:200])
-                        if kind == b"event: heartbeat":
-                            continue
-                        done = kind == b"event: complete"
-                        text = json.loads(data)[0]
-                        if chunk := text[position:]:
-                            yield chunk
-                        position = len(text)
-            finally:
-                if not done:
-                    ids = {"session_hash": event_id, "fn_index": 0, "event_id": event_id}
-                    await self._post(client, "/cancel", json=ids)
+    async def join(self, client: Any, data: list[Any]) -> tuple[str, dict[str, Any]]:
+        event_id = (await post(client, "/call/generate", json={"data": data}))["event_id"]
+        return f"/call/generate/{event_id}", {"session_hash": event_id, "fn_index": 0, "event_id": event_id}
+
+    def read(self, event: bytes, text: str) -> tuple[str, bool]:
+        kind, _, data = event.partition(b"\ndata: ")
+        if kind == b"event: error":
+            raise RuntimeError(data.decode()[:200])
+        return text if kind == b"event: heartbeat" else json.loads(data)[0], kind == b"event: complete"
 
 
 class Stock:
@@ -136,7 +124,8 @@ class Stock:
     keep = True
 
     def __init__(self, url: str, picture: bytes | None) -> None:
-        self._url, self._client, self._lock = url, None, asyncio.Lock()
+        self._url, self._lock = url, asyncio.Lock()
+        self._client: Any = None
         self._file = Path(tempfile.mkdtemp(dir=os.environ.get("QVQ_BENCH_TEMP")), "picture.png")
         self._file.write_bytes(picture or b"")
 
@@ -145,9 +134,9 @@ class Stock:
         from gradio_client import Client
 
         if not self.keep:
-            return await run_sync(Client, self._url)
+            return await run_sync(lambda: Client(self._url))
         async with self._lock:
-            self._client = self._client or await run_sync(Client, self._url)
+            self._client = self._client or await run_sync(lambda: Client(self._url))
             return self._client
 
     async def ask(self, prompt: str, with_picture: bool) -> Answer:
@@ -179,7 +168,7 @@ class G4f:
     def __init__(self, url: str, picture: bytes | None) -> None:
         from g4f.Provider.hf_space.Qwen_QVQ_72B import Qwen_QVQ_72B
 
-        self._provider = type("Here", (Qwen_QVQ_72B,), {"url": url})
+        self._provider: Any = type("Here", (Qwen_QVQ_72B,), {"url": url})
         self._media = [(picture, "picture.png")]
 
     def ask(self, prompt: str, with_picture: bool) -> Answer:
@@ -207,11 +196,11 @@ CONTENDERS: dict[str, Any] = {
 
 async def one(peer: Any, step: dict[str, Any]) -> dict[str, Any]:
     """One answer, with the times at which its words came."""
-    start, times, late, chars = time.perf_counter(), [], [], 0
+    start, chars = time.perf_counter(), 0
+    times: list[float] = []
+    late: list[float] = []
     found: dict[str, Any] = {"times": times, "late": late}
-    async with AsyncExitStack() as stack:
-        stream = await stack.enter_async_context(
-            aclosing(peer.ask(json.dumps(step["prompt"]), step.get("picture", False))))
+    async with aclosing(peer.ask(json.dumps(step["prompt"]), step.get("picture", False))) as stream:
         async for chunk in stream:
             if not chunk:
                 continue
@@ -270,8 +259,6 @@ async def main(name: str, spec: dict[str, Any]) -> None:
     if spec.get("warm"):  # what is imported late is imported here; of the measured address nothing is known
         await one(CONTENDERS[name](spec["warm"], picture), {"prompt": {"tokens": 3}, "picture": True})
     peer = CONTENDERS[name](spec["url"], picture)
-    for step in spec.get("before", []):
-        await run(peer, step)
     gc.collect()
     report("start")
     for step in spec["steps"]:

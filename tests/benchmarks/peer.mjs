@@ -69,7 +69,6 @@ async function run(submit, step) {
 
 if (spec.warm) await one(peerAt(spec.warm), { prompt: { tokens: 3 }, picture: true });
 const submit = peerAt(spec.url);
-for (const step of spec.before ?? []) await run(submit, step);
 await report("start");
 for (const step of spec.steps) await report(step.mark, await run(submit, step));
 process.exit(0);

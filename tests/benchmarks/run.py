@@ -1,7 +1,7 @@
 """Measure qvq_wrapper beside what a user would take instead, and beside the least that the protocol costs.
 
-Run ``python tests/benchmarks/run.py`` where ``qvq_wrapper[demo]`` is installed (``matplotlib`` for ``--plot``), on
-Linux. The first run makes the peers' environments, in the temporary directory.
+Run ``python tests/benchmarks/run.py``, on Linux, where ``qvq_wrapper[test]`` is installed. The first run makes
+the peers' environments, in the temporary directory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import platform
 import select
 import shutil
+import signal
 import socket
 import statistics
 import struct
@@ -48,7 +49,6 @@ class Scenario:
     Attributes:
         steps: what contenders.py runs, one after the other, each with results of its own.
         rows: label, step, metric, and the factor to the label's unit.
-        before: steps that are not measured.
         line: None for straight to the Space, else ``count`` or ``long``.
         most: seconds after which a contender is given up.
         once: not repeated.
@@ -58,7 +58,6 @@ class Scenario:
     steps: list[dict[str, Any]]
     rows: list[Row]
     who: list[str] = field(default_factory=lambda: NAMES)
-    before: list[dict[str, Any]] = field(default_factory=list)
     line: str | None = None
     warm: bool = True
     most: float = 60
@@ -124,7 +123,6 @@ def scenarios(smoke: bool) -> list[Scenario]:
         ("cancel: the Space has stopped after, ms", "run", "stopped", ms)]))
     pair = ["limit", "this"]
     for crowd in pick((1, 10, 100, 1000), (1, 10)):
-        # Warmed by as many at once, so that what grows is no one-time cost.
         found.append(Scenario("growth", [step(tokens=pick(20, 3), delay=0.5, count=crowd)], [
             (f"{crowd} at once: CPU for each, ms", "run", "cpu", ms / crowd),
             (f"{crowd} at once: memory for each, kB", "run", "memory", kb / crowd)], pair))
@@ -142,8 +140,8 @@ class Failed(Exception):
 class Bench:
     """The Space, the lines to it, and the processes of the contenders."""
 
-    def __init__(self, folder: Path, reasons: dict[str, str]) -> None:
-        self.folder, self.reasons = folder, reasons  # of those that cannot run at all
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.picture, self.small = folder / "large.png", folder / "small.png"
         self.picture.write_bytes(png(832))
         self.small.write_bytes(png(64))
@@ -159,11 +157,10 @@ class Bench:
         self.env = os.environ | {
             "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": str(folder),
             "HF_HOME": str(folder), "GRADIO_TEMP_DIR": str(folder), "QVQ_BENCH_TEMP": str(folder),
-            "NO_PROXY": "127.0.0.1,localhost", "PYTHONDONTWRITEBYTECODE": ""}
+            "NO_PROXY": "127.0.0.1,localhost"}
         if cert:
             self.env |= {"SSL_CERT_FILE": str(cert), "NODE_EXTRA_CA_CERTS": str(cert)}
         self.space: subprocess.Popen[str] | None = None
-        self.bare: dict[str, float] = {}
 
     def __enter__(self) -> Bench:
         self.start_space()
@@ -198,7 +195,7 @@ class Bench:
                 each["prompt"]["mark"] = str(mark)
         spec = {
             "url": line.url if line else self.url, "warm": self.url if scenario.warm else None,
-            "picture": str(self.small if line else self.picture), "before": scenario.before, "steps": steps}
+            "picture": str(self.small if line else self.picture), "steps": steps}
         imported = self.import_time(name) if scenario.key == "g" else 0
         started = time.time()
         try:
@@ -306,7 +303,7 @@ def png(side: int) -> bytes:
 
 def prepare(names: list[str], install: bool) -> dict[str, str]:
     """Make the peers' environments; says which contenders cannot run, and why."""
-    reasons = {}
+    reasons: dict[str, str] = {}
     if "g4f" in names and not (G4F / "done").exists():
         if install:
             print(f"making {G4F}", flush=True)
@@ -350,7 +347,8 @@ def versions(names: list[str]) -> dict[str, str]:
         found["g4f"] = "0.5.2.1"
     if "js" in names:
         found["node"] = subprocess.check_output(["node", "--version"], text=True).strip()
-        found["@gradio/client"] = json.loads((JS / "node_modules/@gradio/client/package.json").read_text())["version"]
+        package = JS / "node_modules/@gradio/client/package.json"
+        found["@gradio/client"] = json.loads(package.read_text())["version"]
     return found
 
 
@@ -396,12 +394,31 @@ def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
         pairs = [(row - 0.8 * place / len(names), cells[name] / cells["limit"])
                  for row, cells in enumerate(shown.values())
                  if isinstance(cells.get(name), float) and cells[name] > 0]
-        axes.barh([y for y, _ in pairs], [x for _, x in pairs], 0.8 / len(names), label=name)
+        axes.barh(*zip(*pairs), 0.8 / len(names), label=name, color=f"C{place}")
     axes.set(xscale="log", xlabel="times limit", yticks=range(len(shown)), yticklabels=list(shown))
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
     axes.legend()
     figure.savefig(file)
+
+
+def collect(
+    bench: Bench, scenario: Scenario, name: str, values: dict[str, dict[str, list[float]]],
+    failures: dict[str, dict[str, str]],
+) -> None:
+    """Measure once, and sort the results, or the reason why there is none, into the table's rows."""
+    results: dict[str, dict[str, Any]] = {}
+    reason = ""
+    try:
+        results = bench.measure(scenario, name)
+    except (Failed, OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    for label, mark, metric, factor in scenario.rows:
+        value = results.get(mark, {}).get(metric)
+        if value is not None:
+            values[f"{scenario.key}  {label}"][name].append(float(value * factor))
+        elif reason:
+            failures[f"{scenario.key}  {label}"][name] = reason
 
 
 def main() -> None:
@@ -422,27 +439,22 @@ def main() -> None:
     names = [name for name in names if name not in reasons]
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     failures: dict[str, dict[str, str]] = defaultdict(dict)
-    labels: dict[str, tuple[Scenario, list[str]]] = {}
+    rounds = options.repeat or (1 if options.smoke else 5)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     temporary = tempfile.TemporaryDirectory(prefix="qvq-bench-", ignore_cleanup_errors=True)
-    with temporary as folder, Bench(Path(folder), reasons) as bench:
-        for repetition in range(options.repeat or (1 if options.smoke else 5)):
-            for number, scenario in enumerate(wanted):
-                if repetition and scenario.once:
-                    continue
-                running = [name for name in names if name in scenario.who]
-                turn = (repetition + number) % len(running) if running else 0
-                for name in running[turn:] + running[:turn]:
-                    progress(f"repetition {repetition + 1}: {scenario.key} {scenario.rows[0][0]}: {name}")
-                    try:
-                        results = bench.measure(scenario, name)
-                    except (Failed, OSError, ValueError, subprocess.SubprocessError) as error:
-                        for row in scenario.rows:
-                            failures[f"{scenario.key}  {row[0]}"][name] = str(error)
-                        continue
-                    for label, mark, metric, factor in scenario.rows:
-                        if (value := results[mark].get(metric)) is not None:
-                            values[f"{scenario.key}  {label}"][name].append(float(value * factor))
-        progress("")
+    try:
+        with temporary as folder, Bench(Path(folder)) as bench:
+            for repetition in range(rounds):
+                for number, scenario in enumerate(wanted):
+                    if not (repetition and scenario.once):
+                        running = [name for name in names if name in scenario.who]
+                        turn = (repetition + number) % len(running) if running else 0
+                        now = f"{repetition + 1}/{rounds} {scenario.key}  {scenario.rows[0][0]}"
+                        print(time.strftime("%H:%M:%S"), now, file=sys.stderr)
+                        for name in running[turn:] + running[:turn]:
+                            collect(bench, scenario, name, values, failures)
+    except KeyboardInterrupt:
+        print("interrupted; this is what there is")
     order = [f"{scenario.key}  {row[0]}" for scenario in wanted for row in scenario.rows]
     rows: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
@@ -454,7 +466,7 @@ def main() -> None:
     about = versions(names)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     main_rows = {label: cells for label, cells in rows.items() if not label.startswith("growth")}
-    growth = {label.removeprefix("growth  "): cells for label, cells in rows.items() if label.startswith("growth")}
+    growth = {label.removeprefix("growth  "): cells for label, cells in rows.items() if label not in main_rows}
     if main_rows:
         print("\nMedians, and their ratio to `limit`:\n\n" + table(main_rows, names))
     if growth:
@@ -466,11 +478,6 @@ def main() -> None:
             {"about": about, "medians": rows, "values": values, "failures": failures}, indent=1))
     if options.plot:
         plot(main_rows, names, options.plot)
-
-
-def progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

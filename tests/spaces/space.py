@@ -94,6 +94,15 @@ def once(image, prompt):
     return f"At once: {prompt}"
 
 
+def swapped(prompt, image):
+    log("swapped", prompt=prompt, **_look(image))
+    return prompt
+
+
+def long_enough(image, prompt):
+    return [gr.validate(True, ""), gr.validate(len(prompt) > 5, "the prompt is too short")]
+
+
 def with_more(image, state, prompt, temperature, headers):
     log("asked", prompt=prompt, temperature=temperature)
     yield f"{prompt} at {temperature}, {headers}"
@@ -114,7 +123,9 @@ def build():
         gr.Button().click(generate, [image, prompt], gr.JSON(), api_name="json")
         gr.Button().click(endless, [image, prompt], answer, api_name="endless")
         gr.Button().click(once, [image, prompt], answer, api_name="once")
-        gr.Button().click(once, [prompt, image], answer, api_name="swapped")
+        gr.Button().click(swapped, [prompt, image], answer, api_name="swapped")
+        gr.Button().click(once, [image, prompt], answer, api_name="validated", validator=long_enough)
+        gr.Button().click(lambda image, prompt, the_number: "", [image, prompt, gr.Number()], answer, api_name="needy")
         gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
         gr.Button().click(lambda number: number, [number], [number], api_name="number")
         gr.Button().click(lambda image, prompt: image, [image, prompt], [image], api_name="picture")

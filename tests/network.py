@@ -1,0 +1,148 @@
+"""What stands between a client and a Space in the tests: a TCP relay, an HTTP proxy and a SOCKS5 proxy."""
+
+import base64
+import socket
+import threading
+from contextlib import closing, suppress
+
+
+def connection(address):
+    return socket.create_connection(address, timeout=30)
+
+
+class Relay:
+    """Hands bytes on between its port and ``target``, a port on loopback; can spoil what comes back.
+
+    ``down`` is called with each piece that the server sends, and gives what goes on to the client; None
+    cuts the line.
+    """
+
+    def __init__(self, target=None):
+        self.target = target
+        self.down = lambda data: data
+        self.connections = 0
+        self.stalled = threading.Event()
+        self._open = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with suppress(OSError), closing(client):
+            self.handle(client)
+
+    def handle(self, client):
+        self.pump(client, connection(("127.0.0.1", self.target)))
+
+    def pump(self, client, server):
+        pair = {client, server}
+        self._open |= pair
+        thread = threading.Thread(target=self._copy, args=(client, server, lambda data: data), daemon=True)
+        thread.start()
+        self._copy(server, client, lambda data: self.down(data))
+        thread.join()
+        self._open -= pair
+        server.close()
+
+    def _copy(self, source, sink, change):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self.wait()
+                data = change(data)
+                if data is None:
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def wait(self):
+        """Does not come back while the line is stalled."""
+        while self.stalled.is_set():
+            threading.Event().wait(0.05)
+
+    def cut(self):
+        """Break off every connection."""
+        for end in list(self._open):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._listener.close()
+        self.stalled.clear()
+        self.cut()
+
+
+def read_head(client):
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = client.recv(65536)
+        if not data:
+            raise ConnectionError
+        head += data
+    return head
+
+
+class HttpProxy(Relay):
+    """An HTTP proxy that writes down what it is asked for."""
+
+    def __init__(self, credentials=None):
+        super().__init__()
+        self.credentials = credentials
+        self.requests = []
+
+    def handle(self, client):
+        head = read_head(client)
+        method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        self.requests.append((method, target))
+        if self.credentials:
+            token = base64.b64encode(self.credentials.encode()).decode()
+            if f"proxy-authorization: basic {token}".lower() not in head.decode().lower().splitlines():
+                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                return
+        if method == "CONNECT":
+            host, port = target.split(":")
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            self.pump(client, connection((host, int(port))))
+            return
+        address = target.split("/")[2]
+        host, _, port = address.partition(":")
+        server = connection((host, int(port or 80)))
+        server.sendall(head.replace(f"http://{address}".encode(), b"", 1).replace(b"keep-alive", b"close", 1))
+        self.pump(client, server)
+
+
+class SocksProxy(Relay):
+    """A SOCKS5 proxy (RFC 1928) that writes down where it is asked to go."""
+
+    def __init__(self):
+        super().__init__()
+        self.requests = []
+
+    def handle(self, client):
+        client.recv(2 + 255)
+        client.sendall(b"\x05\x00")
+        request = client.recv(4 + 255)
+        if request[3] == 1:
+            host, rest = socket.inet_ntoa(request[4:8]), request[8:]
+        else:
+            host, rest = request[5:5 + request[4]].decode(), request[5 + request[4]:]
+        port = int.from_bytes(rest[:2], "big")
+        self.requests.append((host, port))
+        server = connection((host, port))
+        client.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+        self.pump(client, server)
