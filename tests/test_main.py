@@ -122,7 +122,8 @@ def test_ctrl_c_on_a_dead_line(start_space):
 
 
 def test_a_reader_that_leaves(space):
-    command = f"{sys.executable} -m qvq_wrapper '{script(*['many', 0.01, 'many words'] * 50)}' --url {space.url} | head -c 1"
+    prompt = script(*["many", 0.01, "many words"] * 50)
+    command = f"{sys.executable} -m qvq_wrapper '{prompt}' --url {space.url} | head -c 1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("m", "")
 

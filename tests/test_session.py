@@ -173,5 +173,3 @@ async def test_one_tls_context(monkeypatch, provider):
     monkeypatch.setattr(httpx, "create_ssl_context", lambda *a, **o: made.append(a))
     await provider.ask("again").read()
     assert not made
-
-

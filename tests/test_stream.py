@@ -221,5 +221,3 @@ async def test_many_at_once_use_one_thread_each(endless):
     async with anyio.create_task_group() as group:
         for stream in streams:
             group.start_soon(stream.aclose)
-
-

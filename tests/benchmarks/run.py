@@ -394,7 +394,7 @@ def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
         pairs = [(row - 0.8 * place / len(names), cells[name] / cells["limit"])
                  for row, cells in enumerate(shown.values())
                  if isinstance(cells.get(name), float) and cells[name] > 0]
-        axes.barh(*zip(*pairs), 0.8 / len(names), label=name, color=f"C{place}")
+        axes.barh([y for y, _ in pairs], [x for _, x in pairs], 0.8 / len(names), label=name, color=f"C{place}")
     axes.set(xscale="log", xlabel="times limit", yticks=range(len(shown)), yticklabels=list(shown))
     axes.axvline(1, color="black", linewidth=0.8)
     axes.invert_yaxis()
