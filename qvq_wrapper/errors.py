@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 import ssl
@@ -115,7 +116,7 @@ def _found(response: httpx.Response) -> str:
     except (ValueError, KeyError, TypeError):
         title = re.search(r"<title[^>]*>(.*?)</title>", response.text[:10_000], re.I | re.S)
         said = f"a web page, “{plain(title[1], 100)}”" if title else ""
-    return f": {plain(said, 200)}" if isinstance(said, str) and said else ""
+    return f": {plain(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -167,6 +168,8 @@ def from_exception(error: BaseException) -> Exception:
 
 def _from_app(message: str) -> ResponseError:
     """The error for what a Space's own code raised, in its own words."""
+    if re.fullmatch(r"'(?:[^'\\]|\\.)*'", message):  # gradio 4 sends the repr of gr.Error's words
+        message = ast.literal_eval(message)
     message = plain(message, 2000) or "The Space's app failed and did not say why."
     if "gpu quota" in message.lower():
         return RateLimitError(message)

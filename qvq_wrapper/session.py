@@ -147,6 +147,9 @@ class Session(Client):
     def _telemetry_thread(self) -> None:
         """Sends nothing. analytics_enabled=False alone would not see to that."""
 
+    def _stream_heartbeat(self, *args: Any) -> None:  # type: ignore[override]
+        """Keeps no connection; up to 2.7.1 each session would, and for ever, whatever the config says."""
+
     def _publish(self, update: Any) -> None:
         """Called in mid-job, with gradio_client's lock held."""
         if update.type == "output" and not update.final and isinstance(update.outputs, str):

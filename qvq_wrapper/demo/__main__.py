@@ -53,10 +53,11 @@ def _serve(listener: socket.socket, folder: str) -> None:
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
+    from gradio.themes import Soft
 
     from .app import build
 
-    app = mount_gradio_app(FastAPI(), build(reader), path="/", show_error=True)
+    app = mount_gradio_app(FastAPI(), build(reader), path="/", show_error=True, theme=Soft())
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     host, port = listener.getsockname()[:2]
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)

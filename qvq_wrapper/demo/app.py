@@ -33,11 +33,14 @@ def build(reader: Reader) -> gr.Blocks:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column():
-                picture = gr.Image(label="Picture", type="filepath", image_mode=None, height=320)
+                picture = gr.Image(label="Picture", type="filepath", image_mode=None, height=300,
+                                   sources=["upload", "clipboard"])
                 prompt = gr.Textbox(label="Question", placeholder="What does the sign say?")
                 button = gr.Button("Ask", variant="primary")
-                gr.Examples([[str(SAMPLE), "What does the sign say?"]], [picture, prompt])
-            answer = gr.Markdown(label="Answer", show_label=True, container=True, latex_delimiters=[])
+            with gr.Column():
+                answer = gr.Markdown("*The answer appears here.*", label="Answer", container=True, padding=True,
+                                     min_height=300, latex_delimiters=[])
+                gr.Examples([[str(SAMPLE), "What does the sign say?"]], [picture, prompt], label="Try this one")
         gr.on([button.click, prompt.submit], generate, [picture, prompt], answer,
               api_name="generate", concurrency_limit=4)
     return page

@@ -30,7 +30,7 @@ def log(event, **facts):
 def _do(step):
     """Carry out one step; gives what the endpoint is to output, or None."""
     if "raise" in step:
-        raise gr.Error(step["raise"], print_exception=False)
+        raise gr.Error(step["raise"])
     if "hidden" in step:
         raise ValueError(step["hidden"])
     if "info" in step:
@@ -124,7 +124,8 @@ def build():
         gr.Button().click(endless, [image, prompt], answer, api_name="endless")
         gr.Button().click(once, [image, prompt], answer, api_name="once")
         gr.Button().click(swapped, [prompt, image], answer, api_name="swapped")
-        gr.Button().click(once, [image, prompt], answer, api_name="validated", validator=long_enough)
+        if gr.__version__ >= "5.50":
+            gr.Button().click(once, [image, prompt], answer, api_name="validated", validator=long_enough)
         gr.Button().click(lambda image, prompt, the_number: "", [image, prompt, gr.Number()], answer, api_name="needy")
         gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
         gr.Button().click(lambda number: number, [number], [number], api_name="number")
