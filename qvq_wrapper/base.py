@@ -1,9 +1,10 @@
-"""What any provider of this kind shares."""
+"""What any provider of this kind shares, and what g4f reads from the class of a provider."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from inspect import Parameter, signature
 from typing import Any, ClassVar
 
 from .errors import ModelNotSupportedError
@@ -11,8 +12,31 @@ from .stream import AsyncResult
 from .types import MediaListType, Messages
 
 
+class _Params:
+    """``get_params()`` of the class that is asked, under the name that older versions of g4f have for it."""
+
+    def __get__(self, instance: object, owner: type[AsyncGeneratorProvider]) -> str:
+        return owner.get_params()
+
+
 class AsyncGeneratorProvider(ABC):
-    """A provider whose answers are async generators of text; the other forms are made from that one."""
+    """A provider whose answers are async generators of text; the other forms are made from that one.
+
+    The class itself can be handed to g4f, as ``g4f.client.Client(provider=...)`` or in a ``RetryProvider``:
+    it has the attributes and methods that g4f's own providers have.
+    """
+
+    label: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    working: ClassVar[bool] = False
+    active_by_default: ClassVar[bool | None] = None  # None: as ``working``
+    needs_auth: ClassVar[bool] = False
+    supports_stream: ClassVar[bool] = True
+    supports_message_history: ClassVar[bool] = True
+    supports_system_message: ClassVar[bool] = True
+    use_stream_timeout: ClassVar[bool] = True  # or g4f would apply ``timeout`` to each chunk
+    live: ClassVar[int] = 0  # g4f counts here: up with an answer, down with an error
+    params = _Params()
 
     @classmethod
     @abstractmethod
@@ -40,6 +64,41 @@ class AsyncGeneratorProvider(ABC):
         """The whole text of the answer. Takes what ``create_async_generator`` takes."""
         async with cls.create_async_generator(model, messages, **kwargs) as stream:
             return await stream.read()
+
+    @classmethod
+    def get_create_function(cls) -> Callable[..., Generator[str, None, None]]:
+        """``create_completion``; g4f 0.5 asks for it by this name."""
+        return cls.create_completion
+
+    @classmethod
+    def get_async_create_function(cls) -> Callable[..., AsyncResult]:
+        """``create_async_generator``; g4f 0.5 asks for it by this name."""
+        return cls.create_async_generator
+
+    @classmethod
+    def get_dict(cls) -> dict[str, str]:
+        """What g4f says about the provider of an answer."""
+        return {"name": cls.__name__, "url": cls.url, "label": cls.label}
+
+    @classmethod
+    def get_parent(cls) -> str:
+        """The name under which g4f looks for a token in a dict of them; ``parent`` if the class has one."""
+        return str(getattr(cls, "parent", cls.__name__))
+
+    @classmethod
+    def get_parameters(cls, as_json: bool = False) -> dict[str, Any]:
+        """The parameters of ``create_async_generator``, or with ``as_json`` their defaults, by name."""
+        parameters = {
+            name: parameter for name, parameter in signature(cls.create_async_generator).parameters.items()
+            if parameter.kind is not Parameter.VAR_KEYWORD}
+        if as_json:
+            return {name: None if p.default is p.empty else p.default for name, p in parameters.items()}
+        return parameters
+
+    @classmethod
+    def get_params(cls) -> str:
+        """The same in one line, for people."""
+        return f"{cls.__name__} supports: {signature(cls.create_async_generator)}"
 
 
 class ProviderModelMixin:

@@ -7,12 +7,17 @@ import html
 import re
 import ssl
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import httpx
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class ResponseError(Exception):
@@ -68,6 +73,21 @@ class MediaError(ValueError):
 
 class ModelNotSupportedError(ValueError):
     """The provider has no model of that name."""
+
+
+def discreet(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Keeps the arguments, among them a token and a picture, out of tracebacks that show local variables."""
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            refusal = error.with_traceback(None)
+        del args, kwargs
+        raise refusal
+
+    return call
 
 
 def plain(text: str, limit: int = 500) -> str:
@@ -163,6 +183,7 @@ def from_exception(error: BaseException) -> Exception:
             mapped = SpaceConnectionError(f"The line to the Space broke off{detail}.", retryable=True)
         case _:
             mapped = ResponseError(f"The Space's answer could not be understood{detail}.")
+    mapped.__cause__ = mapped.__context__ = None
     return mapped.with_traceback(None)
 
 

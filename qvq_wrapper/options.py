@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 import ssl
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,9 +61,11 @@ class Access:
                 raise ValueError(f"headers: the value of {name!r} must be a str of printable ASCII")
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
-        return cls(
-            _space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify
-        )
+        access = cls(_space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify)
+        scheme, host, _ = origin(access.url)
+        if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
+            warnings.warn(f"a secret goes to {host} over plain http, where others can read it", stacklevel=4)
+        return access
 
     @property
     def origin(self) -> tuple[str, str | None, int | None]:
@@ -71,7 +75,7 @@ class Access:
     @property
     def request_headers(self) -> dict[str, str]:
         """The headers that go with every request to the Space's own origin."""
-        result = {"Accept": "application/json, text/event-stream"}
+        result = {"Accept": "application/json, text/event-stream", "Accept-Encoding": "identity"}
         if self.api_key:
             result["Authorization"] = result["x-hf-authorization"] = f"Bearer {self.api_key}"
         return result | dict(self.headers)
@@ -92,6 +96,13 @@ def _space_url(url: object) -> str:
     if not _is_url(url, ("http", "https")) or urlsplit(url).username is not None:
         raise ValueError("url must be an http(s) URL without user and password, or 'owner/name' of a Space")
     return url.split("?")[0].split("#")[0].rstrip("/") + "/"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _proxy_url(proxy: object) -> str | None:

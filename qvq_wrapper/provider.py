@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 from .base import AsyncGeneratorProvider, ProviderModelMixin
+from .errors import discreet
 from .media import Picture, picture_from
 from .options import Access, Limits, Question
 from .prompt import read_messages
@@ -34,6 +35,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
     models: ClassVar[list[str]] = [default_model, *vision_models]
 
     @classmethod
+    @discreet
     def create_async_generator(
         cls,
         model: str,
@@ -79,6 +81,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         return AsyncResult(question, limits)
 
     @classmethod
+    @discreet
     def ask(
         cls,
         prompt: str,

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ from urllib.parse import urljoin
 
 import httpx
 
-from .errors import SpaceUnavailableError, from_response
+from .errors import SpaceConnectionError, SpaceUnavailableError, from_response
 from .options import Access, origin
 from .types import Stage
 
 CONNECT_TIMEOUT = 10.0  # seconds for one connection to be made
 FRESH = 5.0  # seconds for which facts are used without asking whether the Space is still the same
+LARGEST = 2**25  # bytes of a response that is no answer
 MAX_SPACES = 64  # Spaces remembered at once
 PROTOCOLS = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
 
@@ -75,6 +76,10 @@ class Line(httpx.Auth):
         if joins:
             self._joining = False
             self.asked = not (400 <= response.status_code < 500 or response.status_code == 503)
+        response.headers.pop("content-encoding", None)  # was not asked for, and could unpack to any size
+        if not path.endswith("/queue/data"):
+            assert isinstance(response.stream, httpx.SyncByteStream)
+            response.stream = _Bounded(response.stream)
         error = from_response(response)
         if error:
             raise error
@@ -101,6 +106,22 @@ class Line(httpx.Auth):
             with suppress(OSError):
                 # Not SSLSocket's own shutdown, which takes the TLS state from under the reading thread.
                 socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
+class _Bounded(httpx.SyncByteStream):
+    """The body of a response, up to ``LARGEST`` bytes."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+        self.close = stream.close  # type: ignore[method-assign]
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for data in self._stream:
+            size += len(data)
+            if size > LARGEST:
+                raise SpaceConnectionError(f"The line went bad: a response of more than {LARGEST} bytes.")
+            yield data
 
 
 @lru_cache(maxsize=16)

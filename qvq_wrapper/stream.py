@@ -35,8 +35,8 @@ class Call:
     """One question on its way. Its thread writes here, its reader reads; neither waits for the other."""
 
     def __init__(self, question: Question, limits: Limits) -> None:
-        self._question = question
         self._limits = limits
+        self._question: Question | None = question
         self._line: Line | None = None
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._seen = ""
@@ -51,7 +51,9 @@ class Call:
 
     def start(self) -> None:
         self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
-        threading.Thread(target=self._run, name="qvq_wrapper", daemon=True).start()
+        # Only the thread has the question from here on: no token is to be reached from an error.
+        question, self._question = self._question, None
+        threading.Thread(target=self._run, args=(question,), name="qvq_wrapper", daemon=True).start()
 
     def take(self) -> str | None:
         """The text that came since last time, ``""`` while there is none, None at the end."""
@@ -84,8 +86,9 @@ class Call:
         """Have the thread end its job; from any thread or destructor, without waiting."""
         self.cancelled = True
         self._gone.put(None)
-        if self._line:
-            self._line.cut(now=now)
+        line = self._line
+        if line:
+            line.cut(now=now)
 
     @property
     def status(self) -> Status:
@@ -93,27 +96,28 @@ class Call:
 
     # What the thread does
 
-    def _run(self) -> None:
+    def _run(self, question: Question) -> None:
         for attempt in count():
-            error, asked = self._attempt()
+            error, asked = self._attempt(question)
             if error is None or asked or self.cancelled or not self._wait_to_retry(error, attempt):
                 break
         if error:
             self._fail(error)
         self._stage("cancelled" if self.cancelled else "failed" if error else "finished")
+        self._line = None
         self.done = True
         self._wake()
 
-    def _attempt(self) -> tuple[Exception | None, bool]:
+    def _attempt(self, question: Question) -> tuple[Exception | None, bool]:
         """Ask once. Gives what went wrong, if anything, and whether the Space may have started a job."""
         from . import session, space  # with gradio_client, which takes 0.4 s to import
 
         self._stage("connecting")
-        self._line = line = space.Line(self._question.access, self._limits.read_timeout, self._stage)
+        self._line = line = space.Line(question.access, self._limits.read_timeout, self._stage)
         try:
             if self.cancelled:
                 raise space.CallCancelled
-            session.ask(self._question, self._limits, line, self)
+            session.ask(question, self._limits, line, self)
         except BaseException as error:
             return from_exception(error), line.asked
         return None, line.asked

@@ -57,8 +57,13 @@ class LocalSpace:
         command = ["--log", str(self.log_file), "--port", str(free_port()), *map(str, arguments)]
         print(json.dumps(command), file=launcher.stdin, flush=True)
         started = launcher.stdout.readline().split()
-        assert len(started) == 2, "the test Space did not start"
+        assert len(started) == 3, "the test Space did not start"
         self.pid, self.url = int(started[0]), started[1].rstrip("/")
+        self.version = tuple(map(int, started[2].split(".")[:2]))
+
+    def needs(self, *version):
+        if self.version < version:
+            pytest.skip(f"gradio {'.'.join(map(str, self.version))} has not what {'.'.join(map(str, version))} has")
 
     @property
     def port(self):
@@ -73,6 +78,16 @@ class LocalSpace:
     def seen(self, prompt):
         """The latest question with this prompt."""
         return self.log("asked", prompt=prompt)[-1]
+
+    async def gone(self, prompt):
+        """The job with this prompt has left the Space without having finished."""
+        if self.version >= (5, 50):
+            await self.wait_log("left", prompt=prompt)
+        else:  # these forget the generator without closing it: it takes no further step
+            steps = -1
+            while steps < (steps := len(self.log("step", prompt=prompt))):
+                await anyio.sleep(0.3)
+        assert not self.log("finished", prompt=prompt)
 
     async def wait_log(self, event, **facts):
         return await anyio.to_thread.run_sync(lambda: wait_until(lambda: self.log(event, **facts)))
@@ -91,7 +106,7 @@ def start_space(tmp_path_factory):
     """Starts a Space with the given command line (see spaces/space.py), and stops it again."""
     folder = tmp_path_factory.mktemp("spaces")
     launcher = subprocess.Popen(
-        [sys.executable, HERE / "spaces" / "space.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [os.environ.get("QVQ_SPACE_PYTHON", sys.executable), HERE / "spaces" / "space.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, cwd=folder,
         env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)})
 

@@ -250,6 +250,8 @@ async def test_the_line_is_cut_at(space, path):
 
 
 async def test_a_validation_error(space):
+    space.needs(5, 50)
+
     class Validated(Qwen_QVQ_72B):
         url = space.url
         api_endpoint = "/validated"

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import binary, one_of, sampled_from, tuples
 from conftest import PNG
 from PIL import Image
 
-from qvq_wrapper import MediaError, ask
+from qvq_wrapper import MediaError, ResponseError, ask
 from qvq_wrapper.media import picture_from
 
 pytestmark = pytest.mark.anyio
@@ -177,3 +179,36 @@ async def test_temporary_files_are_private(temporary):
         assert folder.stat().st_mode & 0o77 == 0
         assert Path(file).parent == folder
     assert not any(temporary.iterdir())
+
+
+heads = sampled_from([b"", PNG[:8], JPEG[:3], b"GIF89a", b"RIFF0000WEBP", b"BM00000000"])
+
+
+@given(one_of(binary(max_size=100), tuples(heads, binary(max_size=100)).map(b"".join)))
+@settings(max_examples=300, deadline=None)
+def test_bytes_of_any_kind_are_taken_or_refused(data):
+    for source in (data, io.BytesIO(data), "data:," + "".join(f"%{byte:02x}" for byte in data)):
+        try:
+            with picture_from(source).upload(None) as file:
+                assert Path(file).read_bytes() == data
+        except MediaError:
+            pass
+
+
+@given(binary(max_size=100).map(lambda data: data.decode("latin-1")))
+@settings(max_examples=300, deadline=None)
+def test_texts_of_any_kind_are_taken_or_refused(text):
+    for source in (text, "data:" + text, "data:image/png;base64," + text):
+        try:
+            picture_from(source)
+        except MediaError:
+            pass
+
+
+async def test_pictures_that_lie_reach_the_space_or_are_refused(provider):
+    """What the first bytes cannot tell, the Space says."""
+    for data in (PNG[:40], PNG[:8] + b"nonsense", JPEG[:100], PNG + bytes(50_000_000)):
+        try:
+            assert await provider.ask("lies", data).read() == "You asked: lies"
+        except ResponseError:
+            pass

@@ -1,6 +1,12 @@
 """Messages made into a prompt and a picture."""
 
+import base64
+
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import (
+    binary, dictionaries, fixed_dictionaries, just, lists, none, one_of, recursive, sampled_from, text,
+)
 
 from qvq_wrapper.errors import MediaError
 from qvq_wrapper.prompt import read_messages
@@ -60,3 +66,29 @@ def test_the_latest_picture_counts():
 def test_what_cannot_be_asked(messages, error):
     with pytest.raises(error):
         read_messages(messages)
+
+
+anything = recursive(
+    one_of(none(), text(), binary(max_size=9), just(3), just(1.5), just("https://h/a.png"), just("\ud800")),
+    lambda inner: one_of(lists(inner, max_size=3), dictionaries(text(max_size=5), inner, max_size=3)), max_leaves=6)
+parts = one_of(
+    anything,
+    fixed_dictionaries({"type": sampled_from(["text", "image_url", "audio"])},
+                       optional={"text": anything, "image_url": anything}),
+    binary(max_size=60).map(lambda data: {
+        "type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(data).decode()}}),
+)
+message = fixed_dictionaries(
+    {}, optional={"role": one_of(sampled_from(["user", "system", "assistant"]), anything),
+                  "content": one_of(anything, lists(parts, max_size=3))})
+
+
+@given(one_of(anything, lists(one_of(message, anything), max_size=4)))
+@settings(max_examples=500, deadline=None)
+def test_messages_of_any_shape_are_read_or_refused(messages):
+    try:
+        prompt, picture = read_messages(messages)
+    except (TypeError, ValueError):
+        return
+    prompt.encode()
+    assert prompt or picture

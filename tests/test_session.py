@@ -1,5 +1,6 @@
 """The seams onto gradio_client: each is used today, and does without where a newer version has moved on."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -100,9 +101,8 @@ async def test_each_seam_is_used(monkeypatch, provider):
     assert threads == ["qvq_wrapper"]
 
 
+@pytest.mark.skipif(gradio_client.__version__ < "2.7.2", reason="up to 2.7.1 a Client is a cycle of its own")
 async def test_a_session_is_freed_without_the_collector(monkeypatch, provider):
-    import gc
-
     made = []
 
     class Watched(session.Session):

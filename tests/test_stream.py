@@ -1,13 +1,20 @@
 """What a reader of an answer sees, and that a reader who leaves takes the job along."""
 
+import asyncio
 import gc
+import inspect
 import threading
+import time
 
 import anyio
 import pytest
-from conftest import BOUND, script, wait_until
+from conftest import BOUND, PNG, call_threads, script, wait_until
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import lists, text
+from network import Relay
 
 from qvq_wrapper import AnswerStream, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError
+from qvq_wrapper.stream import CLEANUP
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +98,7 @@ async def test_the_answer_is_cut_at_max_chars(provider, space):
     with pytest.raises(ResponseError, match="max_chars=1000") as caught:
         await stream.read()
     assert len(caught.value.text) == len(stream.text) == 1000
-    await space.wait_log("left", prompt=prompt)
+    await space.gone(prompt)
 
 
 async def test_timeout_before_the_first_word(provider, space):
@@ -99,7 +106,7 @@ async def test_timeout_before_the_first_word(provider, space):
     with pytest.raises(ResponseTimeoutError, match="timeout=0.5 s") as caught:
         await provider.ask(prompt, timeout=0.5).read()
     assert isinstance(caught.value, TimeoutError) and caught.value.text == ""
-    await space.wait_log("left", prompt=prompt)
+    await space.gone(prompt)
 
 
 async def test_timeout_after_the_first_word(endless, space):
@@ -108,7 +115,7 @@ async def test_timeout_after_the_first_word(endless, space):
     with pytest.raises(ResponseTimeoutError) as caught:
         await stream.read()
     assert caught.value.text == stream.text != ""
-    await space.wait_log("left", prompt=prompt)
+    await space.gone(prompt)
 
 
 @pytest.mark.parametrize("timeout", [0, None])
@@ -116,18 +123,12 @@ async def test_no_timeout(provider, timeout):
     assert await provider.ask("Hi", timeout=timeout).read() == "You asked: Hi"
 
 
-async def gone(space, prompt):
-    """The job has left the server without having finished."""
-    await space.wait_log("left", prompt=prompt)
-    assert not space.log("finished", prompt=prompt)
-
-
 async def test_aclose_cancels_the_job(endless, space):
     stream = endless.ask("aclose")
     await anext(stream)
     await stream.aclose()
     assert stream.status.stage == "cancelled"
-    await gone(space, "aclose")
+    await space.gone("aclose")
     await stream.aclose()
     assert await read(stream) == []
 
@@ -136,7 +137,7 @@ async def test_leaving_async_with_cancels_the_job(endless, space):
     async with endless.ask("async with") as stream:
         async for _ in stream:
             break
-    await gone(space, "async with")
+    await space.gone("async with")
 
 
 async def test_cancelling_the_task_cancels_the_job_and_is_not_converted(endless, space):
@@ -154,14 +155,14 @@ async def test_cancelling_the_task_cancels_the_job_and_is_not_converted(endless,
         await space.wait_log("asked", prompt="task")
         group.cancel_scope.cancel()
     assert outcomes == [anyio.get_cancelled_exc_class()]
-    await gone(space, "task")
+    await space.gone("task")
 
 
 async def test_move_on_after_cancels_the_job(endless, space):
     with anyio.move_on_after(0.5) as scope:
         await endless.ask("move on").read()
     assert scope.cancelled_caught
-    await gone(space, "move on")
+    await space.gone("move on")
 
 
 @pytest.mark.filterwarnings("ignore:Async generator.*:ResourceWarning")
@@ -169,7 +170,7 @@ async def test_the_last_reference_cancels_the_job(endless, space):
     async for _ in endless.ask("last reference"):
         break
     gc.collect()
-    await gone(space, "last reference")
+    await space.gone("last reference")
 
 
 async def test_cancelling_in_the_queue(start_space):
@@ -191,7 +192,7 @@ async def test_an_error_in_on_status_is_the_callers_own_and_ends_the_job(provide
 
     with pytest.raises(LookupError, match="mine"):
         await provider.ask(prompt, on_status=fail).read()
-    await space.wait_log("left", prompt=prompt)
+    await space.gone(prompt)
 
 
 async def test_the_synchronous_form_inside_a_running_loop(provider):
@@ -203,7 +204,7 @@ async def test_closing_the_synchronous_iterator_cancels_the_job(endless, space):
     chunks = endless.create_completion("", [{"role": "user", "content": "sync close"}])
     next(chunks)
     chunks.close()
-    await gone(space, "sync close")
+    await space.gone("sync close")
 
 
 def test_timeout_of_the_synchronous_form(endless):
@@ -221,3 +222,116 @@ async def test_many_at_once_use_one_thread_each(endless):
     async with anyio.create_task_group() as group:
         for stream in streams:
             group.start_soon(stream.aclose)
+
+
+# A reader that leaves while the line is dead
+
+
+STAGES = {"connecting": b"/config", "uploading": b"/upload", "joining": b"/queue/join", "streaming": b"/queue/data"}
+
+
+@pytest.fixture(params=STAGES)
+def stalled(request, space):
+    """A relay to the Space that holds back everything as soon as this stage's request comes."""
+    with Relay(space.port) as relay:
+        copy = relay._copy
+
+        def stall(source, sink, change):
+            def watch(data):
+                if STAGES[request.param] in data.split(b"\r\n", 1)[0]:
+                    relay.stalled.set()
+                    relay.wait()
+                return change(data)
+
+            copy(source, sink, watch)
+
+        relay._copy = stall
+        yield relay
+
+
+@pytest.mark.parametrize("how", ["aclose", "scope", "timeout", "last reference"])
+@pytest.mark.filterwarnings("ignore:Async generator.*:ResourceWarning")
+async def test_leaving_on_a_dead_line(stalled, how):
+    stream = Qwen_QVQ_72B.ask("dead line", PNG, url=stalled.url, timeout=0.5 if how == "timeout" else None)
+    start = time.monotonic()
+    if how == "timeout":
+        with pytest.raises(ResponseTimeoutError):
+            await stream.read()
+    elif how == "last reference":
+        async with anyio.create_task_group() as group:
+            group.start_soon(stream.read)
+            await anyio.to_thread.run_sync(stalled.stalled.wait)
+            group.cancel_scope.cancel()
+        del stream
+    else:
+        with anyio.move_on_after(0.5):
+            await stream.read()
+        await stream.aclose()
+    assert time.monotonic() - start < 0.5 + CLEANUP + 1
+    wait_until(lambda: not call_threads(), CLEANUP)
+
+
+async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, space):
+    """The job is known only by the Space's answer to the question, which is waited for."""
+    with Relay(space.port) as relay:
+        def hold(data):
+            if b"event_id" in data and not relay.stalled.is_set():
+                relay.stalled.set()
+                threading.Timer(0.3, relay.stalled.clear).start()
+                relay.wait()
+            return data
+
+        relay.down = hold
+        with anyio.move_on_after(5) as scope:
+            async with anyio.create_task_group() as group:
+                stream = endless.ask("handed in", url=relay.url)
+                group.start_soon(stream.read)
+                await anyio.to_thread.run_sync(relay.stalled.wait)
+                group.cancel_scope.cancel()
+        assert not scope.cancelled_caught
+    if space.log("asked", prompt="handed in"):
+        await space.gone("handed in")
+
+
+def test_the_event_loop_ends_with_a_stream_open(endless, space, anyio_backend_name):
+    kept = []
+
+    async def main():
+        kept.append(endless.ask("loop ends"))
+        await anext(kept[0])
+
+    anyio.run(main, backend=anyio_backend_name)
+    wait_until(lambda: not call_threads(), 2)
+    wait_until(lambda: space.log("left", prompt="loop ends"), 2)
+
+
+def test_a_loop_that_is_closed_without_a_word(endless, space):
+    loop = asyncio.new_event_loop()
+    stream = endless.ask("loop closed")
+    loop.run_until_complete(anext(stream))
+    loop.close()
+    wait_until(lambda: not call_threads(), 2)
+    wait_until(lambda: space.log("left", prompt="loop closed"), 2)
+
+
+@given(outputs=lists(text(max_size=30), min_size=1, max_size=6))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_sequence_of_outputs_ends_with_the_final_text(space, outputs):
+    """Chunks join to the final text of an answer that only grows; ``text`` is the final text of any."""
+    outputs = [output.replace("\r", " ") for output in outputs]  # Gradio's Markdown normalises some white space
+    stream = Qwen_QVQ_72B.ask(script(*outputs), url=space.url)
+    chunks = list(stream.iterate())
+    final = inspect.cleandoc(outputs[-1])
+    assert stream.text == final
+    cleaned = [inspect.cleandoc(output) for output in outputs]
+    if all(after.startswith(before) for before, after in zip(cleaned, cleaned[1:])):
+        assert "".join(chunks) == final
+
+
+@given(texts=lists(text(min_size=1, max_size=5), min_size=1, max_size=5))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_chunks_join_to_the_final_text(space, texts):
+    growing = ["|" + "".join(texts[:n]).replace("\r", " ").replace("\t", " ") + "|" for n in range(1, len(texts) + 1)]
+    growing = ["".join(growing[:n]) for n in range(1, len(growing) + 1)]
+    stream = Qwen_QVQ_72B.ask(script(*growing), url=space.url)
+    assert "".join(stream.iterate()) == stream.text

@@ -83,6 +83,7 @@ def endless(image, prompt):
         for number in range(1500):
             text += f"{number} "
             yield text
+            log("step", prompt=prompt)
             time.sleep(0.02)
         log("finished", prompt=prompt)
     finally:
@@ -157,7 +158,7 @@ def serve(arguments):
         show_error=not options.hide_errors, max_file_size=options.max_file_size,
         auth=tuple(options.login) if options.login else None, ssl_certfile=certificate, ssl_keyfile=key,
         ssl_verify=False, prevent_thread_lock=True)
-    print(os.getpid(), url, flush=True)
+    print(os.getpid(), url, gr.__version__, flush=True)
     app.block_thread()
 
 

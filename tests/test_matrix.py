@@ -1,0 +1,72 @@
+"""The other tests, with other Pythons, other clients and other servers, each in an environment of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.matrix,
+    pytest.mark.skipif(not shutil.which("uv", path=os.path.dirname(sys.executable)), reason="needs: pip install uv"),
+]
+
+ROOT = Path(__file__).parents[1]
+CORE = ["provider", "stream", "media", "errors", "session", "space"]
+NEEDED = ["hypothesis", "matplotlib", "numpy", "pillow", "pytest", "socksio", "trio"]
+OLDEST = ["gradio_client==2.7.0", "anyio==4.11.0", "httpx==0.27.0", "huggingface_hub<2"]
+SERVERS = {
+    "5.50.0": [],
+    "5.9.1": ["huggingface_hub<1", "requests", "starlette<0.46", "fastapi<0.116", "pydantic<2.11"],
+    "4.44.1": ["huggingface_hub<0.26", "starlette<0.39", "fastapi<0.115", "pydantic<2.11", "jinja2<3.1.5"],
+}
+
+
+def pythons():
+    """Every Python from 3.10 up on this machine, by its version."""
+    found = {}
+    for place in ("~/.pyenv/versions/3.*/bin/python", "/usr/local/bin/python3.*", "/usr/bin/python3.*"):
+        base = Path(place).expanduser()
+        for python in Path(base.anchor).glob(str(base.relative_to(base.anchor))):
+            version = subprocess.run(
+                [python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True)
+            if version.returncode == 0:
+                found.setdefault(tuple(map(int, version.stdout.split("."))), str(python))
+    return {version: python for version, python in sorted(found.items()) if version >= (3, 10)}
+
+
+PYTHONS = pythons()
+
+
+def environment(folder, python, *packages):
+    uv = shutil.which("uv", path=os.path.dirname(sys.executable))
+    subprocess.run([uv, "venv", "-q", "--python", python, folder], check=True)
+    new = str(folder / "bin" / "python")
+    subprocess.run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", new, *packages], check=True, cwd=ROOT)
+    return new
+
+
+def run_tests(python, space_python, *names):
+    result = subprocess.run(
+        [python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", *(f"tests/test_{name}.py" for name in names)],
+        cwd=ROOT, env={**os.environ, "QVQ_SPACE_PYTHON": space_python}, capture_output=True, text=True)
+    print(result.stdout[-3000:], result.stderr[-1000:])
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize("version", PYTHONS, ids=lambda version: ".".join(map(str, version)))
+def test_python(version, tmp_path):
+    run_tests(environment(tmp_path / "env", PYTHONS[version], ".", *NEEDED), sys.executable, *CORE, "prompt")
+
+
+def test_the_oldest_client(tmp_path):
+    python = environment(tmp_path / "env", min(PYTHONS.items())[1], ".", *NEEDED, *OLDEST)
+    run_tests(python, sys.executable, *CORE)
+
+
+@pytest.mark.parametrize("version", SERVERS)
+def test_server(version, tmp_path):
+    python = environment(tmp_path / "env", PYTHONS[3, 11], f"gradio=={version}", *SERVERS[version])
+    run_tests(sys.executable, python, "provider", "stream", "media", "errors")

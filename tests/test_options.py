@@ -1,0 +1,213 @@
+"""Secrets and privacy: what goes where, and what is shown nowhere."""
+
+import gc
+import logging
+import os
+import subprocess
+import sys
+import traceback
+import types
+import warnings
+
+import anyio
+import pytest
+from conftest import PNG, free_port, script
+from network import HttpProxy, SocksProxy
+from test_errors import web_server
+
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError, ask
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "hf_very_secret_token"
+
+CALLS = """
+import sys, socket
+connected = set()
+def audit(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        connected.add(arguments[1][1])
+    if event == "socket.getaddrinfo" and arguments[0] not in ("127.0.0.1", "localhost"):
+        connected.add(arguments[0])
+sys.addaudithook(audit)
+import huggingface_hub, json
+from qvq_wrapper import ResponseError, ask
+url, picture, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+assert ask("all of it", picture, url=url, **options).iterate().__next__()
+answer = ask("script:" + json.dumps(["some", 0.1] * 100), url=url, **options).iterate()
+next(answer)
+answer.close()
+try:
+    list(ask("script:" + json.dumps([{"raise": "no"}]), url=url, **options).iterate())
+except ResponseError as error:
+    assert str(error) == "no", error
+if options:
+    try:
+        list(ask("Hi", url="owner/name", max_retries=0, **options).iterate())
+    except ResponseError:
+        pass
+print(*sorted(map(str, connected)))
+"""
+
+
+@pytest.fixture
+def calls(space, tmp_path):
+    """Runs a call, a cancelled and a failing one in a fresh process; gives the ports that it connected to."""
+
+    def run(url=space.url, options="{}", **environment):
+        (tmp_path / "x.png").write_bytes(PNG)
+        result = subprocess.run(
+            [sys.executable, "-c", CALLS, url, str(tmp_path / "x.png"), options],
+            capture_output=True, text=True, timeout=60,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hub"),
+                 "HF_TOKEN": TOKEN, **environment})
+        assert result.stderr == "" and result.returncode == 0
+        return result.stdout.split()
+
+    return run
+
+
+def test_everything_goes_through_the_proxy(calls, space):
+    with HttpProxy() as proxy:
+        assert calls(options=f'{{"proxy": "{proxy.url}"}}') == [str(proxy.port)]
+        paths = {target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.requests}
+        assert {"/upload", "/queue/join", "/queue/data", "/cancel", "/info"} <= paths
+        assert ("CONNECT", "owner-name.hf.space:443") in proxy.requests
+    assert TOKEN not in space.log_file.read_text()
+
+
+def test_everything_goes_through_a_socks_proxy(calls, space):
+    with SocksProxy() as proxy:
+        assert calls(options=f'{{"proxy": "socks5://127.0.0.1:{proxy.port}"}}') == [str(proxy.port)]
+        assert {("127.0.0.1", space.port), ("owner-name.hf.space", 443)} == set(proxy.requests)
+
+
+def test_the_proxy_of_the_environment(calls, space):
+    with HttpProxy() as proxy:
+        assert calls(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url) == [str(proxy.port)]
+        asked = len(proxy.requests)
+        assert asked
+        assert calls(HTTP_PROXY=proxy.url, NO_PROXY="127.0.0.1") == [str(space.port)]
+        assert len(proxy.requests) == asked
+
+
+def test_without_a_proxy_only_the_space_is_connected_to(calls, space):
+    assert calls() == [str(space.port)]
+    assert TOKEN not in space.log_file.read_text()
+
+
+async def test_a_redirect_is_not_followed():
+    with web_server(200, "{}") as elsewhere, web_server(302, headers=[("Location", elsewhere.url)]) as server:
+        with pytest.raises(SpaceUnavailableError, match="redirects"):
+            await ask("Hi", url=server.url, api_key=TOKEN).read()
+        assert server.asked and not elsewhere.asked
+
+
+async def test_a_config_that_leads_elsewhere_is_not_followed():
+    with web_server(200, "{}") as elsewhere:
+        config = ('{"components": [], "dependencies": [], "protocol": "sse_v3", "api_prefix": "%s"}'
+                  % elsewhere.url)
+        with web_server(200, config) as server:
+            with pytest.raises(SpaceUnavailableError, match="leads to another host"):
+                await ask("Hi", url=server.url, api_key=TOKEN).read()
+        assert not elsewhere.asked
+
+
+def test_a_token_over_plain_http_warns():
+    with pytest.warns(UserWarning, match="192.0.2.1 over plain http"):
+        ask("Hi", url="http://192.0.2.1", api_key=TOKEN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for url in ("https://192.0.2.1", "http://127.0.0.1:1", "http://localhost", "http://[::1]"):
+            ask("Hi", url=url, api_key=TOKEN)
+        ask("Hi", url="http://192.0.2.1")
+
+
+SECRETS = {"api_key": TOKEN, "proxy": None, "auth": None, "headers": {"X-Secret": "hf_header_secret"}}
+SHOWN = [TOKEN, "hf_header_secret", "proxy_secret", "login_secret", repr(PNG)[2:60], "picture_secret"]
+
+
+def assert_discreet(text):
+    assert not [secret for secret in SHOWN if secret in text]
+
+
+def reachable(error):
+    """Every str and bytes that can be reached from an error, its frames of this package included."""
+    seen, queue = set(), [error]
+    frame = error.__traceback__
+    while frame:
+        if "qvq_wrapper" in frame.tb_frame.f_code.co_filename:
+            queue += frame.tb_frame.f_locals.values()
+        frame = frame.tb_next
+    while queue:
+        item = queue.pop()
+        if id(item) in seen or isinstance(item, (type, types.ModuleType, types.FunctionType, types.FrameType)):
+            continue
+        if type(item).__module__.split(".")[0] in ("asyncio", "trio", "_pytest", "anyio", "builtins") and not isinstance(
+                item, (str, bytes, dict, list, tuple, set, BaseException, types.MethodType)):
+            continue
+        if isinstance(item, types.TracebackType):
+            continue
+        seen.add(id(item))
+        if isinstance(item, (str, bytes)):
+            yield repr(item)
+        else:
+            queue += gc.get_referents(item)
+
+
+@pytest.mark.parametrize("options", [
+    {"api_key": TOKEN + "\ninjected: yes"}, {"api_key": TOKEN + "\u00e9"}, {"proxy": "ftp://u:proxy_secret@h"},
+    {"proxy": "http://u:proxy_secret@h:port"}, {"auth": ("u", "login_secret", 3)}, {"timeout": -1, "api_key": TOKEN},
+    {"headers": {"X": "hf_header_secret\n"}}, {"max_chars": "x", "api_key": TOKEN}, {"unknown": 1, "api_key": TOKEN},
+    {"url": f"http://user:{TOKEN}@host"},
+])
+@pytest.mark.parametrize("form", ["ask", "create_async_generator", "create_completion"])
+def test_a_refusal_shows_no_secret(options, form):
+    messages = [{"role": "user", "content": "Hi"}]
+    try:
+        if form == "ask":
+            ask("Hi", PNG, **options)
+        else:
+            getattr(Qwen_QVQ_72B, form)("" if "unknown" not in options else "x", messages, media=[PNG], **options)
+    except (ValueError, TypeError) as error:
+        assert error.__cause__ is None and error.__context__ is None
+        own = [frame for frame in traceback.TracebackException.from_exception(error, capture_locals=True).stack
+               if "qvq_wrapper/" in frame.filename]
+        assert_discreet(f"{error!r} {[frame.locals for frame in own]}")
+        assert_discreet("".join(reachable(error)))
+    else:
+        pytest.fail("not refused")
+
+
+async def test_a_failure_shows_no_secret(space, caplog, capfd, temporary):
+    caplog.set_level(logging.DEBUG)
+    with HttpProxy("u:proxy_secret") as proxy:
+        for target in (space.url, f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{space.port}"):
+            stream = Qwen_QVQ_72B.create_async_generator(
+                "", [{"role": "user", "content": script({"raise": "no"})}], media=[(PNG, "picture_secret.png")],
+                url=target, api_key=TOKEN, headers={"X-Secret": "hf_header_secret"}, max_retries=1,
+                proxy=f"http://u:proxy_secret@127.0.0.1:{proxy.port}")
+            assert_discreet(repr(stream) + repr(vars(stream)))
+            with pytest.raises(ResponseError) as caught:
+                await stream.read()
+            shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+            assert_discreet(str([frame.locals for frame in shown if "qvq_wrapper/" in frame.filename]))
+            assert_discreet(f"{caught.value!r} {vars(caught.value)}")
+            assert_discreet("".join(reachable(caught.value)))
+    assert_discreet(caplog.text)
+    output = capfd.readouterr()
+    assert_discreet(output.out + output.err)
+
+
+async def test_the_text_of_a_message_opens_nothing_here(provider, space):
+    opened = []
+    sys.addaudithook(lambda event, arguments: opened.append(arguments) if event in ("open", "socket.connect") else None)
+    for text in ("/etc/hostname", "file:///etc/hostname", "http://169.254.169.254/latest/meta-data.txt"):
+        assert await provider.create_async("", [{"role": "user", "content": text}]) == f"You asked: {text}"
+    async with anyio.create_task_group():
+        stream = provider.create_async_generator(
+            "", [{"role": "user", "content": "q"}, {"role": "user", "content": "http://169.254.169.254/a.png"}])
+        with pytest.raises(ResponseError):
+            await stream.read()
+    shown = str(opened)
+    assert "hostname" not in shown and "169.254" not in shown
