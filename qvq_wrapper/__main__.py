@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
-from contextlib import closing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
-from . import Qwen_QVQ_72B, ResponseError, Status, __version__
+from . import AnswerStream, Qwen_QVQ_72B, ResponseError, Status, __version__
 
 EXAMPLES = """examples:
   qvq "What is the area of this triangle?" --image triangle.png
   qvq "What does the sign say?" --demo
   cat question.txt | qvq - --image x.png > answer.md
 """
+
+# What could steer a terminal (C0 and C1, without tab and newline), or show its text in another order.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,75 +35,142 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        if options.demo:
-            from .demo import SAMPLE, running_space
-
-            with running_space() as url:
-                _answer(options, url, options.image or str(SAMPLE))
-        else:
-            _answer(options, options.url, options.image)
-    except (ResponseError, RuntimeError) as error:  # the other is a local Space that does not start
-        print(f"qvq: {error}", file=sys.stderr)
-        return 1
+        return _run(options)
     except BrokenPipeError:  # the reader of our output has left; Python would complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        parser.exit(2, f"qvq: {error}\n")
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="qvq", description="Ask QVQ-72B's Space, or another one, about a picture.", epilog=EXAMPLES,
+        prog="qvq", usage="%(prog)s [options] question", epilog=EXAMPLES,
+        description="Ask QVQ-72B's Space, or another one, about a picture.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("question", help="what to ask; - reads it from stdin")
-    parser.add_argument("--image", metavar="FILE-or-URL", help="the picture")
+    parser.add_argument("--image", action="append", default=[], metavar="FILE-or-URL", help="the picture")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", metavar="SPACE", help="another Space: a URL, or owner/name")
     where.add_argument("--demo", action="store_true", help="start a local Space for this question")
-    parser.add_argument(
-        "--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY in the environment")
+    parser.add_argument("--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY")
     parser.add_argument("--proxy", metavar="URL", help="an HTTP or SOCKS proxy for every connection")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds for the whole answer")
+    parser.add_argument("--json", action="store_true", help="a JSON object a line: status, chunk, done, error")
     parser.add_argument("--version", action="version", version=f"qvq_wrapper {__version__}")
     return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if len(options.image) > 1:
+        raise ValueError(f"--image was given {len(options.image)} times; the Space takes one picture")
+    image = options.image[0] if options.image else None
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        if not options.demo:
+            _answer(options, options.url, image)
+            return 0
+        from .demo import SAMPLE, running_space
+
+        with ExitStack() as space:
+            with _status_line(lambda: "starting a local Space"):
+                url = space.enter_context(running_space())
+            _answer(options, url, image or str(SAMPLE))
+        return 0
+    except (ResponseError, RuntimeError) as error:  # the other is a local Space that does not start
+        if options.json:
+            facts = {name: getattr(error, name, None) for name in ("status_code", "retry_after", "retryable")}
+            _print_json(error={"kind": type(error).__name__, "message": str(error), **facts})
+        print(f"qvq: {error}", file=sys.stderr)
+        return 1
 
 
 def _answer(options: argparse.Namespace, url: str | None, image: str | None) -> None:
     question = sys.stdin.read() if options.question == "-" else options.question
     key_file = options.api_key_file
-    api_key = Path(key_file).read_text() if key_file else os.environ.get("QVQ_API_KEY")
-    terminal = sys.stdout.isatty()
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     stream = Qwen_QVQ_72B.ask(
-        question, image, api_key=api_key, proxy=options.proxy, url=url, timeout=options.timeout,
-        on_status=_show_status if sys.stderr.isatty() else None)
+        question, image, url=url, proxy=options.proxy, timeout=options.timeout,
+        api_key=Path(key_file).read_text() if key_file else os.environ.get("QVQ_API_KEY"),
+        on_status=(lambda status: _print_json(status=asdict(status))) if options.json else None)
+    if options.json:
+        _print_objects(stream)
+    else:
+        _print_text(stream, os.path.getsize(image) if image and os.path.isfile(image) else 0)
+
+
+def _print_objects(stream: AnswerStream) -> None:
+    start = time.monotonic()
     with closing(stream.iterate()) as chunks:
         for chunk in chunks:
-            print(_printable(chunk) if terminal else chunk, end="", flush=True)
-    print()
+            _print_json(chunk=chunk)
+    _print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
 
 
-def _printable(text: str) -> str:
-    """``text`` without what could steer a terminal."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t ")
+def _print_json(**line: object) -> None:
+    print(json.dumps(line), flush=True)
 
 
-def _show_status(status: Status) -> None:
-    """The status in the terminal's last line; the answer's first word takes its place."""
-    words: list[str] = [status.stage]
+def _print_text(stream: AnswerStream, size: int) -> None:
+    """The answer as it comes. Markdown stays: it is made to be read as it is, and a reader may pipe it on."""
+    terminal = sys.stdout.isatty()
+    last = "\n"
+    with closing(stream.iterate()) as chunks, ExitStack() as waiting:
+        waiting.enter_context(_status_line(lambda: _words(stream.status, size)))
+        try:
+            for chunk in chunks:
+                waiting.close()
+                shown = _STEERING.sub("", chunk) if terminal else chunk
+                print(shown, end="", flush=True)
+                last = shown or last
+        finally:
+            if not last.endswith("\n"):
+                print(flush=True)
+
+
+@contextmanager
+def _status_line(words: Callable[[], str]) -> Iterator[None]:
+    """``words`` and the seconds so far in a terminal's last line, for as long as the block lasts."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    start = time.monotonic()
+    done = threading.Event()
+
+    def draw() -> None:
+        drawn = ""
+        while not done.wait(0.1):
+            line = f"{_STEERING.sub('', words())} ... {int(time.monotonic() - start)} s"
+            if line != drawn:  # written with automatic margins off: what is too long is cut off, not wrapped
+                print(f"\r\x1b[K\x1b[?7l{line}\x1b[?7h", end="", file=sys.stderr, flush=True)
+            drawn = line
+        if drawn:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=draw, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()  # nothing is written beside the answer
+
+
+def _words(status: Status, size: int) -> str:
+    """The status in words. How much of an upload is done is not known: gradio_client does not say."""
+    words = ["connecting" if status.stage == "idle" else status.stage]
+    if status.stage == "uploading" and size:
+        words[0] += f" {size / 1000:,.0f} kB"
     if status.position:
         words.append(f"place {status.position} of {status.queue_size or status.position}")
     if status.eta:
-        words.append(f"some {status.eta:.0f} s to wait")
+        words.append(f"about {status.eta:.0f} s to wait")
+    if status.progress is not None:
+        words.append(f"{status.progress:.0%}")
     if status.log:
-        words.append(_printable(status.log))
-    waiting = status.stage in ("connecting", "uploading", "queued", "processing")
-    shown = ", ".join(words) + " ..." if waiting else ""
-    print(f"\r\x1b[K{shown}", end="", file=sys.stderr, flush=True)
+        words.append(status.log.replace("\n", " "))
+    return ", ".join(words)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import httpx
@@ -19,8 +20,10 @@ import huggingface_hub
 from gradio_client import Client, handle_file, utils
 
 from .errors import ResponseError, SpaceConnectionError, SpaceUnavailableError, plain
+from .line import CallCancelled, Line
 from .options import Limits, Question
-from .space import CallCancelled, Facts, Line, space_at
+from .space import Facts, space_at
+from .threads import Daemons, Events, Here, Pending, Readers
 from .types import Stage, Status
 
 # For telling the Space that a job is no longer wanted. Its answer is not waited for: gradio 6.31 gives it
@@ -115,12 +118,12 @@ class Session(Client):
         }
         with _no_telemetry():
             super().__init__(line.access.url, **options)
-        events = _Events()
+        events = Events()
         self._reader: Any = self._messages()
-        self.executor = _Here()  # type: ignore[assignment]
+        self.executor = Here()  # type: ignore[assignment]
         self.helper_executor = _Helpers()  # type: ignore[assignment]
-        self.stream_executor = _Readers(events, self._reader)  # type: ignore[assignment]
-        self.pending_messages_per_event = _Pending(events)
+        self.stream_executor = Readers(events, self._reader)  # type: ignore[assignment]
+        self.pending_messages_per_event = Pending(events)
 
     def end(self, *, cancel: bool) -> None:
         """Close the line; with ``cancel``, tell the Space that the job is no longer wanted."""
@@ -134,7 +137,7 @@ class Session(Client):
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
         job = self._job = super().new_helper(fn_index, *args, **kwargs)
         job.job.outputs = deque(maxlen=1)  # type: ignore[assignment] # every text so far would be kept
-        job.updates = _Updates(self._publish)  # type: ignore[assignment] # nobody reads that queue
+        job.updates = SimpleNamespace(put_nowait=self._publish)  # type: ignore[assignment] # else a queue
         self._cancel_job = self.endpoints[fn_index].make_cancel(job)
         return job
 
@@ -219,34 +222,6 @@ def _status(update: Any) -> Status:
     )
 
 
-class _Here(Executor):
-    """Runs a task in the thread that submits it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-
-class Daemons(Executor):
-    """Runs each task in a daemon thread: none is joined at the interpreter's exit."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        threading.Thread(target=run, name="qvq_wrapper", daemon=True).start()
-        return future
-
-
 class _Helpers(Daemons):
     """gradio_client's two helpers of a job, without a thread for either."""
 
@@ -254,56 +229,8 @@ class _Helpers(Daemons):
         if fn is utils.check_for_cancel:  # polls, and posts past the proxy; Line.cut does its work
             return Future()
         if fn is utils.stream_sse_v1plus:
-            return _Here().submit(fn, *args, **kwargs)
+            return Here().submit(fn, *args, **kwargs)
         return super().submit(fn, *args, **kwargs)
-
-
-class _Readers(Daemons):
-    """Where gradio_client would start its reader of the stream, the job's thread reads for itself.
-
-    gradio_client's own prints tracebacks, never looks at the response's status, and feeds a consumer
-    that polls every 50 ms. It is used where our queue was not.
-    """
-
-    def __init__(self, events: _Events, reader: Iterator[dict[str, Any]]) -> None:
-        self._events = events
-        self._reader = reader
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if not self._events.in_use:
-            return super().submit(fn, *args, **kwargs)
-        self._events.reader = self._reader
-        return Future()
-
-
-class _Events(deque[Any]):
-    """The messages of a job, read from the Space by the thread that looks for one."""
-
-    in_use = False
-    reader: Iterator[dict[str, Any]] | None = None
-
-    def __len__(self) -> int:
-        if not super().__len__() and self.reader:
-            self.append(next(self.reader))
-        return super().__len__()
-
-
-class _Pending(dict[str, Any]):
-    """Has gradio_client use our queue for the one job of a session."""
-
-    def __init__(self, events: _Events) -> None:
-        self._events = events
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        self._events.in_use = True
-        return super().setdefault(key, self._events)
-
-
-class _Updates:
-    """Takes gradio_client's updates at the moment they are made."""
-
-    def __init__(self, publish: Callable[[Any], None]) -> None:
-        self.put_nowait = publish
 
 
 @contextmanager

@@ -81,12 +81,10 @@ class LocalSpace:
 
     async def gone(self, prompt):
         """The job with this prompt has left the Space without having finished."""
-        if self.version >= (5, 50):
-            await self.wait_log("left", prompt=prompt)
-        else:  # these forget the generator without closing it: it takes no further step
-            steps = -1
-            while steps < (steps := len(self.log("step", prompt=prompt))):
-                await anyio.sleep(0.3)
+        # A generator that had not yielded yet, and every one before gradio 5.50, is forgotten and not closed.
+        steps = -1
+        while not self.log("left", prompt=prompt) and steps < (steps := len(self.log("step", prompt=prompt))):
+            await anyio.sleep(0.5)
         assert not self.log("finished", prompt=prompt)
 
     async def wait_log(self, event, **facts):
@@ -105,8 +103,9 @@ class LocalSpace:
 def start_space(tmp_path_factory):
     """Starts a Space with the given command line (see spaces/space.py), and stops it again."""
     folder = tmp_path_factory.mktemp("spaces")
+    python = os.environ.get("QVQ_SPACE_PYTHON", sys.executable)
     launcher = subprocess.Popen(
-        [os.environ.get("QVQ_SPACE_PYTHON", sys.executable), HERE / "spaces" / "space.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [python, HERE / "spaces" / "space.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, cwd=folder,
         env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)})
 

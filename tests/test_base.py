@@ -1,15 +1,15 @@
 """What providers share: the further forms of an answer, and their use inside g4f, the real one."""
 
-import asyncio
 import base64
-import io
+import gc
 import json
 import os
 from inspect import Parameter
 from types import SimpleNamespace
 
+import anyio
 import pytest
-from conftest import PNG, free_port, script, wait_until
+from conftest import BOUND, PNG, free_port, script, wait_until
 from PIL import Image
 
 from qvq_wrapper import AsyncGeneratorProvider, ModelNotSupportedError, Qwen_QVQ_72B, ResponseError
@@ -106,24 +106,29 @@ async def test_async_client(g4f, handed_in, space, stream):
     assert space.seen(prompt)["image"] == "x.png"
 
 
-@pytest.mark.parametrize("form", ["bytes", "path", "path as text", "file", "PIL", "data", "URL"])
-@pytest.mark.parametrize("keyword", ["image", "media", "list of media", "list of pairs", "list of lists", "images"])
+FORMS = ["bytes", "path", "path as text", "file", "PIL", "data", "URL"]
+KEYWORDS = ["image", "media", "list", "pairs", "lists", "images"]
+
+
+@pytest.mark.parametrize(
+    ("form", "keyword"), [*((form, "image") for form in FORMS), *(("path", keyword) for keyword in KEYWORDS[1:])])
 def test_pictures(g4f, provider, space, tmp_path, picture_url, form, keyword):
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
     picture = {
-        "bytes": PNG, "path": path, "path as text": str(path), "file": io.BytesIO(PNG),
-        "PIL": Image.open(path), "data": "data:image/png;base64," + base64.b64encode(PNG).decode(),
-        "URL": picture_url,
+        "bytes": PNG, "path": path, "path as text": str(path), "file": path.open("rb"), "PIL": Image.open(path),
+        "data": "data:image/png;base64," + base64.b64encode(PNG).decode(), "URL": picture_url,
     }[form]
-    keywords = {
-        "image": {"image": picture}, "media": {"media": picture}, "list of media": {"media": [picture]},
-        "list of pairs": {"media": [(picture, "x.png")]}, "list of lists": {"media": [[picture, "x.png"]]},
+    given = {
+        "image": {"image": picture}, "media": {"media": picture}, "list": {"media": [picture]},
+        "pairs": {"media": [(picture, "x.png")]}, "lists": {"media": [[picture, "x.png"]]},
         "images": {"images": [picture]},
     }[keyword]
     prompt = f"{form} as {keyword}"
-    g4f.Client(provider=provider).chat.completions.create(prompt, **keywords)
-    assert space.seen(prompt)["size"] == (len(PNG) if form != "PIL" else space.seen(prompt)["size"]) > 0
+    g4f.Client(provider=provider).chat.completions.create(prompt, **given)
+    seen = space.seen(prompt)
+    assert seen["size"] == len(PNG) or form == "PIL" and seen["size"] > 0  # PIL writes it anew
+    assert seen["image"] == "x.png" or keyword != "lists" and form not in ("path", "file")
 
 
 def test_models(g4f, provider):
@@ -185,5 +190,9 @@ async def test_ending_early_cancels_the_job_async(g4f, handed_in, space):
         if chunk.choices[0].delta.content:
             break
     await answer.aclose()
-    await asyncio.to_thread(wait_until, lambda: len(space.log("left", prompt=SLOW)) > seen)
+    with anyio.fail_after(BOUND):
+        while len(space.log("left", prompt=SLOW)) == seen:
+            # g4f closes no provider in a list, and keeps the first one's exception with the frame that holds ours.
+            gc.collect()
+            await anyio.sleep(0.05)
     assert not space.log("finished", prompt=SLOW)

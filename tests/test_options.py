@@ -143,8 +143,8 @@ def reachable(error):
         item = queue.pop()
         if id(item) in seen or isinstance(item, (type, types.ModuleType, types.FunctionType, types.FrameType)):
             continue
-        if type(item).__module__.split(".")[0] in ("asyncio", "trio", "_pytest", "anyio", "builtins") and not isinstance(
-                item, (str, bytes, dict, list, tuple, set, BaseException, types.MethodType)):
+        plain = isinstance(item, (str, bytes, dict, list, tuple, set, BaseException, types.MethodType))
+        if not plain and type(item).__module__.split(".")[0] in ("asyncio", "trio", "_pytest", "anyio", "builtins"):
             continue
         if isinstance(item, types.TracebackType):
             continue

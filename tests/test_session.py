@@ -12,7 +12,7 @@ import gradio_client
 import pytest
 from conftest import script
 
-from qvq_wrapper import Qwen_QVQ_72B, session
+from qvq_wrapper import Qwen_QVQ_72B, session, threads
 
 pytestmark = pytest.mark.anyio
 
@@ -87,18 +87,18 @@ async def test_each_seam_is_used(monkeypatch, provider):
 
     seams = [
         (session.Session, "_get_config"), (session.Session, "_get_api_info"), (session.Session, "new_helper"),
-        (session.Session, "_publish"), (session.Session, "_messages"), (session._Here, "submit"),
-        (session._Helpers, "submit"), (session._Readers, "submit"), (session._Pending, "setdefault"),
-        (session._Events, "__len__"),
+        (session.Session, "_publish"), (session.Session, "_messages"), (threads.Here, "submit"),
+        (session._Helpers, "submit"), (threads.Readers, "submit"), (threads.Pending, "setdefault"),
+        (threads.Events, "__len__"),
     ]
     for seam in seams:
         watch(*seam)
     before = set(threading.enumerate())
     async with provider.ask(script("a", 0.1, "ab")) as stream:
         await anext(stream)
-        threads = [thread.name for thread in set(threading.enumerate()) - before if "Trio" not in thread.name]
+        names = [thread.name for thread in set(threading.enumerate()) - before if "Trio" not in thread.name]
     assert used == {(owner.__name__, name) for owner, name in seams}
-    assert threads == ["qvq_wrapper"]
+    assert names == ["qvq_wrapper"]
 
 
 @pytest.mark.skipif(gradio_client.__version__ < "2.7.2", reason="up to 2.7.1 a Client is a cycle of its own")

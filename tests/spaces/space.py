@@ -54,6 +54,7 @@ def generate(image, prompt, request: gr.Request, progress=gr.Progress()):
     try:
         if prompt.startswith("script:"):
             for step in json.loads(prompt.removeprefix("script:")):
+                log("step", prompt=prompt)
                 if isinstance(step, str):
                     yield step
                 elif isinstance(step, dict):
