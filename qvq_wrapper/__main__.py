@@ -9,12 +9,12 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from . import AnswerStream, Qwen_QVQ_72B, ResponseError, Status, __version__
+from . import Qwen_QVQ_72B, ResponseError, Status, __version__
 
 EXAMPLES = """examples:
   qvq "What is the area of this triangle?" --image triangle.png
@@ -27,11 +27,7 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Returns:
-        The exit status: 0, 1 for a failed answer, 130 for Ctrl-C. Wrong usage exits with 2.
-    """
+    """Run the command line. Gives 0, 1 for a failed answer, 130 for Ctrl-C; wrong usage exits with 2."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -89,41 +85,35 @@ def _run(options: argparse.Namespace) -> int:
 
 def _answer(options: argparse.Namespace, url: str | None, image: str | None) -> None:
     question = sys.stdin.read() if options.question == "-" else options.question
-    key_file = options.api_key_file
-    stream = Qwen_QVQ_72B.ask(
-        question, image, url=url, proxy=options.proxy, timeout=options.timeout,
-        api_key=Path(key_file).read_text() if key_file else os.environ.get("QVQ_API_KEY"),
-        on_status=(lambda status: _print_json(status=asdict(status))) if options.json else None)
-    if options.json:
-        _print_objects(stream)
-    else:
-        _print_text(stream, os.path.getsize(image) if image and os.path.isfile(image) else 0)
-
-
-def _print_objects(stream: AnswerStream) -> None:
+    api_key = Path(options.api_key_file).read_text() if options.api_key_file else os.environ.get("QVQ_API_KEY")
     start = time.monotonic()
+    stream = Qwen_QVQ_72B.ask(
+        question, image, api_key=api_key, url=url, proxy=options.proxy, timeout=options.timeout,
+        on_status=(lambda status: _print_json(status=asdict(status))) if options.json else None)
     with closing(stream.iterate()) as chunks:
-        for chunk in chunks:
-            _print_json(chunk=chunk)
-    _print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
+        if options.json:
+            for chunk in chunks:
+                _print_json(chunk=chunk)
+            _print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
+        else:
+            size = os.path.getsize(image) if image and os.path.isfile(image) else 0
+            _print_text(chunks, lambda: _words(stream.status, size))
 
 
 def _print_json(**line: object) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _print_text(stream: AnswerStream, size: int) -> None:
-    """The answer as it comes. Markdown stays: it is made to be read as it is, and a reader may pipe it on."""
-    terminal = sys.stdout.isatty()
+def _print_text(chunks: Iterable[str], words: Callable[[], str]) -> None:
+    """The answer as it comes. Its Markdown is left: that is made to be read, and a reader may pipe it on."""
     last = "\n"
-    with closing(stream.iterate()) as chunks, ExitStack() as waiting:
-        waiting.enter_context(_status_line(lambda: _words(stream.status, size)))
+    with ExitStack() as waiting:
+        waiting.enter_context(_status_line(words))
         try:
             for chunk in chunks:
                 waiting.close()
-                shown = _STEERING.sub("", chunk) if terminal else chunk
-                print(shown, end="", flush=True)
-                last = shown or last
+                last = _STEERING.sub("", chunk) if sys.stdout.isatty() else chunk
+                print(last, end="", flush=True)
         finally:
             if not last.endswith("\n"):
                 print(flush=True)
@@ -141,8 +131,9 @@ def _status_line(words: Callable[[], str]) -> Iterator[None]:
     def draw() -> None:
         drawn = ""
         while not done.wait(0.1):
-            line = f"{_STEERING.sub('', words())} ... {int(time.monotonic() - start)} s"
-            if line != drawn:  # written with automatic margins off: what is too long is cut off, not wrapped
+            said = " ".join(_STEERING.sub("", words()).split())
+            line = f"{said} ... {int(time.monotonic() - start)} s"
+            if line != drawn:  # with automatic margins off: what is too long is cut off, not wrapped
                 print(f"\r\x1b[K\x1b[?7l{line}\x1b[?7h", end="", file=sys.stderr, flush=True)
             drawn = line
         if drawn:
@@ -159,9 +150,9 @@ def _status_line(words: Callable[[], str]) -> Iterator[None]:
 
 def _words(status: Status, size: int) -> str:
     """The status in words. How much of an upload is done is not known: gradio_client does not say."""
-    words = ["connecting" if status.stage == "idle" else status.stage]
+    words: list[str] = ["connecting" if status.stage == "idle" else status.stage]
     if status.stage == "uploading" and size:
-        words[0] += f" {size / 1000:,.0f} kB"
+        words.append(f"{size / 1000:,.0f} kB")
     if status.position:
         words.append(f"place {status.position} of {status.queue_size or status.position}")
     if status.eta:
@@ -169,7 +160,7 @@ def _words(status: Status, size: int) -> str:
     if status.progress is not None:
         words.append(f"{status.progress:.0%}")
     if status.log:
-        words.append(status.log.replace("\n", " "))
+        words.append(status.log)
     return ", ".join(words)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from inspect import Parameter, signature
 from typing import Any, ClassVar
 
-from .errors import ModelNotSupportedError
+from .errors import ModelNotSupportedError, discreet
 from .stream import AsyncResult
 from .types import MediaListType, Messages
 
@@ -52,6 +52,7 @@ class AsyncGeneratorProvider(ABC):
         """The answer, as it arrives."""
 
     @classmethod
+    @discreet
     def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Generator[str, None, None]:
         """The chunks of the answer for synchronous code; works inside a running event loop too.
 
@@ -60,10 +61,10 @@ class AsyncGeneratorProvider(ABC):
         return cls.create_async_generator(model, messages, **kwargs).iterate()
 
     @classmethod
-    async def create_async(cls, model: str, messages: Messages, **kwargs: Any) -> str:
-        """The whole text of the answer. Takes what ``create_async_generator`` takes."""
-        async with cls.create_async_generator(model, messages, **kwargs) as stream:
-            return await stream.read()
+    @discreet
+    def create_async(cls, model: str, messages: Messages, **kwargs: Any) -> Coroutine[Any, Any, str]:
+        """The whole text of the answer, to be awaited. Takes what ``create_async_generator`` takes."""
+        return _read(cls.create_async_generator(model, messages, **kwargs))
 
     @classmethod
     def get_create_function(cls) -> Callable[..., Generator[str, None, None]]:
@@ -99,6 +100,11 @@ class AsyncGeneratorProvider(ABC):
     def get_params(cls) -> str:
         """The same in one line, for people."""
         return f"{cls.__name__} supports: {signature(cls.create_async_generator)}"
+
+
+async def _read(stream: AsyncResult) -> str:
+    async with stream:
+        return await stream.read()
 
 
 class ProviderModelMixin:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -92,10 +91,12 @@ class Call:
     # What the thread does
 
     def _run(self, question: Question) -> None:
-        for attempt in count():
+        attempt = 0
+        while True:
             error, asked = self._attempt(question)
             if error is None or asked or self.cancelled or not self._wait_to_retry(error, attempt):
                 break
+            attempt += 1
         if error:
             self._fail(error)
         self._stage("cancelled" if self.cancelled else "failed" if error else "finished")

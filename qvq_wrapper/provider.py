@@ -49,8 +49,10 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
 
         Args:
             model: one of ``models``; empty for the default.
-            messages: dicts with ``role`` and ``content``, the latest last.
-            media: the picture, alone or as ``(picture, filename)``, in a list; the Space takes one.
+            messages: dicts with ``role`` and ``content``, a text or OpenAI's list of parts; the latest last.
+            media: the picture, alone or as ``(picture, filename)``, in a list; the Space takes one. It is
+                bytes, an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy array,
+                a matplotlib figure, or what else a notebook shows as PNG or JPEG.
             api_key: a Hugging Face token; goes to the Space's own origin and nowhere else.
             proxy: URL of an HTTP or SOCKS proxy for every connection; without it the environment counts.
             url: another Space for this call: a URL, or ``owner/name``.
@@ -70,6 +72,12 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
             ValueError, TypeError: an argument cannot be used (``MediaError``, ``ModelNotSupportedError``);
                 at once.
             ResponseError: something failed between here and the Space; while iterating.
+
+        Example::
+
+            messages = [{"role": "user", "content": "What is the area?"}]
+            async for chunk in Qwen_QVQ_72B.create_async_generator("", messages, ["triangle.png"]):
+                print(chunk, end="")
         """
         cls.get_model(model)
         options = {name: kwargs.pop(name) for name in _OPTIONS & kwargs.keys()}
@@ -120,7 +128,7 @@ def _only_picture(media: Any) -> Picture | None:
     if len(media) > 1:
         raise ValueError(f"media holds {len(media)} pictures; the Space takes one")
     for picture in media:
-        source, filename = picture if isinstance(picture, tuple) and len(picture) == 2 else (picture, None)
+        source, filename = picture if isinstance(picture, (tuple, list)) and len(picture) == 2 else (picture, None)
         return picture_from(source, filename)
     return None
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import BOUND, PNG, free_port, script, wait_until
 from PIL import Image
 
+import qvq_wrapper
 from qvq_wrapper import AsyncGeneratorProvider, ModelNotSupportedError, Qwen_QVQ_72B, ResponseError
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -196,3 +197,9 @@ async def test_ending_early_cancels_the_job_async(g4f, handed_in, space):
             gc.collect()
             await anyio.sleep(0.05)
     assert not space.log("finished", prompt=SLOW)
+
+
+def test_the_typed_use_is_of_every_public_name():
+    import typed_use
+
+    assert set(qvq_wrapper.__all__) <= set(vars(typed_use))

@@ -1,15 +1,18 @@
 """The command line, as a person uses it."""
 
+import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 from conftest import BOUND, PNG, script, wait_until
+from network import Relay
 
 QVQ = [sys.executable, "-m", "qvq_wrapper"]
 
@@ -51,6 +54,47 @@ def test_the_question_from_stdin(space):
     assert qvq("-", "--url", space.url, input="from stdin").stdout == "You asked: from stdin\n"
 
 
+def test_the_pipe(space, tmp_path):
+    """What the help shows, with stderr on a terminal: the file holds the answer alone."""
+    (tmp_path / "question.txt").write_text("from a pipe")
+    (tmp_path / "x.png").write_bytes(PNG)
+    master, slave = pty.openpty()
+    command = f"cat question.txt | {' '.join(QVQ)} - --image x.png --url {space.url} > answer.md"
+    subprocess.run(command, shell=True, cwd=tmp_path, stderr=slave, timeout=60, check=True)
+    os.close(slave)
+    os.close(master)
+    assert (tmp_path / "answer.md").read_bytes() == b"You asked: from a pipe\n"
+    assert space.seen("from a pipe")["image"] == "x.png"
+
+
+def objects(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_json(space):
+    prompt = script("# Title", 0.1, "# Title\n\x1b[31mred", 0.1, "# Another")
+    result = qvq(prompt, "--url", space.url, "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\x1b" not in result.stdout
+    lines = objects(result.stdout)
+    assert {key for line in lines for key in line} == {"status", "chunk", "done"} and all(len(x) == 1 for x in lines)
+    assert [line["chunk"] for line in lines if "chunk" in line] == ["# Title", "\n\x1b[31mred", "Another"]
+    assert list(lines[-1]) == ["done"]
+    assert lines[-1]["done"]["text"] == "# Another" and 0.2 < lines[-1]["done"]["seconds"] < BOUND
+    statuses = [line["status"] for line in lines if "status" in line]
+    assert statuses[0]["stage"] == "connecting" and statuses[-1]["stage"] == "finished"
+    assert all({"stage", "position", "queue_size", "eta", "progress", "log"} <= status.keys() for status in statuses)
+
+
+def test_an_error_in_json(space):
+    result = qvq(script("a word", 0.1, {"raise": "too dark"}), "--url", space.url, "--json")
+    assert (result.returncode, result.stderr) == (1, "qvq: too dark\n")
+    lines = objects(result.stdout)
+    assert {"chunk": "a word"} in lines and not any("done" in line for line in lines)
+    assert lines[-1] == {"error": {
+        "kind": "ResponseError", "message": "too dark", "status_code": None, "retry_after": None, "retryable": False}}
+
+
 @pytest.mark.parametrize("source", ["file", "environment"])
 def test_the_token(space, tmp_path, source):
     (tmp_path / "token").write_text("hf_secret\n")
@@ -70,11 +114,24 @@ def test_an_error_is_one_line_and_status_1(space):
 @pytest.mark.parametrize("arguments", [
     [], ["Hi", "--image", __file__], ["Hi", "--image", "no.png"], ["Hi", "--url", "nonsense"],
     ["Hi", "--timeout", "soon"], ["Hi", "--api-key-file", "no/such"], ["Hi", "--proxy", "x"], [""],
-    ["Hi", "--demo", "--url", "http://127.0.0.1"],
+    ["Hi", "--demo", "--url", "http://127.0.0.1"], ["Hi", "--json", "--image", "no.png"],
 ])
 def test_wrong_usage_is_status_2(arguments):
     result = qvq(*arguments)
     assert result.returncode == 2 and result.stdout == "" and "Traceback" not in result.stderr
+    assert result.stderr.count("\n") <= 2
+
+
+def test_a_second_picture_is_refused():
+    result = qvq("Hi", "--image", "a.png", "--image", "b.png")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "qvq: --image was given 2 times; the Space takes one picture\n"
+
+
+def test_the_help_fits_a_screen():
+    lines = qvq("--help", env=os.environ | {"COLUMNS": "80"}).stdout.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert len([line for line in lines if line.startswith("  qvq ") or "| qvq " in line]) == 3
 
 
 def test_control_characters_are_taken_out_on_a_terminal_only(space):
@@ -87,12 +144,49 @@ def test_control_characters_are_taken_out_on_a_terminal_only(space):
 
 
 def test_the_status_is_on_the_terminal(start_space):
+    """Place and wait in the queue, the seconds also when nothing arrives, and then the answer in its place."""
     with start_space("--at-once", 1) as space:
-        with on_a_terminal(script("first", 3), "--url", space.url) as (_, read_first):
+        assert qvq(script("warm", 0.5), "--url", space.url).returncode == 0  # from here on it can guess the wait
+        with on_a_terminal(script("first", 4), "--url", space.url) as (_, read_first):
             read_first("first")
             with on_a_terminal("second", "--url", space.url) as (process, read_until):
-                assert "place 1 of 1" in read_until("You")
+                shown = read_until("second\r\n")
                 assert process.wait(BOUND) == 0
+    status, answer = shown.rsplit("\r\x1b[K", 1)
+    assert answer == "You asked: second\r\n"
+    assert "queued, place 1 of 1, about " in status and " s to wait ... 1 s" in status
+    assert " ... 2 s" in status
+
+
+def test_the_status_line_is_one_line(space):
+    """It is cut off at the margin by the terminal, and what the Space says in it does not steer that."""
+    prompt = script({"info": "a\nlong\x1b[31m " + "word " * 50}, 1.5, "answer")
+    with on_a_terminal(prompt, "--url", space.url) as (process, read_until):
+        shown = read_until("answer\r\n")
+        assert process.wait(BOUND) == 0
+    lines = shown.split("\r\x1b[K")
+    assert lines[0] == "" and lines[-1] == "answer\r\n"
+    assert all(line.startswith("\x1b[?7l") and line.endswith("\x1b[?7h") for line in lines[1:-1] if line)
+    assert any("a long[31m word" in line for line in lines) and "\n" not in "".join(lines[:-1])
+
+
+def test_the_status_of_an_upload(space, tmp_path):
+    """The line says that, and how much; how much of it is done gradio_client does not tell."""
+    (tmp_path / "x.png").write_bytes(PNG + bytes(2_000_000 - len(PNG)))
+    relay, seen = Relay(space.port), threading.Event()
+    relay.down = lambda data: data if b"x.png" not in data or seen.wait(BOUND) else None  # the upload's reply
+    arguments = ["large picture", "--image", str(tmp_path / "x.png"), "--url", relay.url]
+    with on_a_terminal(*arguments) as (process, read_until):
+        read_until("uploading, 2,000 kB ... ")
+        seen.set()
+        read_until("You asked: large picture")
+        assert process.wait(BOUND) == 0
+
+
+def test_an_error_in_mid_answer_has_a_line_of_its_own(space):
+    with on_a_terminal(script("half", 0.1, {"raise": "too dark"}), "--url", space.url) as (process, read_until):
+        assert read_until("too dark\r\n").endswith("half\r\nqvq: too dark\r\n")
+        assert process.wait(BOUND) == 1
 
 
 def interrupt(process):
@@ -112,10 +206,11 @@ def test_ctrl_c_cancels_the_job(space):
     assert not space.log("finished", prompt=prompt)
 
 
-def test_ctrl_c_on_a_dead_line(start_space):
+@pytest.mark.parametrize(("prompt", "seen"), [(script("WORD", 30), "WORD"), (script(30), "processing ... 1 s")])
+def test_ctrl_c_on_a_dead_line(start_space, prompt, seen):
     with start_space() as space:
-        with on_a_terminal(script("WORD", 30), "--url", space.url) as (process, read_until):
-            read_until("WORD")
+        with on_a_terminal(prompt, "--url", space.url) as (process, read_until):
+            read_until(seen)
             space.signal(signal.SIGSTOP)
             status, seconds = interrupt(process)
     assert status == 130 and seconds < 3

@@ -161,7 +161,7 @@ def reachable(error):
     {"headers": {"X": "hf_header_secret\n"}}, {"max_chars": "x", "api_key": TOKEN}, {"unknown": 1, "api_key": TOKEN},
     {"url": f"http://user:{TOKEN}@host"},
 ])
-@pytest.mark.parametrize("form", ["ask", "create_async_generator", "create_completion"])
+@pytest.mark.parametrize("form", ["ask", "create_async_generator", "create_completion", "create_async"])
 def test_a_refusal_shows_no_secret(options, form):
     messages = [{"role": "user", "content": "Hi"}]
     try:

@@ -7,6 +7,7 @@ word by word.
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import random
@@ -126,7 +127,7 @@ def build():
         gr.Button().click(endless, [image, prompt], answer, api_name="endless")
         gr.Button().click(once, [image, prompt], answer, api_name="once")
         gr.Button().click(swapped, [prompt, image], answer, api_name="swapped")
-        if gr.__version__ >= "5.50":
+        if "validator" in inspect.signature(gr.Button.click).parameters:
             gr.Button().click(once, [image, prompt], answer, api_name="validated", validator=long_enough)
         gr.Button().click(lambda image, prompt, the_number: "", [image, prompt, gr.Number()], answer, api_name="needy")
         gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
@@ -168,4 +169,8 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     if os.fork() == 0:
         random.seed()  # a Space's app_id is a random number
-        serve(json.loads(line))
+        try:
+            serve(json.loads(line))
+        finally:
+            print("ended", flush=True)
+            os._exit(1)

@@ -1,0 +1,112 @@
+"""Every public name as a user would write it. Never run: mypy --strict and pyright check it."""
+
+from pathlib import Path
+from typing import Any
+
+from qvq_wrapper import (
+    AnswerStream,
+    AsyncGeneratorProvider,
+    AsyncResult,
+    AuthenticationError,
+    ImageType,
+    MediaError,
+    MediaListType,
+    Messages,
+    ModelNotSupportedError,
+    ProviderModelMixin,
+    Qwen_QVQ_72B,
+    RateLimitError,
+    ResponseError,
+    ResponseTimeoutError,
+    SpaceConnectionError,
+    SpaceUnavailableError,
+    Status,
+    ask,
+)
+
+
+async def documented() -> None:
+    messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
+    async_generator = await Qwen_QVQ_72B.create_async_generator(model="qwen-qvq-72b-preview", messages=messages)
+    async for chunk in async_generator:
+        print(chunk.upper())
+    async for chunk in Qwen_QVQ_72B.create_async_generator("", messages, [("x.png", None)], "hf_x", "http://proxy"):
+        print(chunk.upper())
+
+
+async def short_form(picture: ImageType) -> AnswerStream:
+    async with ask("What is the area?", picture, timeout=60, on_status=on_status) as stream:
+        async for chunk in stream:
+            print(chunk, end="", flush=True)
+    text: str = stream.text
+    print(text, await ask("What is this?").read(), stream.status.stage == "finished")
+    answer: AsyncResult = ask("What is this?", Path("photo.jpg"), model="qvq-72b", api_key="hf_x")
+    await answer.aclose()
+    return answer
+
+
+def on_status(status: Status) -> None:
+    if status.position is not None and status.eta is not None:
+        print(status.stage, status.position, status.queue_size, f"{status.eta:.0f} s", status.progress, status.log)
+
+
+def synchronous(messages: Messages) -> str:
+    chunks = Qwen_QVQ_72B.create_completion("qvq-72b", messages, max_retries=0)
+    for chunk in chunks:
+        print(chunk.upper())
+    chunks.close()
+    return "".join(ask("What is this?", b"...").iterate())
+
+
+async def whole(messages: Messages) -> str:
+    return await Qwen_QVQ_72B.create_async("qvq-72b", messages)
+
+
+async def errors() -> None:
+    try:
+        await ask("What is this?", "photo.jpg").read()
+    except (AuthenticationError, RateLimitError, SpaceConnectionError, SpaceUnavailableError) as error:
+        seconds: float = error.retry_after or 0.0
+        print(seconds, error.status_code, error.retryable, error.message.upper(), error.text.upper())
+    except ResponseTimeoutError as error:
+        as_builtin: TimeoutError = error
+        print(as_builtin)
+    except ResponseError as error:
+        print(error.message)
+    except (MediaError, ModelNotSupportedError) as error:
+        mistake: ValueError = error
+        print(mistake)
+
+
+def pictures(figure: Any) -> MediaListType:
+    with open("photo.jpg", "rb") as file:
+        return [b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure, (b"...", "x.png"), (file, None)]
+
+
+class MySpace(Qwen_QVQ_72B):
+    url = "http://127.0.0.1:7860"
+    api_endpoint = "/gradio_api/call/describe"
+    models = ["mine"]
+
+
+class MyProvider(AsyncGeneratorProvider, ProviderModelMixin):
+    label = "Mine"
+    working = True
+    default_model = "mine"
+
+    @classmethod
+    def create_async_generator(
+        cls,
+        model: str,
+        messages: Messages,
+        media: MediaListType | None = None,
+        api_key: str | None = None,
+        proxy: str | None = None,
+        **kwargs: Any,
+    ) -> AsyncResult:
+        return MySpace.create_async_generator(cls.get_model(model), messages, media, api_key, proxy, **kwargs)
+
+
+def classes() -> list[type[AsyncGeneratorProvider]]:
+    print(MySpace.ask("What is this?"), MySpace.get_models(), MySpace.get_model("mine"), MyProvider.get_dict()["url"])
+    return [Qwen_QVQ_72B, MySpace, MyProvider]
