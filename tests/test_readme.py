@@ -1,0 +1,33 @@
+"""Every Python block of the README does what it shows, one after the other."""
+
+import ast
+import asyncio
+import re
+
+from conftest import HERE, PNG
+
+from qvq_wrapper import Qwen_QVQ_72B
+
+README = (HERE.parent / "README.rst").read_text()
+
+
+def blocks():
+    for match in re.finditer(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README, re.M):
+        yield re.sub(r"^    ", "", match[1], flags=re.M)
+
+
+def test_every_block_runs(space, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
+    monkeypatch.setenv("G4F_CONFIG_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("triangle.png", "photo.jpg"):
+        (tmp_path / name).write_bytes(PNG)
+    names = {}
+    for block in blocks():
+        code = compile(block, "README.rst", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, names)
+        if running is not None:
+            asyncio.run(running)
+    shown = capsys.readouterr().out
+    assert shown.count("area of this triangle?") == 1 and "Hello, how are you?" in shown.replace("\n", "")
+    assert names["answer"]
