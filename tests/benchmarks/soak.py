@@ -71,7 +71,8 @@ def main():
             space.kill()
     base = next(found for _, done, found in seen if done >= min(200, options.answers))
     last = seen[-1][2]
-    grown = [name for name, room in (("threads", 0), ("files", 0), ("kB", base["kB"] // 20)) if last[name] > base[name] + room]
+    room = {"threads": 0, "files": 0, "kB": base["kB"] // 20}
+    grown = [name for name in room if last[name] > base[name] + room[name]]
     print("flat" if not grown else f"grew: {', '.join(grown)}")
     return bool(grown)
 
