@@ -97,20 +97,21 @@ AsyncResult = AnswerStream
 
 async def _chunks(call: Call) -> AsyncGenerator[str, None]:
     call.start()
+    waited = False
     try:
-        while True:
-            await checkpoint()
-            ready = _listen(call)
-            chunk = call.take()
-            if chunk is None:
-                return
-            if chunk:
+        ready = _listen(call)
+        while (chunk := call.take()) is not None:
+            if not chunk:
+                with anyio.move_on_after(call.remaining()) as scope:
+                    await ready.wait()
+                if scope.cancelled_caught:
+                    raise call.timed_out()
+                ready = _listen(call)
+            else:
+                if not waited:  # other tasks have their turn, however fast the Space is
+                    await checkpoint()
                 yield chunk
-                continue
-            with anyio.move_on_after(call.remaining()) as scope:
-                await ready.wait()
-            if scope.cancelled_caught:
-                raise call.timed_out()
+            waited = not chunk
     finally:
         with anyio.CancelScope(shield=True):
             for now in (False, True):

@@ -1,25 +1,109 @@
-"""In a real Jupyter kernel."""
+"""In a real Jupyter kernel. In a real browser: notebooks/test_browser.py."""
+
+import base64
+import io
+import re
+import time
 
 import nbformat
 import pytest
+from conftest import HERE, script, wait_until
+from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
+from PIL import Image
+
+TIMEOUT = 60
+"""Seconds that a cell may take."""
+
+
+@pytest.fixture(autouse=True)
+def jupyter(tmp_path, monkeypatch):
+    """Jupyter without the user's own settings and history."""
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    for name in ("CONFIG", "DATA", "RUNTIME"):
+        monkeypatch.setenv(f"JUPYTER_{name}_DIR", str(tmp_path / "jupyter" / name.lower()))
+    monkeypatch.setenv("JUPYTERLAB_SETTINGS_DIR", str(tmp_path / "jupyter" / "settings"))
+    monkeypatch.setenv("JUPYTERLAB_WORKSPACES_DIR", str(tmp_path / "jupyter" / "workspaces"))
 
 
 @pytest.fixture
-def run_cells(tmp_path, monkeypatch):
+def run_cells():
     """Runs cells in a kernel; gives what each printed or showed as text."""
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
 
     def run(*cells):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+        NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3").execute()
         return [
             "".join(output.get("text") or output["data"]["text/plain"] for output in cell.outputs)
             for cell in notebook.cells
         ]
 
     return run
+
+
+class Kernel:
+    """A kernel that runs a cell and notes all that the cell displays, and when."""
+
+    def __init__(self):
+        self.manager, self.client = start_new_kernel()
+
+    def run(self, code, on_shown=None):
+        """Gives a Cell; ``on_shown`` is called with it after each message."""
+        cell = Cell(self.client.execute(code))
+        end = time.monotonic() + TIMEOUT
+        while not cell.done:
+            cell.take(self.client.get_iopub_msg(timeout=end - time.monotonic()))
+            if on_shown:
+                on_shown(cell)
+        return cell
+
+
+class Cell:
+    """What a cell shows: now (``screen``, by place), and all that ever was (``shown``: when, place, data)."""
+
+    def __init__(self, identity):
+        self.identity = identity
+        self.shown, self.screen = [], {}
+        self.error, self.done = None, False
+
+    def take(self, message):
+        if message["parent_header"].get("msg_id") != self.identity:
+            return
+        kind, content = message["msg_type"], message["content"]
+        if kind in ("display_data", "update_display_data", "execute_result"):
+            place = content.get("transient", {}).get("display_id")
+            assert kind != "update_display_data" or place in self.screen
+            self.shown.append((message["header"]["date"].timestamp(), place, content["data"]))
+            self.screen[place] = content["data"]
+        elif kind == "error":
+            self.error = content
+        elif kind == "status":
+            self.done = content["execution_state"] == "idle"
+
+    def all(self, mime):
+        """All that was ever shown of this kind."""
+        return [data[mime] for _, _, data in self.shown if mime in data]
+
+    @property
+    def end(self):
+        """What is shown now, from top to bottom."""
+        return list(self.screen.values())
+
+
+@pytest.fixture(scope="module")
+def kernel(space, tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+    kernel = Kernel()
+    patch.undo()
+    assert not kernel.run(
+        "from qvq_wrapper import Qwen_QVQ_72B, ask\n"
+        "from qvq_wrapper.notebook import show\n"
+        f"Qwen_QVQ_72B.url = {space.url!r}").error
+    yield kernel
+    kernel.client.stop_channels()
+    kernel.manager.shutdown_kernel(now=True)
 
 
 def test_top_level_await_and_the_synchronous_form(space, run_cells):
@@ -34,3 +118,124 @@ def test_top_level_await_and_the_synchronous_form(space, run_cells):
     assert shown[2].replace("|", "") == "You asked: streamed"
     assert shown[3].replace("|", "") == "You asked: sync\n"
     assert shown[4] == "<AnswerStream finished, 19 characters>"
+
+
+def test_a_growing_answer_and_what_is_left_of_it(kernel):
+    steps = [1.2, *(" ".join(map(str, range(number))) + r" and \(x" for number in range(1, 40)), r"So \(x\)."]
+    spread = [step for text in steps for step in ([text, 0.03] if isinstance(text, str) else [text])]
+    cell = kernel.run(f"stream = ask({script(*spread)!r})\nawait show(stream)")
+    assert cell.error is None
+    lines = cell.all("text/html")
+    assert any("1 s" in line for line in lines), "the seconds go on although there is no news"
+    assert any(re.search(r"\d+ characters", line) for line in lines)
+    answers = cell.all("text/markdown")
+    assert len(answers) > 4 and "x" not in "".join(answers[:-2])
+    assert cell.end[0] == {"text/markdown": "So $x$.", "text/plain": r"So \(x\)."}
+    assert re.search(r">\d\.\d s<", cell.end[1]["text/html"]) and len(cell.end) == 2
+    times = [when for when, _, _ in cell.shown]
+    assert max(sum(start <= when < start + 1 for when in times) for start in times[:-2]) <= 10 + 2
+    assert kernel.run(r"assert stream.text == r'So \(x\).'").error is None
+
+
+def test_a_place_in_the_queue(start_space, kernel):
+    with start_space("--at-once", 1) as busy:
+        cell = kernel.run(
+            "import asyncio\n"
+            f"first, second, third = (ask({script('here', 2.5)!r}, url={busy.url!r}) for _ in range(3))\n"
+            "first_read = asyncio.ensure_future(first.read())\n"
+            "while first.text != 'here': await asyncio.sleep(0.01)\n"
+            "second_read = asyncio.ensure_future(second.read())\n"
+            "while second.status.stage != 'queued': await asyncio.sleep(0.01)\n"
+            "await show(third)")
+    assert cell.error is None
+    assert any("In the queue · place 2 of 2" in line for line in cell.all("text/plain")), cell.all("text/plain")
+    assert any(re.search(r"about \d+ s to wait", line) for line in cell.all("text/plain"))
+
+
+PICTURES = {
+    "bytes": "PNG",
+    "a file": "io.BytesIO(PNG)",
+    "PIL": "Image.open(io.BytesIO(PNG))",
+    "IPython": "IPython.display.Image(PNG)",
+    "numpy": "numpy.asarray(Image.open(io.BytesIO(PNG)))",
+    "matplotlib": "figure",
+}
+
+
+@pytest.mark.parametrize("source", PICTURES)
+def test_a_small_picture_of_what_was_asked_about(space, kernel, source):
+    prompt = f"a picture from {source}"
+    cell = kernel.run(
+        "import io, IPython, numpy\nfrom PIL import Image\nfrom matplotlib.figure import Figure\n"
+        "buffer = io.BytesIO(); Image.linear_gradient('L').resize((900, 600)).save(buffer, 'PNG')\n"
+        "PNG = buffer.getvalue(); figure = Figure(); figure.subplots().plot([1, 2])\n"
+        f"stream = ask({prompt!r}, {PICTURES[source]})\nawait show(stream)")
+    assert cell.error is None
+    picture, answer, _ = cell.end
+    kind, data = re.search(r'src="data:image/(\w+);base64,([^"]+)"', picture["text/html"]).groups()
+    with Image.open(io.BytesIO(base64.b64decode(data))) as small:
+        assert small.format.lower() == kind and small.width <= 480 and small.height <= 240
+    assert answer["text/plain"] == f"You asked: {prompt}"
+    assert space.seen(prompt)["size"] > 1000
+
+
+def test_a_picture_at_an_address_is_not_loaded(kernel, picture_url):
+    cell = kernel.run(f"await show(ask('a picture at an address', {picture_url + '?a=<b>'!r}))")
+    assert cell.error is None
+    assert f'<a href="{picture_url}?a=&lt;b&gt;"' in cell.end[0]["text/html"]
+    assert "<img" not in str(cell.shown)
+
+
+def test_an_interrupt_cancels_the_job_and_leaves_what_had_arrived(space, kernel):
+    class Interrupt:
+        sent = False
+
+        def __call__(self, cell):
+            if not self.sent and "40 " in str(cell.end):
+                self.sent = True
+                kernel.manager.interrupt_kernel()
+
+    prompt = "interrupted"
+    cell = kernel.run(
+        "class Endless(Qwen_QVQ_72B):\n    api_endpoint = '/gradio_api/call/endless'\n"
+        f"stream = Endless.ask({prompt!r})\nawait show(stream)", Interrupt())
+    assert cell.error["ename"] in ("CancelledError", "KeyboardInterrupt")
+    assert len(cell.error["traceback"]) < 6
+    answer, line = cell.end
+    assert "40 " in answer["text/markdown"] and "Interrupted after" in line["text/html"]
+    wait_until(lambda: space.log("left", prompt=prompt))
+    assert not space.log("finished", prompt=prompt)
+    after = kernel.run("await show(ask('and on'))")
+    assert after.error is None and after.end[0]["text/plain"] == "You asked: and on"
+
+
+def test_an_error_is_a_box_and_is_raised(kernel):
+    quota = "You have exceeded your GPU quota (60s requested vs. 56s left). <a href='http://x'>Log in</a>"
+    cell = kernel.run(f"await show(ask({script('As far as', 0.3, {'raise': quota})!r}))")
+    assert cell.error["ename"] == "RateLimitError" and len(cell.error["traceback"]) < 6
+    answer, box = cell.end
+    assert answer["text/plain"] == "As far as"
+    assert "<b>RateLimitError</b>" in box["text/html"] and "56s left" in box["text/html"]
+    assert "http://x" not in box["text/html"] and "run the cell again" in box["text/html"]
+
+
+def test_what_a_space_sends_is_text(kernel):
+    cell = kernel.run(f"await show(ask({script('<img src=http://127.0.0.1:9/a> ![](http://127.0.0.1:9/b)')!r}))")
+    assert cell.end[0]["text/markdown"] == "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"
+
+
+def test_a_stream_as_the_last_expression(kernel):
+    assert "Not asked yet" in kernel.run("ask('x')").end[0]["text/markdown"]
+    prompt = script(r"So \(x\).")
+    shown = kernel.run(f"stream = ask({prompt!r})\nawait stream.read()\nstream").end[0]
+    assert shown["text/markdown"] == "So $x$.\n\n*finished, 9 characters*"
+    assert shown["text/plain"] == "<AnswerStream finished, 9 characters>"
+
+
+def test_the_quickstart_runs_from_top_to_bottom():
+    path = HERE / "notebooks" / "quickstart.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells), "stored with outputs"
+    NotebookClient(notebook, timeout=180, kernel_name="python3").execute()
+    shown = str([cell.outputs for cell in notebook.cells if cell.cell_type == "code"])
+    assert "OPEN DAILY" in shown and "<img" in shown

@@ -1,0 +1,254 @@
+"""``show`` in JupyterLab in headless Chromium; screenshots are kept under $QVQ_ARTIFACTS."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import free_port, script, wait_until
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+BOUND = 60
+"""Seconds that a browser, which shares the machine, may take for one thing."""
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs: apt-get install chromium chromium-driver"),
+]
+
+ANSWER = r"""Let me look at the triangle first.
+
+Its base is \( b = 6 \) and its height is \( h = 4 \), so
+
+\[
+A = \frac{1}{2} \cdot b \cdot h = \frac{1}{2} \cdot 6 \cdot 4 = 12
+\]
+
+With Heron's formula, where $s = \frac{a + b + c}{2}$:
+
+$$A = \sqrt{s (s - a)(s - b)(s - c)}$$
+
+In Python, for a triangle that costs \$3 or $4:
+
+```python
+area = base * height / 2  # $not a formula$
+```
+
+<img src="REMOTE/html.png"> and ![a picture](REMOTE/markdown.png)
+
+**Final answer:** \boxed{12 \text{ cm}^2}"""
+
+WATCH = """
+window.seen = [];
+function look() {
+    const outputs = [...document.querySelectorAll('.jp-OutputArea-output')];
+    const now = outputs.map(output => {
+        const copy = output.cloneNode(true);
+        copy.querySelectorAll('mjx-container, code').forEach(set => set.remove());
+        return copy.textContent;
+    }).join('|');
+    if (now !== window.seen.at(-1)) window.seen.push(now);
+    requestAnimationFrame(look);
+}
+look();
+"""
+"""Notes in each frame what the outputs say, but for what is code or a formula that is set."""
+
+
+@contextmanager
+def jupyterlab(folder, theme):
+    """JupyterLab on a folder; gives its address."""
+    settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+    (settings / "notification.jupyterlab-settings").write_text(
+        json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    port = free_port()
+    options = {
+        "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.root_dir": str(folder),
+        "ServerApp.allow_root": True, "ServerApp.ip": "127.0.0.1", "IdentityProvider.token": "",
+        "LabApp.expose_app_in_browser": True, "LabApp.user_settings_dir": str(folder / "settings"),
+        "LabApp.workspaces_dir": str(folder / "workspaces"), "LabApp.extension_manager": "readonly",
+    }
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser",
+             *(f"--{name}={value}" for name, value in options.items())],
+            stdout=log, stderr=log, env={**os.environ, **own, "IPYTHONDIR": str(folder / "ipython")})
+    url = f"http://127.0.0.1:{port}"
+
+    def answers():
+        assert server.poll() is None, (folder / "log").read_text()
+        try:
+            return urllib.request.urlopen(f"{url}/api", timeout=1)
+        except (urllib.error.URLError, TimeoutError):
+            return None
+
+    try:
+        wait_until(answers, BOUND).close()
+        yield url
+    finally:
+        server.terminate()  # it ends its kernels
+        server.wait(BOUND)
+
+
+@contextmanager
+def browser(folder):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+                     "disable-background-networking", "disable-component-update", "window-size=1000,1100",
+                     "hide-scrollbars", f"user-data-dir={folder / 'chromium'}"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+class Page:
+    """A notebook, open in JupyterLab."""
+
+    def __init__(self, driver, url, folder, *cells):
+        self.driver = driver
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, folder / "triangle.ipynb")
+        driver.get(f"{url}/lab/tree/triangle.ipynb?reset")
+        self.wait("return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+        self.command("application:toggle-left-area")
+        driver.execute_script(WATCH)
+
+    def wait(self, code):
+        """What a script gives as soon as it is true."""
+        try:
+            return wait_until(lambda: self.driver.execute_script(code), BOUND)
+        except AssertionError:
+            self.keep("failed")
+            raise
+
+    def command(self, name):
+        self.driver.execute_script("window.jupyterapp.commands.execute(arguments[0]); return null", name)
+
+    def run(self):
+        """Run the cell that is selected, and select the next one."""
+        self.command("notebook:run-cell-and-select-next")
+
+    def wait_text(self, text):
+        return self.wait(f"return window.seen.some(now => now.includes({json.dumps(text)}))")
+
+    def wait_idle(self):
+        self.wait("return document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null"
+                  " && ![...document.querySelectorAll('.jp-InputPrompt')].some(p => p.textContent.includes('*'))")
+
+    def keep(self, name):
+        folder = os.environ.get("QVQ_ARTIFACTS")
+        if folder:
+            self.driver.execute_script(
+                "[...document.querySelectorAll('.jp-OutputArea-output')].at(-1)?.scrollIntoView({block: 'end'})")
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.driver.save_screenshot(f"{folder}/{name}.png")
+
+    def count(self, selector):
+        return self.driver.execute_script("return document.querySelectorAll(arguments[0]).length", selector)
+
+    def check_growth(self):
+        """What a watcher saw: the line, the answer growing, and never the code of a formula."""
+        seen = self.driver.execute_script("return window.seen")
+        assert any("In the queue · place 1 of 1" in now for now in seen)
+        assert any("characters" in now for now in seen) and "characters" not in seen[-1]
+        assert re.search(r"\|\d+\.\d s$", seen[-1])
+        lengths = [len(now.split("|")[1]) for now in seen if now.count("|") == 2]
+        assert len(set(lengths)) > 8 and lengths == sorted(lengths)
+        assert not [now for now in seen if re.search(r"\\|\$\D|\$$|frac|boxed", now)]
+
+    def requests(self):
+        """Where all that the browser has asked for is."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        return {"/".join(event["params"]["request"]["url"].split("/")[:3]) for event in events
+                if event["method"] == "Network.requestWillBeSent"}
+
+
+PREPARE = """
+from matplotlib.figure import Figure
+from qvq_wrapper import Qwen_QVQ_72B
+
+Qwen_QVQ_72B.url = {url!r}
+
+
+def ask(prompt, *picture, **options):  # the test's Space answers as the prompt tells it
+    return Qwen_QVQ_72B.ask({scripts!r}.get(prompt, prompt), *picture, **options)
+
+
+async def until_busy():
+    stream = ask("busy")
+    await anext(stream)
+    return stream
+
+
+figure = Figure((4, 2.4), layout="tight")
+axes = figure.subplots()
+axes.fill([0, 6, 2], [0, 0, 4], alpha=.4)
+axes.set_aspect(1)
+"""
+
+
+def words(answer):
+    """An answer as it arrives, some letters at a time."""
+    return [step for end in range(6, len(answer), 6) for step in (answer[:end], 0.03)] + [answer]
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, theme):
+    answer = ANSWER.replace("REMOTE", picture_url.rsplit("/", 1)[0])
+    shade = theme.split()[-1].lower()
+    scripts = {"busy": script("busy", 3), "What is its area?": script(1, *words(answer))}
+    with start_space("--at-once", 1) as space, jupyterlab(tmp_path, theme) as url, browser(tmp_path) as driver:
+        (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
+        page = Page(
+            driver, url, tmp_path,
+            "from qvq_wrapper.notebook import show\nfrom prepare import ask, figure, until_busy\n"
+            "busy = await until_busy()",
+            "stream = ask(\"What is its area?\", figure)\nawait show(stream)",
+            "stream = ask(\"What is its area?\")\nawait show(stream)",
+            "await show(ask(\"Hello\", url=\"http://127.0.0.1:9\"))")
+        page.run()
+        page.run()
+        page.wait_text("In the queue")
+        page.keep(f"{shade}-1-waiting")
+        page.wait("return document.querySelectorAll('mjx-container').length > 3")
+        page.keep(f"{shade}-2-growing")
+        page.wait_text("Final answer")
+        page.wait_idle()
+        page.keep(f"{shade}-3-answer")
+        page.check_growth()
+        assert page.count("mjx-container[display=true]") == 2 and page.count("mjx-container") == 6
+        assert page.count("mjx-merror") == 0 and page.count(".jp-RenderedMarkdown img") == 0
+        page.run()
+        page.wait("return document.querySelectorAll('mjx-container').length > 8")
+        page.command("notebook:interrupt-kernel")
+        page.wait_text("Interrupted after")
+        page.wait_idle()
+        page.keep(f"{shade}-4-interrupted")
+        wait_until(lambda: len(space.log("left")) == 3, BOUND)
+        assert len(space.log("finished")) == 2
+        page.run()
+        page.wait_text("SpaceConnectionError")
+        page.wait_idle()
+        page.keep(f"{shade}-5-error")
+        asked_for = page.requests()
+        assert url in asked_for
+        assert not {address for address in asked_for if address.startswith("http") and address != url}
