@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from .errors import ResponseError, ResponseTimeoutError, from_exception
+from .media import Picture
 from .options import Limits, Question
 from .types import Stage, Status
 
@@ -87,6 +88,11 @@ class Call:
     @property
     def status(self) -> Status:
         return self._statuses[-1]
+
+    @property
+    def picture(self) -> Picture | None:
+        question = self._question  # another thread may start
+        return question.picture if question else None
 
     # What the thread does
 

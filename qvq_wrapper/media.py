@@ -8,6 +8,7 @@ import io
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,14 @@ class Picture:
     load: Callable[[], bytes] | None = None
     filename: str | None = None
 
+    def read(self) -> bytes:
+        """The picture's bytes, if it is no URL. Blocks while it is read or encoded.
+
+        Raises:
+            MediaError: it cannot be read.
+        """
+        return self.load() if self.load else _read(self.path)
+
     @contextmanager
     def upload(self, limit: float | None) -> Iterator[str]:
         """The URL or path that gradio_client is given; a temporary file is gone afterwards.
@@ -58,7 +67,7 @@ class Picture:
             _check_size(_size(self.path), limit)
             yield str(self.path)
         else:
-            data = self.load() if self.load else _read(self.path)
+            data = self.read()
             suffix = _kind(data)
             _check_size(len(data), limit)
             # The folder is its owner's alone, and deleted at the interpreter's exit, if not before.
@@ -102,7 +111,7 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
         raise TypeError(
             f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, a path, "
             "a data: or http(s) URL, a PIL image, a numpy array or a matplotlib figure")
-    return Picture(load=encode, filename=filename)
+    return Picture(load=_once(encode), filename=filename)
 
 
 def _from_data_uri(uri: str, filename: str | None) -> Picture:
@@ -136,7 +145,21 @@ def _from_file(file: Any, filename: str | None) -> Picture:
 
     head = read(_HEAD)
     _kind(head)
-    return Picture(load=lambda: head + read(), filename=filename)
+    return Picture(load=_once(lambda: head + read()), filename=filename)
+
+
+def _once(load: Callable[[], bytes]) -> Callable[[], bytes]:
+    """``load``, done once for all: a file can be read but once, and an object is drawn in one thread at a time."""
+    lock = threading.Lock()
+    loaded: list[bytes] = []
+
+    def once() -> bytes:
+        with lock:
+            if not loaded:
+                loaded.append(load())
+        return loaded[0]
+
+    return once
 
 
 def _encoder(source: Any) -> Callable[[], bytes] | None:

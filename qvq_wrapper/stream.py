@@ -12,6 +12,8 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 from .call import Call
+from .markdown import as_markdown
+from .media import Picture
 from .options import Limits, Question
 from .types import Status
 
@@ -50,6 +52,11 @@ class AnswerStream(AsyncGenerator[str, None]):
         """The latest status."""
         return self._call.status
 
+    @property
+    def picture(self) -> Picture | None:
+        """The picture to be asked about; None once the question is on its way, and only its thread holds it."""
+        return self._call.picture
+
     async def read(self) -> str:
         """Wait for the end, and return ``text``."""
         async for _ in self:
@@ -86,6 +93,14 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     def __repr__(self) -> str:
         return f"<AnswerStream {self.status.stage}, {len(self.text)} characters>"
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows of a stream that is the last expression of a cell."""
+        stage = self.status.stage
+        if stage == "idle":
+            return "*Not asked yet: `await show(stream)` shows the answer as it comes, `await stream.read()` gives it.*"
+        answer = as_markdown(self.text, partial=stage != "finished")
+        return f"{answer}\n\n*{stage}, {len(self.text):,} characters*".strip()
 
     def __del__(self) -> None:
         if not self._call.done:

@@ -145,6 +145,13 @@ async def test_what_answers_is_no_usable_space(status, body, headers, kind, mess
         raise error
 
 
+async def test_a_response_larger_than_any_that_is_no_answer(monkeypatch):
+    monkeypatch.setattr("qvq_wrapper.line.LARGEST", 1000)
+    with web_server(200, "x" * 1001) as server:
+        error = await failure(ask("Hi", url=server.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and "more than 1000 bytes" in str(error)
+
+
 @pytest.mark.parametrize("value, seconds", [("7", 7), ("-1", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)])
 async def test_retry_after(value, seconds):
     with web_server(429, headers=[("Retry-After", value)]) as server:
@@ -237,7 +244,7 @@ def relayed(space):
 async def test_the_line_is_cut_at(space, path):
     with relayed(space) as relay:
         if path != b"/config":
-            await relay.ask("warm").read()
+            await relay.ask("warm", read_timeout=10).read()
         copy = relay._copy
 
         def cut(source, sink, change):
@@ -335,6 +342,11 @@ async def test_garbage_instead_of_json(space, garbage):
         relay.down = lambda data: data.replace(b'data: {"msg":"process_generating"', garbage + b'\n\n{"msg":"')
         error = await failure(relay.ask(script("a", 0.3, "ab")))
     assert type(error) is SpaceConnectionError and "went bad" in str(error)
+
+
+async def test_a_message_larger_than_any_answer(provider):
+    error = await failure(provider.ask(script({"grow": 200_000}), max_chars=1))
+    assert type(error) is SpaceConnectionError and "a message of more than" in str(error)
 
 
 async def test_line_separators_and_a_lone_surrogate_arrive(provider):

@@ -7,7 +7,7 @@ import time
 
 import nbformat
 import pytest
-from conftest import HERE, script, wait_until
+from conftest import HERE, PNG, script, wait_until
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from PIL import Image
@@ -230,6 +230,15 @@ def test_a_stream_as_the_last_expression(kernel):
     shown = kernel.run(f"stream = ask({prompt!r})\nawait stream.read()\nstream").end[0]
     assert shown["text/markdown"] == "So $x$.\n\n*finished, 9 characters*"
     assert shown["text/plain"] == "<AnswerStream finished, 9 characters>"
+
+
+def test_the_block_of_the_readme(space, kernel, tmp_path):
+    readme = (HERE.parent / "README.rst").read_text()
+    block = re.search(r"code-block:: python\n\n((?:    .*\n|\n)+?    await show.*\n)", readme)[1]
+    (tmp_path / "triangle.png").write_bytes(PNG)
+    cell = kernel.run(f"%cd -q {tmp_path}\n" + re.sub("^    ", "", block, flags=re.M))
+    assert cell.error is None and "<img" in cell.end[0]["text/html"]
+    assert "area of this triangle?" in cell.end[1]["text/plain"]
 
 
 def test_the_quickstart_runs_from_top_to_bottom():

@@ -3,6 +3,7 @@
 import base64
 
 import pytest
+from conftest import PNG
 from hypothesis import given, settings
 from hypothesis.strategies import (
     binary, dictionaries, fixed_dictionaries, just, lists, none, one_of, recursive, sampled_from, text,
@@ -66,6 +67,14 @@ def test_the_latest_picture_counts():
 def test_what_cannot_be_asked(messages, error):
     with pytest.raises(error):
         read_messages(messages)
+
+
+def test_an_image_part_opens_no_local_file(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(PNG)
+    for url in (str(path), path.as_uri()):
+        with pytest.raises(ValueError, match="a local picture goes into media"):
+            read_messages([user([{"type": "image_url", "image_url": {"url": url}}])])
 
 
 anything = recursive(

@@ -165,6 +165,14 @@ print(sorted(connected), sorted(asked))
     assert "hf_saved" not in space.log_file.read_text()
 
 
+async def test_no_telemetry_is_sent(monkeypatch, provider):
+    sent = []
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "True")
+    monkeypatch.setattr("gradio_client.client.send_telemetry", lambda *arguments, **options: sent.append(options))
+    await provider.ask("Hi").read()
+    assert not sent
+
+
 async def test_one_tls_context(monkeypatch, provider):
     import httpx
 

@@ -50,7 +50,7 @@ async def test_the_number_of_spaces_is_bounded(provider, monkeypatch, fetched):
     assert len(space_module._spaces) == 2
 
 
-@pytest.mark.parametrize("now", [[], ["--first"]], ids=["same", "renumbered"])
+@pytest.mark.parametrize("now", [[], ["--first"]], ids=["renumbered", "same"])
 async def test_a_restarted_space_never_answers_with_another_function(start_space, monkeypatch, now):
     with start_space("--first") as before:
         assert await ask("before", url=before.url).read() == "You asked: before"

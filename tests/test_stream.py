@@ -201,9 +201,11 @@ async def test_the_synchronous_form_inside_a_running_loop(provider):
 
 
 async def test_closing_the_synchronous_iterator_cancels_the_job(endless, space):
-    chunks = endless.create_completion("", [{"role": "user", "content": "sync close"}])
+    stream = endless.ask("sync close")
+    chunks = stream.iterate()
     next(chunks)
     chunks.close()
+    assert stream.status.stage == "cancelled"
     await space.gone("sync close")
 
 
@@ -281,6 +283,10 @@ async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, 
                 relay.wait()
             return data
 
+        posted = []
+        copy = relay._copy
+        relay._copy = lambda source, sink, change: copy(
+            source, sink, lambda data: posted.append(data.split(b"\r\n", 1)[0]) or change(data))
         relay.down = hold
         with anyio.move_on_after(5) as scope:
             async with anyio.create_task_group() as group:
@@ -289,6 +295,7 @@ async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, 
                 await anyio.to_thread.run_sync(relay.stalled.wait)
                 group.cancel_scope.cancel()
         assert not scope.cancelled_caught
+        wait_until(lambda: any(b"/cancel" in line for line in posted), 2)
     await space.gone("handed in")
 
 
@@ -311,6 +318,17 @@ def test_a_loop_that_is_closed_without_a_word(endless, space):
     loop.close()
     wait_until(lambda: not call_threads(), 2)
     wait_until(lambda: space.log("left", prompt="loop closed"), 2)
+
+
+def test_the_last_reference_goes_after_the_loop(provider):
+    """The Space is silent, so that nothing but the reference's end can tell."""
+    loop = asyncio.new_event_loop()
+    stream = provider.ask(script("a", 30))
+    loop.run_until_complete(anext(stream))
+    loop.close()
+    del stream
+    gc.collect()
+    wait_until(lambda: not call_threads(), 2)
 
 
 @given(outputs=lists(text(max_size=30), min_size=1, max_size=6))

@@ -1,0 +1,153 @@
+"""What a notebook is given to set: formulas as all front ends know them, and nothing live but links."""
+
+import html
+import random
+import re
+import time
+
+import pytest
+
+from qvq_wrapper.markdown import as_markdown
+
+DOLLAR = "<span>&#36;</span>"
+
+
+@pytest.mark.parametrize("sent, shown", [
+    (r"\(x\)", "$x$"),
+    (r"\( x \)", "$x$"),
+    (r"\\( x \\)", "$x$"),
+    ("so \\[\n a\n\n = b % why\n\\] it is", "so $$a = b$$ it is"),
+    ("$$\na\n$$", "$$a$$"),
+    ("$x_1$ and $y$", "$x_1$ and $y$"),
+    (r"**\boxed{\frac{6}{\sqrt{3}}}**", r"**$\boxed{\frac{6}{\sqrt{3}}}$**"),
+    (r"\[ \boxed{12} \]", r"$$\boxed{12}$$"),
+    ("\\begin{align*}\na &= b \\\\\nc &= d\n\\end{align*}", r"$$\begin{align*} a &= b \\ c &= d \end{align*}$$"),
+    (r"\(a<b\)", r"$a\lt b$"),
+    (r"\(x \ \)", r"$x \ {}$"),
+    (r"90\(^\circ\)C", r"90&#8203;$^\circ$&#8203;C"),
+    ("$5 and $6", f"{DOLLAR}5 and {DOLLAR}6"),
+    ("from $5-$10", f"from {DOLLAR}5-{DOLLAR}10"),
+    (r"\$5", f"{DOLLAR}5"),
+    ("a $ b", f"a {DOLLAR} b"),
+    (r"\( never closed", "<span>&#92;</span>( never closed"),
+    (r"\(a{b\)", "<code>&#92;&#40;a&#123;b&#92;&#41;</code>"),
+    (r"\alpha, 2 \* 3", r"\alpha, 2 &#42; 3"),
+])
+def test_formulas(sent, shown):
+    assert as_markdown(sent) == shown
+
+
+@pytest.mark.parametrize("text", [
+    "`$x$` and `\\(x\\)` and ``a ` b``",
+    "```python\ncost = '$x$'  # \\(y\\)\n```",
+    "1. so\n   ```python\n   if a < b:\n       pass\n   ```\n2. and",
+    "````\n```\nx\n```\n````",
+])
+def test_code_is_left_alone(text):
+    assert as_markdown(text) == text == as_markdown(text + "\n", partial=True).rstrip("\n")
+
+
+@pytest.mark.parametrize("sent, shown", [
+    ("~~~ python\na\n~~~", "```python\na\n```"),
+    ("- ```\n  a\n  ```", "-\n  ```\n  a\n  ```"),
+    ("      ```\n      a\n      ```", "   ```\n   a\n   ```"),
+    ("```\nnever closed", "```\nnever closed\n```"),
+    ("```mermaid\ngraph\n```", "```\ngraph\n```"),
+    ("one ` alone", "one &#96; alone"),
+])
+def test_code_is_where_every_front_end_sees_code(sent, shown):
+    assert as_markdown(sent) == shown
+
+
+@pytest.mark.parametrize("sent, shown", [
+    ("<b>x</b>", "&lt;b>x&lt;/b>"),
+    ("1 < 2 > 0 & 3", "1 < 2 > 0 & 3"),
+    ("&lt;b&gt; &#36;", "&amp;lt;b&amp;gt; &amp;#36;"),
+    ("![a](http://x/y.png)", "[a](http://x/y.png)"),
+    ("![](http://x/y.png)", "[picture](http://x/y.png)"),
+    ("![a][b]\n\n[b]: http://x", "[a][b]\n\n[b]&#58; http://x"),
+    ("[a](javascript:x)", "[a]&#40;javascript:x)"),
+    ("[a](data:text/html,x)", "[a]&#40;data:text/html,x)"),
+    ("[a](https://x.y?a=1&b=2)", "[a](https://x.y?a=1&b=2)"),
+    ("<https://x.y>", "https://x.y"),
+    ("`<b>`", "<code>&#60;b&#62;</code>"),
+    ("```html\n<b>\n  x\n```", "<pre><code>&#60;b&#62;&#10;  x</code></pre>\n"),
+    (r"$\href{javascript:x}{y}$", "<code>&#36;&#92;href&#123;javascript&#58;x&#125;&#123;y&#125;&#36;</code>"),
+    (r"\(\def\alpha{x}\)", "<code>&#92;&#40;&#92;def&#92;alpha&#123;x&#125;&#92;&#41;</code>"),
+    ("$n![a](http://x)$", "$n! [a] (http://x)$"),
+])
+def test_nothing_is_live_but_links(sent, shown):
+    assert as_markdown(sent) == shown
+
+
+PIECES = [
+    "word ", "\n", "\n\n", "    ", "- ", "> ", "| ", "`", "``", "```", "~~~", "$", "$$", "\\(", "\\)", "\\[", "\\]",
+    "\\\\(", "\\\\", "\\", "{", "}", "\\boxed{", "\\begin{align}", "\\end{align}", "\\begin{x}", "\\end{x}", "x",
+    "5", "%", "<img src=http://x>", "<", "b>", "![", "!", "[", "]", "](http://x)", "](javascript:x)",
+    "]: http://x", "&lt;", "&", "\\href{",
+]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Texts of such pieces, drawn by a fixed die."""
+    die = random.Random(7)
+    return ["".join(die.choices(PIECES, k=die.randint(2, 25))) for _ in range(4000)]
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_nothing_is_live_wherever_a_front_end_sees_code_and_formulas(texts, partial):
+    own = re.compile(r"</?(?:code|span|pre)>")
+    for text in texts:
+        shown = own.sub("", as_markdown(text, partial=partial))
+        live = re.search(r"<[A-Za-z/!?]|!\[|\]\((?!http://)|^ {0,3}\[[^\]]*\]:", shown, re.M)
+        assert not live, (text, shown)
+
+
+ANSWER = r"""Its base is \(b = 6\) and it costs $5.
+
+\[
+A = \frac{1}{2} \begin{pmatrix} 1 \\ 2 \end{pmatrix}
+\]
+
+1. So $s = \frac{a}{2}$:
+   ```python
+   print("$x", "\(")
+   ```
+2. `x = "$"` and $$A = \sqrt{s}$$
+
+\begin{align} a &= b \\ c &= d \end{align}
+
+**\boxed{12 \text{ cm}^2}** is it."""
+
+
+@pytest.mark.parametrize("end", range(len(ANSWER) + 1))
+def test_an_answer_is_never_seen_half(end):
+    shown = as_markdown(ANSWER[:end], partial=True)
+    fences = re.findall(r"^ *```", shown, re.M)
+    assert len(fences) % 2 == 0
+    prose = re.sub(r"^ *```.*?^ *```$|`[^`\n]*`", "", shown, flags=re.M | re.S)
+    formulas = re.findall(r"(\$\$?)([^$]+)\1", prose)
+    assert all(formula.count("{") == formula.count("}") for _, formula in formulas)
+    rest = re.sub(r"(\$\$?)[^$]+\1", "", prose)
+    assert not re.search(r"[$\\`]", rest), rest
+    whole = as_markdown(ANSWER)
+    assert whole.startswith(shown.removesuffix("```").rstrip()) or fences, "what is shown once stays"
+
+
+def test_a_text_with_nothing_in_it_is_shown_as_it_is():
+    text = "# Title\n\n*One* **two**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> so it is, 3 > 2\n"
+    assert as_markdown(text) == text == as_markdown(text, partial=True)
+
+
+def test_a_long_answer_takes_no_time():
+    for text in (ANSWER * 200, "$" * 20_000, "`" * 20_000, r"\(" * 10_000, r"\boxed{" * 4_000, "[" * 20_000,
+                 "```\n" * 5_000):
+        began = time.perf_counter()
+        as_markdown(text)
+        assert time.perf_counter() - began < 2, text[:20]
+
+
+def test_entities_say_what_was_written():
+    code = "<a href='x'>é & \\begin{x}</a>"
+    assert html.unescape(re.sub("</?code>", "", as_markdown(f"`{code}`"))) == code
