@@ -111,7 +111,7 @@ class HttpProxy(Relay):
         self.requests.append((method, target))
         if self.credentials:
             token = base64.b64encode(self.credentials.encode()).decode()
-            if f"proxy-authorization: basic {token}".lower() not in head.decode().lower().splitlines():
+            if f"proxy-authorization: basic {token}".lower() not in head.decode("latin-1").lower().splitlines():
                 client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
                 return
         if method == "CONNECT":
