@@ -299,6 +299,7 @@ async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, 
 
 
 def test_the_event_loop_ends_with_a_stream_open(endless, space, anyio_backend_name):
+    space.needs(5, 50)
     kept = []
 
     async def main():
@@ -311,6 +312,7 @@ def test_the_event_loop_ends_with_a_stream_open(endless, space, anyio_backend_na
 
 
 def test_a_loop_that_is_closed_without_a_word(endless, space):
+    space.needs(5, 50)
     loop = asyncio.new_event_loop()
     stream = endless.ask("loop closed")
     loop.run_until_complete(anext(stream))
