@@ -58,7 +58,8 @@ def run_tests(python, space_python, *names):
 
 @pytest.mark.parametrize("version", PYTHONS, ids=lambda version: ".".join(map(str, version)))
 def test_python(version, tmp_path):
-    run_tests(environment(tmp_path / "env", PYTHONS[version], ".", *NEEDED), sys.executable, "provider", "prompt", "stream", "session", "space")
+    python = environment(tmp_path / "env", PYTHONS[version], ".", *NEEDED)
+    run_tests(python, sys.executable, "provider", "prompt", "stream", "session", "space")
 
 
 def test_the_oldest_client(tmp_path):
