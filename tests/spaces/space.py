@@ -19,7 +19,7 @@ from pathlib import Path
 
 import gradio as gr
 
-options = argparse.Namespace()
+options = argparse.Namespace(running=False)
 _lock = threading.Lock()
 
 
@@ -160,6 +160,7 @@ def serve(arguments):
         show_error=not options.hide_errors, max_file_size=options.max_file_size,
         auth=tuple(options.login) if options.login else None, ssl_certfile=certificate, ssl_keyfile=key,
         ssl_verify=False, prevent_thread_lock=True)
+    options.running = True
     print(os.getpid(), url, gr.__version__, flush=True)
     app.block_thread()
 
@@ -172,5 +173,6 @@ for line in sys.stdin:
         try:
             serve(json.loads(line))
         finally:
-            print("0", flush=True)
+            if not options.running:
+                print("0", flush=True)
             os._exit(1)
