@@ -44,7 +44,7 @@ class Line(httpx.Auth):
         self._joining = False
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if origin(str(request.url)) != origin(self.access.url):
+        if origin(str(request.url)) != self.access.origin:
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {request.url.host}; nothing was sent there.")
         request.headers.update(self.access.request_headers)

@@ -62,7 +62,7 @@ class Access:
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
         access = cls(_space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify)
-        scheme, host, _ = origin(access.url)
+        scheme, host, _ = access.origin
         if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
             warnings.warn(f"a secret goes to {host} over plain http, where others can read it", stacklevel=4)
         return access

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -13,8 +12,6 @@ from .options import Access, Limits, Question
 from .prompt import read_messages
 from .stream import AsyncResult
 from .types import ImageType, MediaListType, Messages
-
-logger = logging.getLogger("qvq_wrapper")
 
 _LIMITS = {field.name for field in fields(Limits)}
 _OPTIONS = {*_LIMITS, "url", "headers", "verify", "auth"}
