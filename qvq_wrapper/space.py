@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from .options import Access
 FRESH = 5.0  # seconds for which facts are used without asking whether the Space is still the same
 MAX_SPACES = 64  # Spaces remembered at once
 PROTOCOLS = ("sse_v1", "sse_v2", "sse_v2.1", "sse_v3")
+
+logger = logging.getLogger("qvq_wrapper")
 
 # Components that can hold no picture, nor (but for the textbox) a prompt.
 _TYPED = {"textbox", "number", "slider", "checkbox", "checkboxgroup", "radio", "dropdown", "colorpicker",
@@ -81,6 +84,9 @@ class Facts:
                 f"The Space's {api_name} takes no picture and prompt, but: {', '.join(kinds) or 'nothing'}.")
         values = [extras.get(name, p.get("parameter_default")) for name, p in zip(names, parameters)]
         values[image], values[text] = picture, prompt
+        left_out = sorted(extras.keys() - set(names))
+        if left_out:
+            logger.debug("%s has no parameter %s: left out", api_name, ", ".join(left_out))
         missing = [name for i, (name, p) in enumerate(zip(names, parameters))
                    if i not in (image, text) and name not in extras and not p.get("parameter_has_default")]
         if missing:
