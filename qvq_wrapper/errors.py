@@ -120,6 +120,9 @@ def from_response(response: httpx.Response) -> ResponseError | None:
         target = plain(response.headers.get("location", "nowhere"), 200)
         return SpaceUnavailableError(
             f"{host} redirects to {target} (HTTP {code}); give that address as url.", **known)
+    if code < 500 and response.url.path.endswith("/upload"):
+        return ResponseError(
+            f"{host} refused the picture (HTTP {code}{found}). Give another, or a smaller one.", **known)
     if code < 500:
         return SpaceUnavailableError(
             f"No usable Gradio app at {host}: HTTP {code} for {response.url.path}{found}.", **known)

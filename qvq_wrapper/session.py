@@ -128,7 +128,8 @@ class Session(Client):
     def end(self, *, cancel: bool) -> None:
         """Close the line; with ``cancel``, tell the Space that the job is no longer wanted."""
         self._reader.close()
-        if cancel and self._job and self._job.event_id:
+        if cancel and self._job and self._line.asked:
+            self._job.event_id = self._job.event_id or ""  # not known: the session's only job
             self.httpx_kwargs["timeout"] = CANCEL_TIMEOUT
             with suppress(httpx.HTTPError, OSError):
                 self._cancel_job()

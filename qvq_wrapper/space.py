@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from .errors import SpaceUnavailableError
+from .errors import ResponseError, SpaceUnavailableError
 from .line import CallCancelled, Line
 from .options import Access
 
@@ -162,7 +162,8 @@ class Space:
     def check(self, facts: Facts, line: Line, patience: float) -> Facts:
         """``facts`` if they are still true, otherwise the new ones."""
         with httpx.Client(verify=line.verify, cookies=facts.cookies, **line.options) as client:
-            with suppress(SpaceUnavailableError):  # another app answers there, or none yet
+            # Another app answers there, or none yet, or the line broke off: the facts are asked for anew.
+            with suppress(ResponseError, httpx.NetworkError, httpx.ProtocolError):
                 app_id = _json(client.get(urljoin(facts.root, "app_id"))).get("app_id")
                 if app_id == facts.config.get("app_id"):
                     self._checked = time.monotonic()

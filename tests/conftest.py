@@ -18,7 +18,7 @@ import anyio
 import pytest
 from PIL import Image
 
-from qvq_wrapper import Qwen_QVQ_72B
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError
 
 HERE = Path(__file__).parent
 _buffer = io.BytesIO()
@@ -172,11 +172,34 @@ def call_threads():
     return [thread for thread in threading.enumerate() if thread.name == "qvq_wrapper"]
 
 
+def sockets_to(port):
+    """This process's open sockets that are connected to ``port``."""
+    lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    connected = {line[9] for line in lines if int(line[2].rpartition(":")[2], 16) == port}
+    own = set()
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # closed meanwhile
+            own.add(os.readlink(f"/proc/self/fd/{number}"))
+    return [inode for inode in connected if f"socket:[{inode}]" in own]
+
+
 @pytest.fixture(autouse=True)
-def temporary(tmp_path, monkeypatch):
-    """The folder of temporary files; neither a file nor a thread of a call outlives its test by a second."""
+def temporary(tmp_path, monkeypatch, request):
+    """The folder of temporary files; no file, thread or socket of a call outlives its test by a second."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    port = request.getfixturevalue("space").port if "space" in request.fixturenames else None
     yield folder
-    wait_until(lambda: not call_threads() and not any(folder.iterdir()), 1)
+    wait_until(lambda: not call_threads() and not any(folder.iterdir()) and not sockets_to(port), 1)
+
+
+async def failure(stream, bound=5):
+    """The error that a reader of the whole answer gets, within ``bound`` seconds."""
+    start = time.monotonic()
+    with pytest.raises(ResponseError) as caught:
+        await stream.read()
+    assert time.monotonic() - start < bound
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+    assert caught.value.text == stream.text and stream.status.stage == "failed"
+    return caught.value

@@ -1,9 +1,10 @@
 """What stands between a client and a Space in the tests: a TCP relay, an HTTP proxy and a SOCKS5 proxy."""
 
 import base64
+import http.server
 import socket
 import threading
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 
 
 def connection(address):
@@ -45,12 +46,12 @@ class Relay:
     def handle(self, client):
         self.pump(client, connection(("127.0.0.1", self.target)))
 
-    def pump(self, client, server):
+    def pump(self, client, server, down=None):
         pair = {client, server}
         self._open |= pair
         thread = threading.Thread(target=self._copy, args=(client, server, lambda data: data), daemon=True)
         thread.start()
-        self._copy(server, client, lambda data: self.down(data))
+        self._copy(server, client, down or (lambda data: self.down(data)))
         thread.join()
         self._open -= pair
         server.close()
@@ -126,6 +127,36 @@ class HttpProxy(Relay):
         self.pump(client, server)
 
 
+class Faulty(Relay):
+    """Hands requests on, but the first ``times`` for ``path``: those meet with ``fault``.
+
+    ``fault`` is the HTTP status of an answer in the Space's place, or ``before`` or ``after``: the line is
+    cut before the Space has the request, or before its answer is back.
+    """
+
+    def __init__(self, target, path, fault, times=1):
+        super().__init__(target)
+        self.path, self.fault, self.times = path.encode(), fault, times
+
+    def handle(self, client):
+        head = read_head(client)
+        fault = None
+        if self.times and self.path in head.split(b"\r\n", 1)[0]:
+            self.times -= 1
+            fault = self.fault
+        if fault == "before":
+            return
+        if fault in (None, "after"):
+            server = connection(("127.0.0.1", self.target))
+            server.sendall(head.replace(b"keep-alive", b"close", 1))
+            self.pump(client, server, None if fault is None else lambda data: None)
+            return
+        client.sendall(f"HTTP/1.1 {fault} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):  # a close with something unread would take the answer back
+            pass
+
+
 class SocksProxy(Relay):
     """A SOCKS5 proxy (RFC 1928) that writes down where it is asked to go."""
 
@@ -146,3 +177,29 @@ class SocksProxy(Relay):
         server = connection((host, port))
         client.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         self.pump(client, server)
+
+
+@contextmanager
+def web_server(status, body="", headers=()):
+    """A web server that is no Gradio app; counts the requests that it answers with ``status``."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body.encode())))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.asked, server.url = asked, f"http://127.0.0.1:{server.server_port}"
+    yield server
+    server.shutdown()
+    server.server_close()

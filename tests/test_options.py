@@ -12,8 +12,7 @@ import warnings
 import anyio
 import pytest
 from conftest import PNG, free_port, script
-from network import HttpProxy, SocksProxy
-from test_errors import web_server
+from network import HttpProxy, SocksProxy, web_server
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError, ask
 

@@ -99,10 +99,12 @@ class More(Qwen_QVQ_72B):
     api_endpoint = "/gradio_api/call/more"
 
 
-async def test_an_endpoint_keyword_is_passed_through(space):
+async def test_an_endpoint_keyword_is_passed_through_and_others_are_left_out(space, caplog):
+    caplog.set_level("DEBUG", "qvq_wrapper")
     answer = await More.create_async(
         "", question("passed"), url=space.url, temperature=1.5, stream=True, top_p=0.3)
     assert answer == "passed at 1.5, no headers"
+    assert [record.message for record in caplog.records] == ["/more has no parameter stream, top_p: left out"]
 
 
 async def test_an_endpoint_keyword_has_the_spaces_default(space):

@@ -5,15 +5,16 @@ import gc
 import inspect
 import threading
 import time
+from contextlib import suppress
 
 import anyio
 import pytest
-from conftest import BOUND, PNG, call_threads, script, wait_until
+from conftest import BOUND, PNG, call_threads, script, sockets_to, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import lists, text
 from network import Relay
 
-from qvq_wrapper import AnswerStream, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError
+from qvq_wrapper import AnswerStream, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError, ask
 from qvq_wrapper.stream import CLEANUP
 
 pytestmark = pytest.mark.anyio
@@ -172,14 +173,39 @@ async def test_the_last_reference_cancels_the_job(endless, space):
     await space.gone("last reference")
 
 
-async def test_cancelling_in_the_queue(start_space):
+@pytest.fixture(scope="module")
+def narrow_space(start_space):
+    """Answers one question at a time."""
     with start_space("--at-once", 1) as space:
-        async with Qwen_QVQ_72B.ask(script("a", 3, "b"), url=space.url) as first:
-            await anext(first)
-            with anyio.move_on_after(0.5):
-                await Qwen_QVQ_72B.ask("queued", url=space.url).read()
-            assert await Qwen_QVQ_72B.ask("next", url=space.url, timeout=BOUND).read() == "You asked: next"
-        assert not space.log("asked", prompt="queued")
+        yield space
+
+
+@pytest.mark.parametrize("how", ["move_on_after", "task", "timeout", "on_status"])
+async def test_leaving_in_the_queue(narrow_space, anyio_backend_name, how):
+    prompt = f"queued {anyio_backend_name} {how}"
+    queued = anyio.Event()
+
+    def on_status(status):
+        if status.stage == "queued" and status.position:
+            queued.set()
+            if how == "on_status":
+                raise LookupError
+
+    async def wait_in_the_queue():
+        timeout = 0.5 if how == "timeout" else None
+        with suppress(ResponseTimeoutError, LookupError), anyio.move_on_after(0.5 if how == "move_on_after" else 30):
+            await ask(prompt, url=narrow_space.url, timeout=timeout, on_status=on_status).read()
+
+    async with ask(script(*["a", 0.1] * 100), url=narrow_space.url) as first:
+        await anext(first)
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_in_the_queue)
+            await queued.wait()
+            if how == "task":
+                group.cancel_scope.cancel()
+    assert await ask("next", url=narrow_space.url, timeout=BOUND).read() == "You asked: next"
+    assert not narrow_space.log("asked", prompt=prompt)
+    wait_until(lambda: not call_threads() and not sockets_to(narrow_space.port), 1)
 
 
 async def test_an_error_in_on_status_is_the_callers_own_and_ends_the_job(provider, space):
@@ -269,7 +295,7 @@ async def test_leaving_on_a_dead_line(stalled, how):
             await stream.read()
         await stream.aclose()
     assert time.monotonic() - start < 0.5 + CLEANUP + 1
-    wait_until(lambda: not call_threads(), CLEANUP)
+    wait_until(lambda: not call_threads() and not sockets_to(stalled.port), CLEANUP)
 
 
 async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, space):

@@ -1,0 +1,67 @@
+"""What is asked again, and what never is."""
+
+import time
+
+import anyio
+import pytest
+from conftest import PNG, failure, script
+from network import Faulty, web_server
+
+from qvq_wrapper import SpaceUnavailableError, ask
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("fault", ["before", "after", 429, 502, 503])
+@pytest.mark.parametrize("path", ["/config", "/info", "/app_id", "/upload", "/queue/join", "/queue/data"])
+async def test_no_question_is_asked_twice_and_none_is_left_running(space, monkeypatch, path, fault):
+    again = path not in ("/queue/join", "/queue/data") or path == "/queue/join" and fault in (429, 503)
+    prompt = script(f"{path} {fault}", *["...", 0.1] * (1 if again else 10), "the answer")
+    with Faulty(space.port, path, fault, times=0) as relay:
+        if path == "/app_id":
+            await ask("warm", url=relay.url).read()
+            monkeypatch.setattr("qvq_wrapper.space.FRESH", 0)
+        relay.times = 1
+        stream = ask(prompt, PNG, url=relay.url, read_timeout=5)
+        if again:
+            assert await stream.read() == "the answer"
+            assert len(space.log("finished", prompt=prompt)) == 1
+        else:
+            await failure(stream)
+            await space.gone(prompt)
+        assert relay.times == 0
+    assert len(space.log("asked", prompt=prompt)) <= 1
+
+
+async def test_503_is_tried_again_and_no_more_than_max_retries():
+    with web_server(503) as server:
+        error = await failure(ask("Hi", url=server.url, max_retries=2), bound=10)
+    assert type(error) is SpaceUnavailableError and len(server.asked) == 3
+
+
+async def test_retry_after_is_respected_and_never_past_the_timeout():
+    with web_server(429, headers=[("Retry-After", "1")]) as server:
+        start = time.monotonic()
+        await failure(ask("Hi", url=server.url, max_retries=1))
+        assert len(server.asked) == 2 and time.monotonic() - start >= 1
+        await failure(ask("Hi", url=server.url, max_retries=1, timeout=0.8), bound=0.8)
+        assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("step", [{"raise": "no"}, {"raise": "You have exceeded your GPU quota"}])
+async def test_an_apps_own_error_is_not_tried_again(provider, space, step):
+    prompt = script("tried", step)
+    before = len(space.log("asked", prompt=prompt))
+    await failure(provider.ask(prompt))
+    assert len(space.log("asked", prompt=prompt)) == before + 1
+
+
+async def test_a_full_queue_is_tried_again_until_there_is_a_place(start_space):
+    with start_space("--at-once", 1, "--queue", 1) as space:
+        prompts = [script(*["", 0.1] * 3, str(number)) for number in range(4)]
+        async with anyio.create_task_group() as group:
+            for prompt in prompts:
+                group.start_soon(ask(prompt, url=space.url, max_retries=20).read)
+        assert sorted(line["prompt"] for line in space.log("asked")) == sorted(prompts)
+        assert len(space.log("finished")) == 4
