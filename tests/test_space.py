@@ -50,14 +50,17 @@ async def test_the_number_of_spaces_is_bounded(provider, monkeypatch, fetched):
     assert len(space_module._spaces) == 2
 
 
-@pytest.mark.parametrize("now", [[], ["--first"]], ids=["renumbered", "same"])
-async def test_a_restarted_space_never_answers_with_another_function(start_space, monkeypatch, now):
-    with start_space("--first") as before:
+@pytest.mark.parametrize("first, now", [
+    pytest.param([], ["--first"], id="the old number answers"),
+    pytest.param(["--first"], [], id="the old number fails"),
+    pytest.param([], [], id="the same number"),
+])
+async def test_a_restarted_space_never_answers_with_another_function(start_space, monkeypatch, first, now):
+    with start_space(*first) as before:
         assert await ask("before", url=before.url).read() == "You asked: before"
         port = before.port
     monkeypatch.setattr(space_module, "FRESH", 0)
-    # without --first the number of /generate is another function's
-    with start_space("--port", port, *now) as space:
+    with start_space("--port", port, *now) as space:  # with --first every function's number is one up
         assert await ask("after", url=space.url).read() == "You asked: after"
         assert len(space.log("finished", prompt="after")) == 1
 
