@@ -56,9 +56,7 @@ class LocalSpace:
         self.log_file.touch()
         command = ["--log", str(self.log_file), "--port", str(free_port()), *map(str, arguments)]
         print(json.dumps(command), file=launcher.stdin, flush=True)
-        started = ["other words"]
-        while not started[0].isdecimal():  # gradio 4 says thank you on stdout
-            started = launcher.stdout.readline().split() or ["0"]
+        started = launcher.stdout.readline().split()
         assert len(started) == 3, "the test Space did not start"
         self.pid, self.url = int(started[0]), started[1].rstrip("/")
         self.version = tuple(map(int, started[2].split(".")[:2]))

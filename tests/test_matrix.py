@@ -14,7 +14,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[1]
-CORE = ["provider", "stream", "media", "errors", "session", "space"]
+CORE = ["provider", "stream", "media", "errors", "call", "session", "space"]
 NEEDED = ["hypothesis", "matplotlib", "numpy", "pillow", "pytest", "socksio", "trio"]
 OLDEST = ["gradio_client==2.7.0", "anyio==4.11.0", "httpx==0.27.0", "huggingface_hub<2"]
 SERVERS = {
@@ -70,6 +70,4 @@ def test_the_oldest_client(tmp_path):
 @pytest.mark.parametrize("version", SERVERS)
 def test_server(version, tmp_path):
     python = environment(tmp_path / "env", PYTHONS[3, 11], f"gradio=={version}", *SERVERS[version])
-    # 4.44.1, started again and again as those tests do, does not always start.
-    errors = [] if version == "4.44.1" else ["errors"]
-    run_tests(sys.executable, python, "provider", "stream", "media", *errors)
+    run_tests(sys.executable, python, *CORE)

@@ -161,11 +161,13 @@ def serve(arguments):
         auth=tuple(options.login) if options.login else None, ssl_certfile=certificate, ssl_keyfile=key,
         ssl_verify=False, prevent_thread_lock=True)
     options.running = True
-    print(os.getpid(), url, gr.__version__, flush=True)
+    print(os.getpid(), url, gr.__version__, file=announcements, flush=True)
     app.block_thread()
 
 
 # A Space for each line on stdin, each in a process of its own that need not import gradio again.
+announcements = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # gradio 4 has things to say
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     if os.fork() == 0:
@@ -174,5 +176,5 @@ for line in sys.stdin:
             serve(json.loads(line))
         finally:
             if not options.running:
-                print("0", flush=True)
+                print("failed", file=announcements, flush=True)
             os._exit(1)
