@@ -130,13 +130,12 @@ async def _chunks(call: Call) -> AsyncGenerator[str, None]:
     finally:
         with anyio.CancelScope(shield=True):
             for now in (False, True):
-                if not call.done:
-                    call.cancel(now=now)
-                    with anyio.move_on_after(CLEANUP / 2):
-                        while not call.done:
-                            ready = _listen(call)
-                            if not call.done:
-                                await ready.wait()
+                call.cancel(now=now)
+                with anyio.move_on_after(CLEANUP / 2):
+                    ready = _listen(call)
+                    while not call.done:
+                        await ready.wait()
+                        ready = _listen(call)
 
 
 def _listen(call: Call) -> anyio.Event:
@@ -173,8 +172,7 @@ def _iterate(stream: AnswerStream, call: Call) -> Generator[str, None, None]:
             ready.clear()
     finally:
         for now in (False, True):
-            if not call.done:
-                call.cancel(now=now)
-                deadline = time.monotonic() + CLEANUP / 2
-                while not call.done and ready.wait(deadline - time.monotonic()):
-                    ready.clear()
+            call.cancel(now=now)
+            deadline = time.monotonic() + CLEANUP / 2
+            while not call.done and ready.wait(deadline - time.monotonic()):
+                ready.clear()

@@ -178,18 +178,26 @@ def sockets_to(port):
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # closed meanwhile
             own.add(os.readlink(f"/proc/self/fd/{number}"))
-    return [inode for inode in connected if f"socket:[{inode}]" in own]
+    return {inode for inode in connected if f"socket:[{inode}]" in own}
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path, monkeypatch, request):
-    """The folder of temporary files; no file, thread or socket of a call outlives its test by a second."""
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files; neither a file nor a thread of a call outlives its test by a second."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    port = request.getfixturevalue("space").port if "space" in request.fixturenames else None
     yield folder
-    wait_until(lambda: not call_threads() and not any(folder.iterdir()) and not sockets_to(port), 1)
+    wait_until(lambda: not call_threads() and not any(folder.iterdir()), 1)
+
+
+@pytest.fixture(autouse=True)
+def no_socket_is_left(request):
+    """No connection to the shared Space outlives its test by a second."""
+    port = request.getfixturevalue("space").port if "space" in request.fixturenames else None
+    before = sockets_to(port)
+    yield
+    wait_until(lambda: sockets_to(port) <= before, 1)
 
 
 async def failure(stream, bound=5):

@@ -66,8 +66,9 @@ async def test_a_cancel_ends_without_a_seam(without_a_seam, provider):
     assert scope.cancelled_caught
 
 
+@pytest.mark.parametrize("no_socket_is_left", ["but the heartbeat's"])
 @pytest.mark.parametrize("name", ["_get_config", "_get_api_info", "_telemetry_thread"])
-async def test_the_answer_arrives_without_an_override(monkeypatch, provider, name):
+async def test_the_answer_arrives_without_an_override(monkeypatch, provider, name, no_socket_is_left):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(session.Session, name, getattr(gradio_client.Client, name))
     assert await provider.ask("without it", timeout=10).read() == "You asked: without it"
