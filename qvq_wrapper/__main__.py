@@ -84,8 +84,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _answer(options: argparse.Namespace, url: str | None, image: str | None) -> None:
-    question = sys.stdin.read() if options.question == "-" else options.question
-    api_key = Path(options.api_key_file).read_text() if options.api_key_file else os.environ.get("QVQ_API_KEY")
+    question = sys.stdin.read().rstrip("\n") if options.question == "-" else options.question
+    api_key = Path(options.api_key_file).read_text() if options.api_key_file else os.environ.get("QVQ_API_KEY") or None
     start = time.monotonic()
     stream = Qwen_QVQ_72B.ask(
         question, image, api_key=api_key, url=url, proxy=options.proxy, timeout=options.timeout,

@@ -53,18 +53,22 @@ class AsyncGeneratorProvider(ABC):
 
     @classmethod
     @discreet
-    def create_completion(cls, model: str, messages: Messages, **kwargs: Any) -> Generator[str, None, None]:
+    def create_completion(
+        cls, model: str, messages: Messages, *args: Any, **kwargs: Any
+    ) -> Generator[str, None, None]:
         """The chunks of the answer for synchronous code; works inside a running event loop too.
 
         Takes what ``create_async_generator`` takes. ``close()`` on the iterator cancels the job.
         """
-        return cls.create_async_generator(model, messages, **kwargs).iterate()
+        return cls.create_async_generator(model, messages, *args, **kwargs).iterate()
 
     @classmethod
     @discreet
-    def create_async(cls, model: str, messages: Messages, **kwargs: Any) -> Coroutine[Any, Any, str]:
+    def create_async(
+        cls, model: str, messages: Messages, *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, str]:
         """The whole text of the answer, to be awaited. Takes what ``create_async_generator`` takes."""
-        return _read(cls.create_async_generator(model, messages, **kwargs))
+        return _read(cls.create_async_generator(model, messages, *args, **kwargs))
 
     @classmethod
     def get_create_function(cls) -> Callable[..., Generator[str, None, None]]:

@@ -21,6 +21,7 @@ from .types import Stage, Status
 if TYPE_CHECKING:
     from .line import Line
 
+_LAST: set[Stage] = {"finished", "failed", "cancelled"}
 LONGEST_DELAY = 60.0  # seconds; a Space that asks for more patience (Retry-After) is an error at once
 
 logger = logging.getLogger("qvq_wrapper")
@@ -53,7 +54,7 @@ class Call:
     def take(self) -> str | None:
         """The text that came since last time, ``""`` while there is none, None at the end."""
         done, text = self.done, self.text  # in this order: the text is written first
-        while len(self._statuses) > 1:
+        while len(self._statuses) > 1 and (text == self._seen or self._statuses[1].stage not in _LAST):
             self._statuses.popleft()
             if self._limits.on_status:
                 self._limits.on_status(self._statuses[0])
@@ -103,9 +104,9 @@ class Call:
             if error is None or asked or self.cancelled or not self._wait_to_retry(error, attempt):
                 break
             attempt += 1
-        if error:
+        if error and not self.cancelled:
             self._fail(error)
-        self._stage("cancelled" if self.cancelled else "failed" if error else "finished")
+        self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
         self._line = None
         self.done = True
         self._wake()

@@ -102,6 +102,8 @@ def from_response(response: httpx.Response) -> ResponseError | None:
     code = response.status_code
     if code < 300 or code == 422:  # 422 holds an app's validation message, which gradio_client words
         return None
+    if code < 400 and response.url.path.endswith("/login"):  # a Space without one shows the app instead
+        return None
     response.read()
     host, found = response.url.host, _found(response)
     retry_after = _retry_after(response.headers.get("retry-after"))
@@ -200,12 +202,13 @@ def _from_app(message: str) -> ResponseError:
     return ResponseError(message)
 
 
-def _not_connected(error: Exception, detail: str) -> ResponseError:
+def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:
     text = str(error).lower()
+    host = error.request.url.host
     if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "ssl" in text or "certificate" in text:
         return SpaceConnectionError(
-            f"No trusted TLS connection to the Space{detail}. For a certificate of your own give "
+            f"No trusted TLS connection to {host}{detail}. For a certificate of your own give "
             "verify=ssl.create_default_context(cafile=...).")
     return SpaceConnectionError(
-        f"The Space could not be reached{detail}. Check the address, the network and the proxy.",
+        f"{host} could not be reached{detail}. Check the address, the network and the proxy.",
         retryable=True)

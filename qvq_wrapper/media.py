@@ -97,7 +97,11 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
     if isinstance(source, str) and source[:5].lower() == "data:":
         return _from_data_uri(source, filename)
     if isinstance(source, (str, os.PathLike)):
+        if not os.fspath(source):
+            raise MediaError("the picture is an empty string")
         path = Path(source)
+        if path.is_fifo():  # a shell's <(...), which can be read but once
+            return _from_file(path.open("rb"), filename)
         _kind(_read(path, _HEAD))
         return Picture(path=path, filename=filename)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -185,7 +189,8 @@ def _encode_shown(source: Any) -> bytes:
             shown = base64.b64decode(shown)
         if shown:
             return bytes(shown)
-    raise MediaError(f"the {type(source).__name__} shows itself neither as PNG nor as JPEG")
+    raise MediaError(
+        f"the {type(source).__name__} shows itself neither as PNG nor as JPEG; convert it, to RGB for instance")
 
 
 def _encode_figure(figure: Any) -> bytes:

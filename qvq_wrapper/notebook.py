@@ -40,6 +40,8 @@ async def show(stream: AnswerStream) -> None:
         stream = ask("What is the area?", "triangle.png")
         await show(stream)
     """
+    if not isinstance(stream, AnswerStream):
+        raise TypeError(f"show() takes the stream that ask() gives, not {type(stream).__name__}")
     place = _place(_note("picture")) if stream.picture else None
     screen = _Screen(stream)
     screen.draw()

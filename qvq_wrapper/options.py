@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,6 +54,8 @@ class Access:
             isinstance(auth, (tuple, list)) and len(auth) == 2 and all(isinstance(part, str) for part in auth)
         ):
             raise TypeError("auth must be a pair of strings: (user, password)")
+        if headers is not None and not isinstance(headers, Mapping):
+            raise TypeError(f"headers must be a dict of strings, not {type(headers).__name__}")
         pairs = tuple(dict(headers or {}).items())
         for name, value in pairs:
             if not (isinstance(name, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
@@ -156,5 +159,5 @@ class Limits:
                 raise TypeError(f"{name} must be a {kind}, not {type(value).__name__}")
             if not least <= value < math.inf:
                 raise ValueError(f"{name} must be a number from {least:g} up, not {value}")
-        if self.on_status is not None and not callable(self.on_status):
-            raise TypeError("on_status must be callable")
+        if self.on_status is not None and (not callable(self.on_status) or iscoroutinefunction(self.on_status)):
+            raise TypeError("on_status must be a function, and no asynchronous one")

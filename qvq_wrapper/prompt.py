@@ -68,11 +68,14 @@ def _read_content(content: Any, role: str) -> tuple[str, Picture | None]:
 
 
 def _read_text_part(part: Any) -> str:
-    text = part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else part
-    if not isinstance(text, str):
-        kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-        raise ValueError(f"a content part must be of type 'text' or 'image_url', not {str(kind)[:50]!r}")
-    return text
+    if isinstance(part, Mapping):
+        if part.get("type") != "text":
+            raise ValueError(
+                f"a content part must be of type 'text' or 'image_url', not {str(part.get('type'))[:50]!r}")
+        part = part.get("text")
+    if not isinstance(part, str):
+        raise TypeError(f"a text must be a str, not {type(part).__name__}")
+    return part
 
 
 def _read_image_part(image: Any) -> Picture:

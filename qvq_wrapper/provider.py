@@ -79,7 +79,8 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         cls.get_model(model)
         options = {name: kwargs.pop(name) for name in _OPTIONS & kwargs.keys()}
         limits = Limits(**{name: options.pop(name) for name in _LIMITS & options.keys()})
-        access = Access.checked(options.pop("url", None) or cls.url, api_key, proxy=proxy, **options)
+        url = options.pop("url", None)
+        access = Access.checked(cls.url if url is None else url, api_key, proxy=proxy, **options)
         prompt, picture = read_messages(messages)
         question = Question(
             access, "/" + cls.api_endpoint.rsplit("/", 1)[-1], prompt, _only_picture(media) or picture, kwargs)

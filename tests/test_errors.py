@@ -122,7 +122,7 @@ async def test_retry_after(value, seconds):
 
 async def test_an_unknown_host():
     error = await failure(ask("Hi", url="http://nowhere.invalid", max_retries=0), bound=10)
-    assert type(error) is SpaceConnectionError and "could not be reached" in str(error)
+    assert type(error) is SpaceConnectionError and "nowhere.invalid could not be reached" in str(error)
 
 
 async def test_a_line_that_accepts_and_never_answers():
@@ -162,6 +162,10 @@ async def test_a_space_behind_a_login(start_space):
             error = await failure(ask("Hi", url=space.url, auth=auth))
             assert type(error) is AuthenticationError and "wrong" not in str(error)
         assert await ask("Hi", PNG, url=space.url, auth=("user", "word")).read() == "You asked: Hi"
+
+
+async def test_a_login_that_the_space_does_not_want(space):
+    assert await ask("Hi", url=space.url, auth=("user", "word")).read() == "You asked: Hi"
 
 
 @pytest.mark.parametrize("name, message", [

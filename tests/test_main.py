@@ -51,7 +51,7 @@ def test_the_answer_is_all_that_is_on_stdout(space, tmp_path):
 
 
 def test_the_question_from_stdin(space):
-    assert qvq("-", "--url", space.url, input="from stdin").stdout == "You asked: from stdin\n"
+    assert qvq("-", "--url", space.url, input="from stdin\n").stdout == "You asked: from stdin\n"
 
 
 def test_the_pipe(space, tmp_path):
@@ -93,6 +93,10 @@ def test_an_error_in_json(space):
     assert {"chunk": "a word"} in lines and not any("done" in line for line in lines)
     assert lines[-1] == {"error": {
         "kind": "ResponseError", "message": "too dark", "status_code": None, "retry_after": None, "retryable": False}}
+
+
+def test_an_empty_token_in_the_environment_is_none(space):
+    assert qvq("Hi", "--url", space.url, env={**os.environ, "QVQ_API_KEY": ""}).stdout == "You asked: Hi\n"
 
 
 @pytest.mark.parametrize("source", ["file", "environment"])

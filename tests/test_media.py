@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+import os
+import threading
 from pathlib import Path
 
 import numpy
@@ -118,6 +120,14 @@ async def test_a_picture_in_a_message(provider, space):
     assert space.seen("in a part")["size"] == len(PNG)
 
 
+async def test_a_named_pipe(provider, space, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(PNG,), daemon=True).start()
+    await provider.ask("piped", str(pipe)).read()
+    assert space.seen("piped")["size"] == len(PNG)
+
+
 async def test_media_goes_before_the_pictures_of_messages(provider, space, picture_url):
     messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
     await provider.create_async("", messages, media=[JPEG])
@@ -132,6 +142,7 @@ async def test_media_goes_before_the_pictures_of_messages(provider, space, pictu
     ("no/such/file.png", "no/such/file.png.*No such file"),
     (Path("/"), "directory"),
     ("a\0b", "not a valid path"),
+    ("", "an empty string"),
     (__file__, "none by its first bytes"),
     ("data:image/png;base64", "no comma"),
     ("data:image/png;base64,", "empty"),

@@ -219,6 +219,10 @@ def test_an_error_is_a_box_and_is_raised(kernel):
     assert "http://x" not in box["text/html"] and "run the cell again" in box["text/html"]
 
 
+def test_what_is_no_stream_is_refused(kernel):
+    assert kernel.run("await show('an answer')").error["evalue"] == "show() takes the stream that ask() gives, not str"
+
+
 def test_what_a_space_sends_is_text(kernel):
     cell = kernel.run(f"await show(ask({script('<img src=http://127.0.0.1:9/a> ![](http://127.0.0.1:9/b)')!r}))")
     assert cell.end[0]["text/markdown"] == "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"

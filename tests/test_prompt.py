@@ -58,7 +58,7 @@ def test_the_latest_picture_counts():
 @pytest.mark.parametrize("messages, error", [
     ("Hi", TypeError), (None, TypeError), ({"role": "user"}, TypeError), (["Hi"], TypeError), ([user(3)], TypeError),
     ([{"role": 3, "content": "x"}], TypeError), ([], ValueError), ([user("")], ValueError),
-    ([user([{"type": "audio"}])], ValueError), ([user([3])], ValueError), ([user("\ud800")], ValueError),
+    ([user([{"type": "audio"}])], ValueError), ([user([3])], TypeError), ([user("\ud800")], ValueError),
     ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
     ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
     ([user([{"type": "image_url"}])], ValueError),

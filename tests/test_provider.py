@@ -2,6 +2,7 @@
 
 import inspect
 
+import anyio
 import pytest
 from conftest import script
 
@@ -119,7 +120,8 @@ def test_ask_refuses_an_unknown_keyword(unknown):
 
 @pytest.mark.parametrize("options", [
     {"timeout": -1}, {"timeout": "1"}, {"read_timeout": 0}, {"max_retries": 1.5}, {"max_retries": -1},
-    {"max_chars": 0}, {"on_status": 3}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"verify": "x"},
+    {"max_chars": 0}, {"on_status": 3}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
+    {"on_status": anyio.sleep}, {"verify": "x"}, {"url": ""},
     {"auth": "user"}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
     {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": ""}, {"api_key": 3}, {"api_key": "a b"},
 ])

@@ -1,6 +1,6 @@
 """Measure qvq_wrapper beside what a user would take instead, and beside the least that the protocol costs.
 
-Run ``python tests/benchmarks/run.py``, on Linux, where ``qvq_wrapper[test]`` is installed. The first run makes
+Run ``python tests/benchmarks/run.py``, on Linux, where ``qvq_wrapper[bench]`` is installed. The first run makes
 the peers' environments, in the temporary directory.
 """
 
@@ -125,11 +125,11 @@ def scenarios(smoke: bool) -> list[Scenario]:
     for crowd in pick((1, 10, 100, 1000), (1, 10)):
         found.append(Scenario("growth", [step(tokens=pick(20, 3), delay=0.5, count=crowd)], [
             (f"{crowd} at once: CPU for each, ms", "run", "cpu", ms / crowd),
-            (f"{crowd} at once: memory for each, kB", "run", "memory", kb / crowd)], pair))
+            (f"{crowd} at once: memory for each, kB", "run", "memory", kb / crowd)], pair, once=True))
     for length in pick((1, 4, 16, 64, 256, 1024), (1, 16)):
         found.append(Scenario("growth", [step(tokens=length * 4, size=256)], [
             (f"{length} kB answer: CPU, ms", "run", "cpu", ms),
-            (f"{length} kB answer: memory, kB", "run", "memory", kb)], pair))
+            (f"{length} kB answer: memory, kB", "run", "memory", kb)], pair, once=True))
     return found
 
 
@@ -428,7 +428,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="small and fast; installs nothing")
     parser.add_argument("--only", metavar="a,c,...", help="these scenarios (a to i, growth)")
     parser.add_argument("--contenders", metavar="limit,this,...", help="these contenders")
-    parser.add_argument("--repeat", type=int, metavar="N", help="5, or 1 with --smoke")
+    parser.add_argument("--repeat", type=int, metavar="N", help="3, or 1 with --smoke")
     options = parser.parse_args()
     names = [name for name in NAMES if not options.contenders or name in options.contenders.split(",")]
     wanted = [each for each in scenarios(options.smoke)
@@ -439,7 +439,7 @@ def main() -> None:
     names = [name for name in names if name not in reasons]
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     failures: dict[str, dict[str, str]] = defaultdict(dict)
-    rounds = options.repeat or (1 if options.smoke else 5)
+    rounds = options.repeat or (1 if options.smoke else 3)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     temporary = tempfile.TemporaryDirectory(prefix="qvq-bench-", ignore_cleanup_errors=True)
     try:

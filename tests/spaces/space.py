@@ -124,6 +124,7 @@ def build():
             gr.Button().click(lambda image, prompt: "the wrong function", [image, prompt], answer, api_name="another")
         gr.Button().click(generate, [image, prompt], answer, api_name=options.endpoint)
         gr.Button().click(generate, [image, prompt], gr.JSON(), api_name="json")
+        gr.Button().click(generate, [image, prompt], gr.Textbox(), api_name="text")
         gr.Button().click(endless, [image, prompt], answer, api_name="endless")
         gr.Button().click(once, [image, prompt], answer, api_name="once")
         gr.Button().click(swapped, [prompt, image], answer, api_name="swapped")
