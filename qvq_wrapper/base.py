@@ -68,7 +68,7 @@ class AsyncGeneratorProvider(ABC):
         cls, model: str, messages: Messages, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, str]:
         """The whole text of the answer, to be awaited. Takes what ``create_async_generator`` takes."""
-        return _read(cls.create_async_generator(model, messages, *args, **kwargs))
+        return cls.create_async_generator(model, messages, *args, **kwargs).read()
 
     @classmethod
     def get_create_function(cls) -> Callable[..., Generator[str, None, None]]:
@@ -104,11 +104,6 @@ class AsyncGeneratorProvider(ABC):
     def get_params(cls) -> str:
         """The same in one line, for people."""
         return f"{cls.__name__} supports: {signature(cls.create_async_generator)}"
-
-
-async def _read(stream: AsyncResult) -> str:
-    async with stream:
-        return await stream.read()
 
 
 class ProviderModelMixin:

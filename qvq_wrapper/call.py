@@ -46,14 +46,17 @@ class Call:
     # What the reader calls
 
     def start(self) -> None:
-        self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
         # Only the thread has the question from here on: no token is to be reached from an error.
         question, self._question = self._question, None
-        threading.Thread(target=self._run, args=(question,), name="qvq_wrapper", daemon=True).start()
+        if question:
+            self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
+            threading.Thread(target=self._run, args=(question,), name="qvq_wrapper", daemon=True).start()
 
     def take(self) -> str | None:
         """The text that came since last time, ``""`` while there is none, None at the end."""
         done, text = self.done, self.text  # in this order: the text is written first
+        if not done and self.remaining() == 0:
+            raise self._timed_out()
         while len(self._statuses) > 1 and (text == self._seen or self._statuses[1].stage not in _LAST):
             self._statuses.popleft()
             if self._limits.on_status:
@@ -72,7 +75,7 @@ class Call:
         """Seconds until ``timeout`` passes, None without one."""
         return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
 
-    def timed_out(self) -> ResponseError:
+    def _timed_out(self) -> ResponseError:
         error = ResponseTimeoutError(
             f"There was no complete answer within timeout={self._limits.timeout:g} s.", retryable=True)
         self._fail(error)
@@ -85,6 +88,8 @@ class Call:
         line = self._line
         if line:
             line.cut(now=now)
+        if now:
+            self._line = None  # its thread may be held up, and no token is to be reached from an error
 
     @property
     def status(self) -> Status:
@@ -99,31 +104,35 @@ class Call:
 
     def _run(self, question: Question) -> None:
         attempt = 0
-        while True:
-            error, asked = self._attempt(question)
-            if error is None or asked or self.cancelled or not self._wait_to_retry(error, attempt):
-                break
-            attempt += 1
-        if error and not self.cancelled:
-            self._fail(error)
-        self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
-        self._line = None
-        self.done = True
-        self._wake()
+        error: Exception | None = ResponseError("The call broke off.")
+        try:
+            while True:
+                error, asked = self._attempt(question)
+                if error is None or asked or self.cancelled or not self._wait_to_retry(error, attempt):
+                    break
+                attempt += 1
+        finally:
+            if error and not self.cancelled:
+                self._fail(error)
+            self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
+            self._line = None
+            self.done = True
+            self._wake()
 
     def _attempt(self, question: Question) -> tuple[Exception | None, bool]:
         """Ask once. Gives what went wrong, if anything, and whether the Space may have started a job."""
-        from . import line as lines, session  # with gradio_client, which takes 0.4 s to import
-
         self._stage("connecting")
-        self._line = line = lines.Line(question.access, self._limits.read_timeout, self._stage)
+        line = None
         try:
+            from . import line as lines, session  # with gradio_client, which takes 0.4 s to import
+
+            self._line = line = lines.Line(question.access, self._limits, self._stage)
             if self.cancelled:
                 raise lines.CallCancelled
-            session.ask(question, self._limits, line, self)
+            session.ask(question, line, self)
         except BaseException as error:
-            return from_exception(error), line.asked
-        return None, line.asked
+            return from_exception(error), bool(line and line.asked)
+        return None, True
 
     def _wait_to_retry(self, error: Exception, attempt: int) -> bool:
         """Wait as long as is due before the next attempt. False if there is to be none.

@@ -8,7 +8,9 @@ import re
 import ssl
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent import futures
+from contextlib import suppress
+from copy import copy
 from email.utils import parsedate_to_datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -39,6 +41,7 @@ class ResponseError(Exception):
         retry_after: float | None = None,
         retryable: bool = False,
     ) -> None:
+        message = "".join(c if c.isprintable() else " " for c in message)  # a Space's words could steer a terminal
         super().__init__(message)
         self.message = message
         self.status_code = status_code
@@ -84,6 +87,7 @@ def discreet(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
             refusal = error.with_traceback(None)
+            refusal.__cause__ = refusal.__context__ = None
         del args, kwargs
         raise refusal
 
@@ -106,7 +110,7 @@ def from_response(response: httpx.Response) -> ResponseError | None:
         return None
     response.read()
     host, found = response.url.host, _found(response)
-    retry_after = _retry_after(response.headers.get("retry-after"))
+    retry_after = _retry_after(response.headers.get("retry-after", ""))
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
     if code in (401, 403) or code == 400 and response.url.path.endswith("/login"):
         return AuthenticationError(
@@ -144,19 +148,13 @@ def _found(response: httpx.Response) -> str:
     return f": {plain(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(value: str) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        date = parsedate_to_datetime(value)
-        return max(0.0, date.timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+    with suppress(ValueError, OverflowError):  # int() takes neither nan nor inf
+        return max(0.0, float(int(value)))
+    with suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    return None
 
 
 def from_exception(error: BaseException) -> Exception:
@@ -171,7 +169,7 @@ def from_exception(error: BaseException) -> Exception:
     detail = f" ({kind}: {plain(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
         case ResponseError() | MediaError() | ModelNotSupportedError():
-            mapped: Exception = error
+            mapped: Exception = copy(error)  # calls that wait for the same facts get one error
         case exceptions.AppError() | exceptions.ValidationError():
             mapped = _from_app(str(error))
         case utils.QueueError():
@@ -180,11 +178,11 @@ def from_exception(error: BaseException) -> Exception:
             mapped = RateLimitError("The Space says: too many requests.", status_code=429, retryable=True)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
-        case httpx.TimeoutException():
+        case httpx.TimeoutException() | futures.TimeoutError():
             mapped = ResponseTimeoutError(
                 "The line to the Space was silent for longer than read_timeout"
                 f" ({kind}).", retryable=True)
-        case httpx.HTTPError() | httpx.InvalidURL() | httpx.StreamError() | OSError() | CancelledError():
+        case httpx.HTTPError() | httpx.InvalidURL() | httpx.StreamError() | OSError() | futures.CancelledError():
             mapped = SpaceConnectionError(f"The line to the Space broke off{detail}.", retryable=True)
         case _:
             mapped = ResponseError(f"The Space's answer could not be understood{detail}.")
@@ -195,7 +193,8 @@ def from_exception(error: BaseException) -> Exception:
 def _from_app(message: str) -> ResponseError:
     """The error for what a Space's own code raised, in its own words."""
     if re.fullmatch(r"'(?:[^'\\]|\\.)*'", message):  # gradio 4 sends the repr of gr.Error's words
-        message = ast.literal_eval(message)
+        with suppress(SyntaxError, ValueError):
+            message = ast.literal_eval(message)
     message = plain(message, 2000) or "The Space's app failed and did not say why."
     if "gpu quota" in message.lower():
         return RateLimitError(message)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from .errors import SpaceConnectionError, SpaceUnavailableError, from_response
-from .options import Access, origin
+from .options import Access, Limits, origin
 from .types import Stage
 
 CONNECT_TIMEOUT = 10.0  # seconds for one connection to be made
@@ -29,14 +29,16 @@ class Line(httpx.Auth):
     headers and body are at hand, and can be cut from another thread.
     """
 
-    def __init__(self, access: Access, read_timeout: float, on_stage: Callable[[Stage], None]) -> None:
+    def __init__(self, access: Access, limits: Limits, on_stage: Callable[[Stage], None]) -> None:
+        wait = limits.read_timeout
         self.options: dict[str, Any] = {
             "auth": self,
             "proxy": httpx.Proxy(access.proxy) if access.proxy else None,  # its repr hides the password
-            "timeout": httpx.Timeout(read_timeout, connect=min(read_timeout, CONNECT_TIMEOUT), pool=None),
+            "timeout": httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None),
         }
         self.verify = _tls(access.verify)
-        self.access = access
+        self.access, self.limits = access, limits
+        self.url = str(httpx.URL(access.url))  # as httpx writes it: in small letters, and in ASCII
         self.cancelled = False
         self.asked = False  # whether the Space may have started a job
         self._on_stage = on_stage
@@ -44,14 +46,14 @@ class Line(httpx.Auth):
         self._joining = False
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        if origin(str(request.url)) != self.access.origin:
+        if origin(str(request.url)) != origin(self.url):
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {request.url.host}; nothing was sent there.")
         request.headers.update(self.access.request_headers)
         path = request.url.path
         if path.endswith("/cancel"):
             yield request
-            return
+            raise CallCancelled  # the answer to it is of no interest
         joins = path.endswith("/queue/join")
         if self.cancelled:
             raise CallCancelled
@@ -61,7 +63,7 @@ class Line(httpx.Auth):
         self._joining = self._joining or joins
         response = yield request
         response.headers.pop("content-encoding", None)  # was not asked for, and could unpack to any size
-        if not path.endswith("/queue/data"):
+        if response.is_error or not path.endswith("/queue/data"):
             assert isinstance(response.stream, httpx.SyncByteStream)
             response.stream = _Bounded(response.stream)
         if joins:
@@ -76,7 +78,7 @@ class Line(httpx.Auth):
         """Called by httpcore at each step (https://www.python-httpx.org/advanced/extensions/#trace)."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._streams.append(info["return_value"])
-        elif joins and event == "http11.send_request_headers.started":
+        elif joins and event == "http11.send_request_headers.started" and info["request"].method == b"POST":
             self.asked = True
         if self.cancelled and not self.asked:
             raise CallCancelled

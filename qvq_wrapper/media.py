@@ -34,20 +34,14 @@ _HEAD = 32
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """One picture: a URL that the Space fetches itself, a file, or a way to get the bytes."""
+    """One picture: a URL that the Space fetches itself, or a way to get the bytes.
+
+    ``read`` blocks while the picture is read or encoded, and raises a MediaError where it cannot be.
+    """
 
     url: str | None = None
-    path: Path | None = None
-    load: Callable[[], bytes] | None = None
+    read: Callable[[], bytes] = bytes
     filename: str | None = None
-
-    def read(self) -> bytes:
-        """The picture's bytes, if it is no URL. Blocks while it is read or encoded.
-
-        Raises:
-            MediaError: it cannot be read.
-        """
-        return self.load() if self.load else _read(self.path)
 
     @contextmanager
     def upload(self, limit: float | None) -> Iterator[str]:
@@ -63,19 +57,17 @@ class Picture:
         """
         if self.url:
             yield self.url
-        elif self.path and not self.filename:
-            _check_size(_size(self.path), limit)
-            yield str(self.path)
-        else:
-            data = self.read()
-            suffix = _kind(data)
-            _check_size(len(data), limit)
-            # The folder is its owner's alone, and deleted at the interpreter's exit, if not before.
-            with tempfile.TemporaryDirectory(prefix="qvq_wrapper-") as folder:
-                file = Path(folder, _safe_name(self.filename) or f"image{suffix}")
-                file.write_bytes(data)
-                del data
-                yield str(file)
+            return
+        data = self.read()
+        suffix, size = _kind(data), len(data)
+        if limit is not None and size > limit:
+            raise MediaError(f"the picture has {size:,} bytes, and the Space takes {int(limit):,} at most")
+        # The folder is its owner's alone, and deleted at the interpreter's exit, if not before.
+        with tempfile.TemporaryDirectory(prefix="qvq_wrapper-") as folder:
+            file = Path(folder, _safe_name(self.filename) or f"image{suffix}")
+            file.write_bytes(data)
+            del data
+            yield str(file)
 
 
 def picture_from(source: Any, filename: str | None = None) -> Picture:
@@ -93,7 +85,8 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
     if filename is not None and not isinstance(filename, str):
         raise TypeError(f"a picture's filename must be a str or None, not {type(filename).__name__}")
     if isinstance(source, str) and re.match(r"https?://", source, re.I):
-        return Picture(url=source, filename=filename)
+        scheme, _, rest = source.partition(":")
+        return Picture(url=f"{scheme.lower()}:{rest}", filename=filename)
     if isinstance(source, str) and source[:5].lower() == "data:":
         return _from_data_uri(source, filename)
     if isinstance(source, (str, os.PathLike)):
@@ -103,11 +96,11 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
         if path.is_fifo():  # a shell's <(...), which can be read but once
             return _from_file(path.open("rb"), filename)
         _kind(_read(path, _HEAD))
-        return Picture(path=path, filename=filename)
+        return Picture(read=lambda: _read(path), filename=filename or path.name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
         _kind(data)
-        return Picture(load=lambda: data, filename=filename)
+        return Picture(read=lambda: data, filename=filename)
     if hasattr(source, "read"):
         return _from_file(source, filename)
     encode = _encoder(source)
@@ -115,7 +108,7 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
         raise TypeError(
             f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, a path, "
             "a data: or http(s) URL, a PIL image, a numpy array or a matplotlib figure")
-    return Picture(load=_once(encode), filename=filename)
+    return Picture(read=_once(encode), filename=filename)
 
 
 def _from_data_uri(uri: str, filename: str | None) -> Picture:
@@ -129,12 +122,14 @@ def _from_data_uri(uri: str, filename: str | None) -> Picture:
         if not header.lower().endswith(";base64"):
             return data
         try:
+            data = b"".join(data.split())
             return base64.b64decode(data + b"=" * (-len(data) % 4))
         except binascii.Error:
             raise MediaError("the data: URI of a picture holds no valid base64") from None
 
-    _kind(decode(body[: 4 * _HEAD]))
-    return Picture(load=lambda: decode(body), filename=filename)
+    data = decode(body)
+    _kind(data)
+    return Picture(read=lambda: data, filename=filename)
 
 
 def _from_file(file: Any, filename: str | None) -> Picture:
@@ -149,7 +144,7 @@ def _from_file(file: Any, filename: str | None) -> Picture:
 
     head = read(_HEAD)
     _kind(head)
-    return Picture(load=_once(lambda: head + read()), filename=filename)
+    return Picture(read=_once(lambda: head + read()), filename=filename)
 
 
 def _once(load: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -160,7 +155,12 @@ def _once(load: Callable[[], bytes]) -> Callable[[], bytes]:
     def once() -> bytes:
         with lock:
             if not loaded:
-                loaded.append(load())
+                try:
+                    loaded.append(load())
+                except MediaError:
+                    raise
+                except Exception as error:  # of the object that was to be drawn
+                    raise MediaError(f"the picture cannot be encoded ({type(error).__name__}: {error})") from None
         return loaded[0]
 
     return once
@@ -233,26 +233,13 @@ def _kind(head: bytes) -> str:
         "AVIF and HEIC")
 
 
-def _read(path: Path | None, size: int = -1) -> bytes:
-    assert path is not None
+def _read(path: Path, size: int = -1) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(size)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a valid path"
         raise MediaError(f"the picture {os.fspath(path)!r} cannot be read: {reason}") from None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise MediaError(f"the picture {os.fspath(path)!r} cannot be read: {error.strerror}") from None
-
-
-def _check_size(size: int, limit: float | None) -> None:
-    if limit is not None and size > limit:
-        raise MediaError(f"the picture has {size:,} bytes, and the Space takes {int(limit):,} at most")
 
 
 def _safe_name(filename: str | None) -> str:

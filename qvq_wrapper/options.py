@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import ssl
 import warnings
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
+from threading import TIMEOUT_MAX
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,15 +65,10 @@ class Access:
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
         access = cls(_space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify)
-        scheme, host, _ = access.origin
+        scheme, host, _ = origin(access.url)
         if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
             warnings.warn(f"a secret goes to {host} over plain http, where others can read it", stacklevel=4)
         return access
-
-    @property
-    def origin(self) -> tuple[str, str | None, int | None]:
-        """Scheme, host and port: where the token may go."""
-        return origin(self.url)
 
     @property
     def request_headers(self) -> dict[str, str]:
@@ -85,6 +80,7 @@ class Access:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: where the token may go."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
@@ -157,7 +153,7 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 kind = "whole number" if whole else "number"
                 raise TypeError(f"{name} must be a {kind}, not {type(value).__name__}")
-            if not least <= value < math.inf:
-                raise ValueError(f"{name} must be a number from {least:g} up, not {value}")
+            if not least <= value <= TIMEOUT_MAX:
+                raise ValueError(f"{name} must be a number from {least:g} to {TIMEOUT_MAX:g}, not {value}")
         if self.on_status is not None and (not callable(self.on_status) or iscoroutinefunction(self.on_status)):
             raise TypeError("on_status must be a function, and no asynchronous one")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import huggingface_hub
@@ -21,10 +21,13 @@ from gradio_client import Client, handle_file, utils
 
 from .errors import ResponseError, SpaceConnectionError, SpaceUnavailableError, plain
 from .line import CallCancelled, Line
-from .options import Limits, Question
+from .options import Question
 from .space import Facts, space_at
 from .threads import Daemons, Events, Here, Pending, Readers
 from .types import Stage, Status
+
+if TYPE_CHECKING:
+    from .call import Call
 
 # For telling the Space that a job is no longer wanted. Its answer is not waited for: gradio 6.31 gives it
 # only when the app's current step has ended.
@@ -39,42 +42,29 @@ _STAGES: dict[str, Stage] = {
 _MESSAGES = {"estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
 
 
-class Feed(Protocol):
-    """Where a session puts what arrives: the whole answer so far, and how far it is.
-
-    Neither method may block or raise.
-    """
-
-    def on_text(self, text: str) -> None: ...
-
-    def on_status(self, status: Status) -> None: ...
-
-
-def ask(question: Question, limits: Limits, line: Line, feed: Feed) -> None:
-    """Ask once, from the Space's facts to its final output; blocks until all of it is in ``feed``.
+def ask(question: Question, line: Line, call: Call) -> None:
+    """Ask once, from the Space's facts to its final output; blocks until all of it is in ``call``.
 
     Raises:
         Exception: whatever went wrong; ``errors.from_exception`` knows them all.
     """
     space = space_at(line.access)
-    facts, fresh = space.facts(line, limits.read_timeout)
+    facts, fresh = space.facts(line)
     if fresh:
-        return _ask(question, limits, line, feed, facts, None)
+        return _ask(question, line, call, facts, None)
     # Asked beside the question: gradio_client asks by function number, and after a restart with
     # another layout the old number is another function's.
-    check = Daemons().submit(space.check, facts, line, limits.read_timeout)
+    check = Daemons().submit(space.check, facts, line)
     try:
-        return _ask(question, limits, line, feed, facts, check)
+        return _ask(question, line, call, facts, check)
     except Exception:
         current = check.result()
         if current is facts or line.asked and current.same_layout(facts, question.api_name):
             raise
-    return _ask(question, limits, line, feed, current, None)
+    return _ask(question, line, call, current, None)
 
 
-def _ask(
-    question: Question, limits: Limits, line: Line, feed: Feed, facts: Facts, check: Future[Facts] | None
-) -> None:
+def _ask(question: Question, line: Line, call: Call, facts: Facts, check: Future[Facts] | None) -> None:
     upload = question.picture.upload(facts.config.get("max_file_size")) if question.picture else nullcontext()
     with upload as file:
         arguments = facts.arguments(
@@ -84,7 +74,7 @@ def _ask(
             if check and not check.result().same_layout(facts, question.api_name):
                 raise SpaceUnavailableError("The Space was restarted with other functions.")
 
-        session = Session(facts, line, limits.max_chars, before_first, feed)
+        session = Session(facts, line, before_first, call)
         complete = False
         try:
             output = session.submit(*arguments, api_name=question.api_name).result()
@@ -93,20 +83,17 @@ def _ask(
             session.end(cancel=not complete)
     if not isinstance(output, str):
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
-    feed.on_text(output)
+    call.on_text(output)
 
 
 class Session(Client):
     """A gradio_client session for one job."""
 
-    def __init__(
-        self, facts: Facts, line: Line, max_chars: int, before_first: Callable[[], None], feed: Feed
-    ) -> None:
+    def __init__(self, facts: Facts, line: Line, before_first: Callable[[], None], call: Call) -> None:
         self._facts = facts
         self._line = line
         self._before_first = before_first
-        self._feed = feed
-        self._largest = 6 * max_chars + 65536  # JSON writes a character in six bytes at most
+        self._call = call
         self._job: Any = None
         self._cancel_job: Any = None
         options: dict[str, Any] = {
@@ -117,7 +104,7 @@ class Session(Client):
             "httpx_kwargs": {**line.options, "cookies": facts.cookies},
         }
         with _no_telemetry():
-            super().__init__(line.access.url, **options)
+            super().__init__(line.url, **options)
         events = Events()
         self._reader: Any = self._messages()
         self.executor = Here()  # type: ignore[assignment]
@@ -131,7 +118,7 @@ class Session(Client):
         if cancel and self._job and self._line.asked:
             self._job.event_id = self._job.event_id or ""  # not known: the session's only job
             self.httpx_kwargs["timeout"] = CANCEL_TIMEOUT
-            with suppress(httpx.HTTPError, OSError):
+            with suppress(CallCancelled, httpx.HTTPError, OSError):
                 self._cancel_job()
         self._job = self._cancel_job = self._reader = self.streaming_future = None  # these refer back to us
 
@@ -157,9 +144,9 @@ class Session(Client):
     def _publish(self, update: Any) -> None:
         """Called in mid-job, with gradio_client's lock held."""
         if update.type == "output" and not update.final and isinstance(update.outputs, str):
-            self._feed.on_text(update.outputs)
+            self._call.on_text(update.outputs)
         elif update.type == "status" and update.code.name in _STAGES:
-            self._feed.on_status(_status(update))
+            self._call.on_status(_status(update))
 
     def _messages(self) -> Generator[dict[str, Any], None, None]:
         """The messages of this session's job, as the Space sends them."""
@@ -169,7 +156,8 @@ class Session(Client):
                 "GET", self.sse_url, params={"session_hash": self.session_hash}, headers=self.headers
             ) as response,
         ):
-            for message in _json_events(response, self._largest):
+            # JSON writes a character in six bytes at most.
+            for message in _json_events(response, 6 * self._line.limits.max_chars + 65536):
                 if self._line.cancelled:
                     raise CallCancelled
                 kind = message.get("msg")
@@ -213,13 +201,14 @@ def _status(update: Any) -> Status:
     progress = unit and unit.progress
     if unit and progress is None and unit.index is not None and unit.length:
         progress = unit.index / unit.length
+    log = update.log[0] if update.log else unit and unit.desc
     return Status(
         stage=_STAGES[update.code.name],
         position=None if update.rank is None else update.rank + 1,
         queue_size=update.queue_size,
         eta=update.eta,
         progress=progress,
-        log=update.log[0] if update.log else unit and unit.desc,
+        log=None if log is None else str(log),
     )
 
 

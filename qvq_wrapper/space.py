@@ -47,7 +47,7 @@ class Facts:
             ResponseError: of the kind that fits what was found at the address.
             httpx.HTTPError: the Space could not be reached.
         """
-        url = line.access.url
+        url = line.url
         with httpx.Client(verify=line.verify, **line.options) as client:
             if line.access.auth:
                 user, password = line.access.auth
@@ -87,8 +87,10 @@ class Facts:
         left_out = sorted(extras.keys() - set(names))
         if left_out:
             logger.debug("%s has no parameter %s: left out", api_name, ", ".join(left_out))
+        # gradio_client would upload a default that is a file, from whatever path on this machine the Space says.
         missing = [name for i, (name, p) in enumerate(zip(names, parameters))
-                   if i not in (image, text) and name not in extras and not p.get("parameter_has_default")]
+                   if i not in (image, text) and name not in extras
+                   and (not p.get("parameter_has_default") or "gradio.FileData" in str(p.get("parameter_default")))]
         if missing:
             raise SpaceUnavailableError(
                 f"The Space's {api_name} also needs {', '.join(missing)}; give them as keywords.")
@@ -96,14 +98,12 @@ class Facts:
 
     def same_layout(self, other: Facts, api_name: str) -> bool:
         """Whether a call made by these facts reaches the function that ``other`` means."""
+        return self._layout(api_name) == other._layout(api_name)
 
-        def layout(facts: Facts) -> object:
-            config = facts.config
-            ids = [dependency.get("id", i) for i, dependency in enumerate(config["dependencies"])
-                   if dependency.get("api_name") == api_name[1:]]
-            return ids, facts.api["named_endpoints"].get(api_name), config["protocol"], facts.root
-
-        return layout(self) == layout(other)
+    def _layout(self, api_name: str) -> object:
+        ids = [dependency.get("id", i) for i, dependency in enumerate(self.config["dependencies"])
+               if dependency.get("api_name") == api_name[1:]]
+        return ids, self.api["named_endpoints"].get(api_name), self.config["protocol"], self.root
 
 
 def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
@@ -126,14 +126,11 @@ class Space:
         self._facts: Future[Facts] | None = None
         self._checked = 0.0
 
-    def facts(self, line: Line, patience: float) -> tuple[Facts, bool]:
+    def facts(self, line: Line) -> tuple[Facts, bool]:
         """The facts, and whether they are fresh; asked for once, however many wait.
 
-        Args:
-            patience: seconds to wait for another call that is asking for them.
-
         Raises:
-            TimeoutError: the other call needed longer.
+            TimeoutError: another call that is asking for them needs longer than ``read_timeout``.
             Exception: what ``Facts.fetch`` raised, here or in the call that was waited for.
         """
         while True:
@@ -145,8 +142,8 @@ class Space:
             if mine:
                 self._fetch(line, future)
                 return future.result(), True
-            with suppress(CallCancelled):  # the one that asked; then this one takes over
-                return future.result(patience), time.monotonic() - self._checked < FRESH
+            with suppress(CallCancelled, httpx.ReadTimeout):  # the one that asked; then this one takes over
+                return future.result(line.limits.read_timeout), time.monotonic() - self._checked < FRESH
 
     def _fetch(self, line: Line, future: Future[Facts]) -> None:
         try:
@@ -159,7 +156,7 @@ class Space:
             self._checked = time.monotonic()
             future.set_result(facts)
 
-    def check(self, facts: Facts, line: Line, patience: float) -> Facts:
+    def check(self, facts: Facts, line: Line) -> Facts:
         """``facts`` if they are still true, otherwise the new ones."""
         with httpx.Client(verify=line.verify, cookies=facts.cookies, **line.options) as client:
             # Another app answers there, or none yet, or the line broke off: the facts are asked for anew.
@@ -171,7 +168,7 @@ class Space:
         with self._lock:
             if self._facts and self._facts.done() and self._facts.result() is facts:
                 self._facts = None
-        return self.facts(line, patience)[0]
+        return self.facts(line)[0]
 
 
 _spaces: OrderedDict[Access, Space] = OrderedDict()

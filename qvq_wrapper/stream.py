@@ -112,21 +112,16 @@ AsyncResult = AnswerStream
 
 async def _chunks(call: Call) -> AsyncGenerator[str, None]:
     call.start()
-    waited = False
     try:
         ready = _listen(call)
         while (chunk := call.take()) is not None:
-            if not chunk:
-                with anyio.move_on_after(call.remaining()) as scope:
-                    await ready.wait()
-                if scope.cancelled_caught:
-                    raise call.timed_out()
-                ready = _listen(call)
-            else:
-                if not waited:  # other tasks have their turn, however fast the Space is
-                    await checkpoint()
+            if chunk:
+                await checkpoint()  # other tasks have their turn, however fast the Space is
                 yield chunk
-            waited = not chunk
+            else:
+                with anyio.move_on_after(call.remaining()):
+                    await ready.wait()
+                ready = _listen(call)
     finally:
         with anyio.CancelScope(shield=True):
             for now in (False, True):
@@ -167,8 +162,8 @@ def _iterate(stream: AnswerStream, call: Call) -> Generator[str, None, None]:
         while (chunk := call.take()) is not None:
             if chunk:
                 yield chunk
-            elif not ready.wait(call.remaining()):
-                raise call.timed_out()
+            else:
+                ready.wait(call.remaining())
             ready.clear()
     finally:
         for now in (False, True):

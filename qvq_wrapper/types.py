@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, Optional, Protocol, Union, runtime_checkable
+from typing import Any, BinaryIO, Literal, Optional, Protocol, Union
 
 Messages = list[dict[str, Any]]
 """A conversation in the form that OpenAI made common: dicts with ``role`` and ``content``."""
 
 
-@runtime_checkable
 class ShowsPng(Protocol):
     """What a notebook shows as a PNG: a PIL image, an ``IPython.display.Image``, ..."""
 
     def _repr_png_(self) -> Any: ...
 
 
-@runtime_checkable
 class ShowsJpeg(Protocol):
     """What a notebook shows as a JPEG."""
 
     def _repr_jpeg_(self) -> Any: ...
 
 
-@runtime_checkable
 class ArrayLike(Protocol):
     """A numpy array, or what numpy can read as one."""
 
