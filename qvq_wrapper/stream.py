@@ -123,14 +123,16 @@ async def _chunks(call: Call) -> AsyncGenerator[str, None]:
                     await ready.wait()
                 ready = _listen(call)
     finally:
-        with anyio.CancelScope(shield=True):
+        try:
             for now in (False, True):
                 call.cancel(now=now)
-                with anyio.move_on_after(CLEANUP / 2):
+                with anyio.move_on_after(CLEANUP / 2, shield=True):
                     ready = _listen(call)
                     while not call.done:
                         await ready.wait()
                         ready = _listen(call)
+        finally:
+            call.cancel(now=True)  # asyncio's Task.cancel, called again, does not mind a shield
 
 
 def _listen(call: Call) -> anyio.Event:

@@ -99,12 +99,13 @@ def read_head(client):
 
 
 class HttpProxy(Relay):
-    """An HTTP proxy that writes down what it is asked for."""
+    """An HTTP proxy that writes down what it is asked for, and refuses the next ``refused`` of it."""
 
     def __init__(self, credentials=None):
         super().__init__()
         self.credentials = credentials
         self.requests = []
+        self.refused = 0
 
     def handle(self, client):
         head = read_head(client)
@@ -115,6 +116,10 @@ class HttpProxy(Relay):
             if f"proxy-authorization: basic {token}".lower() not in head.decode("latin-1").lower().splitlines():
                 client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
                 return
+        if self.refused:
+            self.refused -= 1
+            client.sendall(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n")
+            return
         if method == "CONNECT":
             host, port = target.split(":")
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -134,9 +139,9 @@ class Faulty(Relay):
     cut before the Space has the request, or before its answer is back.
     """
 
-    def __init__(self, target, path, fault, times=1):
+    def __init__(self, target, path, fault, times=1, body=b""):
         super().__init__(target)
-        self.path, self.fault, self.times = path.encode(), fault, times
+        self.path, self.fault, self.times, self.body = path.encode(), fault, times, body
 
     def handle(self, client):
         head = read_head(client)
@@ -151,7 +156,8 @@ class Faulty(Relay):
             server.sendall(head.replace(b"keep-alive", b"close", 1))
             self.pump(client, server, None if fault is None else lambda data: None)
             return
-        client.sendall(f"HTTP/1.1 {fault} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+                       % (fault, len(self.body), self.body))
         client.shutdown(socket.SHUT_WR)
         while client.recv(65536):  # a close with something unread would take the answer back
             pass

@@ -5,7 +5,7 @@ import time
 import anyio
 import pytest
 from conftest import PNG, failure, script
-from network import Faulty, web_server
+from network import Faulty, HttpProxy, web_server
 
 from qvq_wrapper import SpaceUnavailableError, ask
 
@@ -34,6 +34,15 @@ async def test_no_question_is_asked_twice_and_none_is_left_running(space, monkey
             await space.gone(prompt)
         assert relay.times == 0
     assert len(space.log("asked", prompt=prompt)) <= 1
+
+
+async def test_a_proxy_that_refuses_the_line_for_the_question(start_space, certificate):
+    with start_space("--certificate", *certificate) as space, HttpProxy() as proxy:
+        access = {"url": space.url, "verify": False, "proxy": proxy.url}
+        assert await ask("warm", **access).read()
+        proxy.refused = 1
+        assert await ask("asked", **access).read() == "You asked: asked"
+        assert len(space.log("asked", prompt="asked")) == 1
 
 
 async def test_503_is_tried_again_and_no_more_than_max_retries():

@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import ssl
-import subprocess
 import time
 from contextlib import contextmanager
 
@@ -15,7 +14,7 @@ from network import Faulty, HttpProxy, Relay, connection, read_head, web_server
 
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
-    SpaceUnavailableError, ask,
+    SpaceUnavailableError, ask, line,
 )
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +60,8 @@ async def test_the_connection_is_refused_at_first():
 @pytest.mark.parametrize("step, message", [
     ({"raise": "The <b>picture</b> is too dark.<br>Try &amp; retry"}, "The picture is too dark. Try & retry"),
     ({"hidden": "inner reason"}, "inner reason"),
+    ({"raise": r"'no \x literal'"}, r"'no \x literal'"),
+    ({"raise": "'two\nlines'"}, "'two lines'"),
 ])
 async def test_the_app_raises(provider, step, message):
     error = await failure(provider.ask(script("some", 0.1, step)))
@@ -89,6 +90,8 @@ PAGE = "<html><head><title>This Space is sleeping</title></head></html>"
     (200, json.dumps({"components": [], "dependencies": [], "protocol": "ws", "version": "3.9"}), [],
      SpaceUnavailableError, "too old: its gradio 3.9.*4.44 or newer"),
     (200, json.dumps({"components": [], "dependencies": [], "protocol": "sse"}), [], SpaceUnavailableError, "too old"),
+    (200, json.dumps({"components": [], "dependencies": [], "protocol": "\x1b]0;steer\x07"}), [],
+     SpaceUnavailableError, "too old"),
     (302, "", [("Location", "https://elsewhere.example/")], SpaceUnavailableError, "redirects to https://elsewhere"),
     (401, PAGE, [], AuthenticationError, "api_key"),
     (403, "", [], AuthenticationError, "HTTP 403"),
@@ -101,19 +104,23 @@ async def test_what_answers_is_no_usable_space(status, body, headers, kind, mess
     with web_server(status, body, headers) as server:
         error = await failure(ask("Hi", url=server.url, max_retries=0))
     assert type(error) is kind and error.status_code in (status, None)
-    assert error.retryable == (status in (429, 502, 503))
+    assert error.retryable == (status in (429, 502, 503)) and str(error).isprintable()
     with pytest.raises(kind, match=message):
         raise error
 
 
-async def test_a_response_larger_than_any_that_is_no_answer(monkeypatch):
-    monkeypatch.setattr("qvq_wrapper.line.LARGEST", 1000)
-    with web_server(200, "x" * 1001) as server:
-        error = await failure(ask("Hi", url=server.url, max_retries=0))
-    assert type(error) is SpaceConnectionError and "more than 1000 bytes" in str(error)
+@pytest.mark.parametrize("path", ["/config", "/queue/data"])
+async def test_a_response_larger_than_any_that_is_no_answer(space, monkeypatch, path):
+    await ask("warm", url=space.url).read()
+    with Faulty(space.port, path, 500, body=b"x" * 200_001) as relay:
+        monkeypatch.setattr("qvq_wrapper.line.LARGEST", 200_000)
+        error = await failure(ask("Hi", url=relay.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and "more than 200000 bytes" in str(error)
 
 
-@pytest.mark.parametrize("value, seconds", [("7", 7), ("-1", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)])
+@pytest.mark.parametrize("value, seconds", [
+    ("7", 7), ("-1", 0), ("inf", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)
+])
 async def test_retry_after(value, seconds):
     with web_server(429, headers=[("Retry-After", value)]) as server:
         error = await failure(ask("Hi", url=server.url, max_retries=0))
@@ -132,17 +139,6 @@ async def test_a_line_that_accepts_and_never_answers():
     assert type(error) is ResponseTimeoutError and "read_timeout" in str(error)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True)
-    return certificate, key
-
-
 async def test_a_self_signed_certificate(start_space, certificate):
     with start_space("--certificate", *certificate) as space:
         error = await failure(ask("Hi", url=space.url, max_retries=0))
@@ -154,6 +150,13 @@ async def test_a_self_signed_certificate(start_space, certificate):
             await anext(stream)
             start = time.monotonic()
         assert time.monotonic() - start < 2
+
+
+async def test_certificates_that_cannot_be_read(space, monkeypatch):
+    line._tls.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
+    error = await failure(ask("Hi", url=space.url))
+    assert type(error) is SpaceConnectionError and "FileNotFoundError" in str(error)
 
 
 async def test_a_space_behind_a_login(start_space):
@@ -169,7 +172,7 @@ async def test_a_login_that_the_space_does_not_want(space):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("nothing", "no endpoint /nothing; it has: /endless, /generate"),
+    ("nothing", "no endpoint /nothing; it has: /endless, .*/generate"),
     ("number", "takes no picture and prompt, but: number"),
     ("needy", "also needs the_number"),
 ])

@@ -120,6 +120,20 @@ async def test_a_picture_in_a_message(provider, space):
     assert space.seen("in a part")["size"] == len(PNG)
 
 
+def test_addresses_and_data_in_other_forms():
+    assert picture_from("HTTPS://example.com/A.png").url == "https://example.com/A.png"
+    assert picture_from("data:image/png;base64," + base64.encodebytes(PNG).decode()).read() == PNG
+
+
+async def test_a_figure_that_cannot_be_drawn(provider):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.suptitle("$\\frac{$")
+    with pytest.raises(MediaError, match="cannot be encoded"):
+        await provider.ask("a figure", figure).read()
+
+
 async def test_a_named_pipe(provider, space, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -12,7 +12,7 @@ import warnings
 import anyio
 import pytest
 from conftest import PNG, free_port, script
-from network import HttpProxy, SocksProxy, web_server
+from network import HttpProxy, Relay, SocksProxy, web_server
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError, ask
 
@@ -110,6 +110,16 @@ async def test_a_config_that_leads_elsewhere_is_not_followed():
             with pytest.raises(SpaceUnavailableError, match="leads to another host"):
                 await ask("Hi", url=server.url, api_key=TOKEN).read()
         assert not elsewhere.asked
+
+
+async def test_a_space_cannot_name_a_file_of_ours_as_a_default(space):
+    class File(Qwen_QVQ_72B):
+        api_endpoint = "/file"
+
+    with Relay(space.port) as relay:
+        relay.down = lambda data: data.replace(b"XileData", b"FileData")
+        with pytest.raises(SpaceUnavailableError, match="also needs"):
+            await File.ask("Hi", url=relay.url).read()
 
 
 def test_a_token_over_plain_http_warns():

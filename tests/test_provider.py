@@ -94,6 +94,7 @@ async def test_another_space_by_url_and_by_subclass(space):
 
     assert await Once.create_async("", question("by subclass")) == "At once: by subclass"
     assert await ask("by url", url=space.url).read() == "You asked: by url"
+    assert await ask("capitals", url=space.url.replace("http", "HTTP")).read() == "You asked: capitals"
 
 
 class More(Qwen_QVQ_72B):
@@ -119,7 +120,8 @@ def test_ask_refuses_an_unknown_keyword(unknown):
 
 
 @pytest.mark.parametrize("options", [
-    {"timeout": -1}, {"timeout": "1"}, {"read_timeout": 0}, {"max_retries": 1.5}, {"max_retries": -1},
+    {"timeout": -1}, {"timeout": 1e10}, {"timeout": "1"}, {"read_timeout": 0}, {"max_retries": 1.5},
+    {"max_retries": -1},
     {"max_chars": 0}, {"on_status": 3}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
     {"on_status": anyio.sleep}, {"verify": "x"}, {"url": ""},
     {"auth": "user"}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},

@@ -2,8 +2,10 @@
 
 import anyio
 import pytest
+from conftest import failure
+from network import Relay, web_server
 
-from qvq_wrapper import Qwen_QVQ_72B, ask, space as space_module
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError, ask, space as space_module
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +30,34 @@ async def test_facts_are_fetched_once_however_many_wait(provider, fetched):
         for number in range(20):
             group.start_soon(provider.ask(f"at once {number}").read)
     assert len(fetched) == 1
+
+
+async def test_an_error_while_fetching_is_each_callers_own():
+    errors = []
+
+    async def fail(url):
+        with pytest.raises(ResponseError) as caught:
+            await ask("Hi", url=url, max_retries=0).read()
+        errors.append(caught.value)
+
+    with web_server(404) as server:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(fail, server.url)
+    assert len(set(errors)) == 5
+
+
+async def test_anothers_read_timeout_is_not_ours(space):
+    with Relay(space.port) as relay:
+        relay.stalled.set()
+        async with anyio.create_task_group() as group:
+            group.start_soon(failure, ask("impatient", url=relay.url, read_timeout=0.5, max_retries=0))
+            await anyio.sleep(0.1)
+            patient = ask("patient", url=relay.url, read_timeout=30)
+            group.start_soon(patient.read)
+            await anyio.sleep(1)
+            relay.stalled.clear()
+    assert patient.text == "You asked: patient"
 
 
 async def test_two_tokens_share_nothing(provider, fetched):

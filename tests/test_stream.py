@@ -126,6 +126,19 @@ async def test_timeout_after_the_first_word(endless, space):
     await space.gone(prompt)
 
 
+async def test_timeout_of_a_reader_slower_than_the_space(endless):
+    with pytest.raises(ResponseTimeoutError), anyio.fail_after(5):
+        async for _ in endless.ask("slow timeout", timeout=1):
+            await anyio.sleep(0.1)
+
+
+def test_timeout_of_a_slow_synchronous_reader(endless):
+    chunks = endless.ask("slow sync timeout", timeout=1).iterate()
+    with pytest.raises(ResponseTimeoutError):
+        for _ in zip(chunks, range(50)):
+            time.sleep(0.1)
+
+
 @pytest.mark.parametrize("timeout", [0, None])
 async def test_no_timeout(provider, timeout):
     assert await provider.ask("Hi", timeout=timeout).read() == "You asked: Hi"
@@ -234,6 +247,12 @@ async def test_the_synchronous_form_inside_a_running_loop(provider):
     assert "".join(provider.create_completion("", messages)) == "You asked: sync"
 
 
+async def test_a_second_iteration_is_empty(provider):
+    stream = provider.ask("twice")
+    assert "".join(stream.iterate()) == "You asked: twice"
+    assert list(stream.iterate()) == [] and await stream.read() == "You asked: twice"
+
+
 async def test_closing_the_synchronous_iterator_cancels_the_job(endless, space):
     stream = endless.ask("sync close")
     chunks = stream.iterate()
@@ -305,6 +324,19 @@ async def test_leaving_on_a_dead_line(stalled, how):
         await stream.aclose()
     assert time.monotonic() - start < 0.5 + CLEANUP + 1
     wait_until(lambda: not call_threads() and not sockets_to(stalled.port), CLEANUP)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("stalled", ["joining"], indirect=True)
+async def test_a_task_that_is_cancelled_twice(stalled):
+    task = asyncio.create_task(ask("cancelled twice", PNG, url=stalled.url).read())
+    await anyio.to_thread.run_sync(stalled.stalled.wait)
+    task.cancel()
+    await anyio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    wait_until(lambda: not call_threads(), 1)
 
 
 async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, space):

@@ -111,6 +111,10 @@ def with_more(image, state, prompt, temperature, headers):
     yield f"{prompt} at {temperature}, {headers}"
 
 
+# With one letter changed on its way to the client, it names a file of the client's machine.
+FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.XileData"}}
+
+
 def build():
     with gr.Blocks() as app:
         image = gr.Image(type="filepath", image_mode=None)
@@ -132,6 +136,7 @@ def build():
             gr.Button().click(once, [image, prompt], answer, api_name="validated", validator=long_enough)
         gr.Button().click(lambda image, prompt, the_number: "", [image, prompt, gr.Number()], answer, api_name="needy")
         gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
+        gr.Button().click(lambda image, prompt, more: "", [image, prompt, gr.JSON(FILE)], answer, api_name="file")
         gr.Button().click(lambda number: number, [number], [number], api_name="number")
         gr.Button().click(lambda image, prompt: image, [image, prompt], [image], api_name="picture")
     return app
