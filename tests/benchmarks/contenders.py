@@ -224,10 +224,12 @@ def quantile(values: list[float], part: float) -> float | None:
 
 
 async def run(peer: Any, step: dict[str, Any]) -> dict[str, Any]:
-    """One step: as many answers at once as it says. Times in seconds."""
+    """One step: as many answers at once, and so many times, as it says. Times in seconds."""
     start, usage = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    results = await asyncio.gather(
-        *(one(peer, step) for _ in range(step.get("count", 1))), return_exceptions=True)
+    results: list[Any] = []
+    for _ in range(step.get("times", 1)):
+        results += await asyncio.gather(
+            *(one(peer, step) for _ in range(step.get("count", 1))), return_exceptions=True)
     total, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     good = [result for result in results if isinstance(result, dict)]
     bad = [result for result in results if not isinstance(result, dict)]

@@ -50,7 +50,9 @@ async function one(submit, step) {
 async function run(submit, step) {
 	const start = performance.now();
 	const usage = process.cpuUsage();
-	const results = await Promise.allSettled(Array.from({ length: step.count ?? 1 }, () => one(submit, step)));
+	const results = [];
+	for (let time = 0; time < (step.times ?? 1); time++)
+		results.push(...await Promise.allSettled(Array.from({ length: step.count ?? 1 }, () => one(submit, step))));
 	const total = (performance.now() - start) / 1000;
 	const cpu = process.cpuUsage(usage);
 	const good = results.filter((r) => r.status === "fulfilled").map((r) => r.value);

@@ -78,11 +78,13 @@ def scenarios(smoke: bool) -> list[Scenario]:
     ms, mb, kb = 1e3, 1e-6, 1e-3
     words = pick(200, 20)
     steady: list[Row] = [
-        ("first word, ms", "run", "first", ms), ("gap p50, ms", "run", "gap50", ms),
+        ("first word, ms", "firsts", "first", ms), ("gap p50, ms", "run", "gap50", ms),
         ("gap p99, ms", "run", "gap99", ms)]
+    first = step("firsts", tokens=3, delay=0.01, times=pick(20, 3))
+    slow = step(tokens=words, delay=0.01)
     found = [
-        Scenario("a", [step(tokens=words, delay=0.01)], steady),
-        Scenario("b", [step(tokens=words, delay=0.01, picture=True)], [
+        Scenario("a", [first, slow], steady),
+        Scenario("b", [each | {"picture": True} for each in (first, slow)], [
             (f"2 MB picture: {label}", *rest) for label, *rest in steady])]  # type: ignore[misc]
     many = pick(100, 10)
     found.append(Scenario("c", [step(tokens=pick(30, 10), delay=0.1, count=many)], [
