@@ -203,7 +203,7 @@ def _from_app(message: str) -> ResponseError:
 
 def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:
     text = str(error).lower()
-    host = error.request.url.host
+    host = error.request.url.netloc.decode()
     if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "ssl" in text or "certificate" in text:
         return SpaceConnectionError(
             f"No trusted TLS connection to {host}{detail}. For a certificate of your own give "

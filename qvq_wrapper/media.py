@@ -122,7 +122,6 @@ def _from_data_uri(uri: str, filename: str | None) -> Picture:
         if not header.lower().endswith(";base64"):
             return data
         try:
-            data = b"".join(data.split())
             return base64.b64decode(data + b"=" * (-len(data) % 4))
         except binascii.Error:
             raise MediaError("the data: URI of a picture holds no valid base64") from None

@@ -53,7 +53,7 @@ async def test_anothers_read_timeout_is_not_ours(space):
         async with anyio.create_task_group() as group:
             group.start_soon(failure, ask("impatient", url=relay.url, read_timeout=0.5, max_retries=0))
             await anyio.sleep(0.1)
-            patient = ask("patient", url=relay.url, read_timeout=30)
+            patient = ask("patient", url=relay.url, read_timeout=30, max_retries=0)
             group.start_soon(patient.read)
             await anyio.sleep(1)
             relay.stalled.clear()

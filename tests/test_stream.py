@@ -250,7 +250,9 @@ async def test_the_synchronous_form_inside_a_running_loop(provider):
 async def test_a_second_iteration_is_empty(provider):
     stream = provider.ask("twice")
     assert "".join(stream.iterate()) == "You asked: twice"
-    assert list(stream.iterate()) == [] and await stream.read() == "You asked: twice"
+    assert list(stream.iterate()) == []
+    wait_until(lambda: not call_threads())
+    assert await stream.read() == "You asked: twice" and stream.status.stage == "finished"
 
 
 async def test_closing_the_synchronous_iterator_cancels_the_job(endless, space):
