@@ -13,8 +13,10 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("fault", ["before", "after", 429, 502, 503])
-@pytest.mark.parametrize("path", ["/config", "/info", "/app_id", "/upload", "/queue/join", "/queue/data"])
+@pytest.mark.parametrize("path, fault", [
+    *((path, fault) for path in ("/config", "/info", "/app_id", "/upload") for fault in ("before", 429, 502)),
+    *((path, fault) for path in ("/queue/join", "/queue/data") for fault in ("before", "after", 429, 502, 503)),
+])
 async def test_no_question_is_asked_twice_and_none_is_left_running(space, monkeypatch, path, fault):
     again = path not in ("/queue/join", "/queue/data") or path == "/queue/join" and fault in (429, 503)
     if not again:

@@ -287,10 +287,10 @@ async def test_hidden_errors(start_space):
 
 async def test_a_server_that_stops(start_space):
     with start_space() as space:
-        stream = ask(script("some", 30), url=space.url, read_timeout=3)
+        stream = ask(script("some", 30), url=space.url, read_timeout=2)
         await anext(stream)
         space.signal(signal.SIGSTOP)
-        error = await failure(stream, bound=3 + 2 + 1)
+        error = await failure(stream, bound=2 + 2 + 1)
     assert type(error) is ResponseTimeoutError and "read_timeout" in str(error) and error.text == "some"
 
 
