@@ -307,7 +307,6 @@ def stalled(request, space):
 
 
 @pytest.mark.parametrize("how", ["scope", "timeout", "task"])
-@pytest.mark.filterwarnings("ignore:Async generator.*:ResourceWarning")
 async def test_leaving_on_a_dead_line(stalled, how):
     stream = Qwen_QVQ_72B.ask("dead line", PNG, url=stalled.url, timeout=0.5 if how == "timeout" else None)
     start = time.monotonic()

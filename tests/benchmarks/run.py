@@ -383,7 +383,7 @@ def short(value: float) -> str:
 
 
 def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
-    """One bar for each contender and row: how many times ``limit``."""
+    """One line for each row, with a dot for each contender: how many times ``limit``."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -391,16 +391,15 @@ def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
 
     shown = {label: cells for label, cells in rows.items()
              if isinstance(cells.get("limit"), float) and cells["limit"] > 0}
-    figure, axes = pyplot.subplots(figsize=(10, 1 + 0.12 * len(shown) * len(names)), layout="constrained")
-    for place, name in enumerate(names):
-        pairs = [(row - 0.8 * place / len(names), cells[name] / cells["limit"])
-                 for row, cells in enumerate(shown.values())
-                 if isinstance(cells.get(name), float) and cells[name] > 0]
-        axes.barh([y for y, _ in pairs], [x for _, x in pairs], 0.8 / len(names), label=name, color=f"C{place}")
+    figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.22 * len(shown)), layout="constrained")
+    for name in names:
+        dots = [(cells[name] / cells["limit"], row) for row, cells in enumerate(shown.values())
+                if isinstance(cells.get(name), float) and cells[name] > 0]
+        axes.plot([x for x, _ in dots], [y for _, y in dots], "D" if name == "this" else "o", label=name)
     axes.set(xscale="log", xlabel="times limit", yticks=range(len(shown)), yticklabels=list(shown))
-    axes.axvline(1, color="black", linewidth=0.8)
+    axes.grid(axis="both", alpha=0.3)
     axes.invert_yaxis()
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=len(names))
     figure.savefig(file)
 
 
