@@ -192,7 +192,7 @@ def from_exception(error: BaseException) -> Exception:
 
 def _from_app(message: str) -> ResponseError:
     """The error for what a Space's own code raised, in its own words."""
-    if re.fullmatch(r"'(?:[^'\\]|\\.)*'", message):  # gradio 4 sends the repr of gr.Error's words
+    if re.fullmatch(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""", message):  # gradio 4 sends the repr of gr.Error's words
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
     message = plain(message, 2000) or "The Space's app failed and did not say why."

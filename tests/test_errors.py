@@ -62,6 +62,7 @@ async def test_the_connection_is_refused_at_first():
     ({"hidden": "inner reason"}, "inner reason"),
     ({"raise": r"'no \x literal'"}, r"'no \x literal'"),
     ({"raise": "'two\nlines'"}, "'two lines'"),
+    ({"raise": "It can't"}, "It can't"),
 ])
 async def test_the_app_raises(provider, step, message):
     error = await failure(provider.ask(script("some", 0.1, step)))
@@ -152,11 +153,12 @@ async def test_a_self_signed_certificate(start_space, certificate):
         assert time.monotonic() - start < 2
 
 
-async def test_certificates_that_cannot_be_read(space, monkeypatch):
+async def test_certificates_that_cannot_be_read(space, monkeypatch, tmp_path):
+    (tmp_path / "none.pem").write_text("no certificate")
     line._tls.cache_clear()
-    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
-    error = await failure(ask("Hi", url=space.url))
-    assert type(error) is SpaceConnectionError and "FileNotFoundError" in str(error)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    error = await failure(ask("Hi", url=space.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and "SSLError" in str(error)
 
 
 async def test_a_space_behind_a_login(start_space):
