@@ -38,6 +38,7 @@ async def test_no_question_is_asked_twice_and_none_is_left_running(space, monkey
     assert len(space.log("asked", prompt=prompt)) <= 1
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_proxy_that_refuses_the_line_for_the_question(start_space, certificate):
     with start_space("--certificate", *certificate) as space, HttpProxy() as proxy:
         access = {"url": space.url, "verify": False, "proxy": proxy.url}
@@ -70,6 +71,7 @@ async def test_an_apps_own_error_is_not_tried_again(provider, space, step):
     assert len(space.log("asked", prompt=prompt)) == before + 1
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_full_queue_is_tried_again_until_there_is_a_place(start_space):
     with start_space("--at-once", 1, "--queue", 1) as space:
         prompts = [script(*["", 0.1] * 3, str(number)) for number in range(4)]

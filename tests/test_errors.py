@@ -245,6 +245,7 @@ async def test_a_validation_error(space):
     assert type(error) is ResponseError and "prompt is too short" in str(error)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_two_replicas_behind_a_balancer_that_routes_by_cookie(start_space):
     """Upload, question and answer have to reach the same one."""
     with start_space() as one, start_space() as two, Balancer([one.port, two.port]) as balancer:
@@ -287,6 +288,7 @@ async def test_hidden_errors(start_space):
     assert type(error) is ResponseError and "secret" not in str(error)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_server_that_stops(start_space):
     with start_space() as space:
         stream = ask(script("some", 30), url=space.url, read_timeout=2)

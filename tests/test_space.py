@@ -80,6 +80,7 @@ async def test_the_number_of_spaces_is_bounded(provider, monkeypatch, fetched):
     assert len(space_module._spaces) == 2
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("first, now", [
     pytest.param([], ["--first"], id="the old number answers"),
     pytest.param(["--first"], [], id="the old number fails"),
