@@ -41,7 +41,7 @@ class ResponseError(Exception):
         retry_after: float | None = None,
         retryable: bool = False,
     ) -> None:
-        message = "".join(c if c.isprintable() else " " for c in message)  # a Space's words could steer a terminal
+        message = _printable(message)  # a Space's words could steer a terminal
         super().__init__(message)
         self.message = message
         self.status_code = status_code
@@ -97,8 +97,12 @@ def discreet(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 def plain(text: str, limit: int = 500) -> str:
     """``text`` in one line, without HTML tags and control characters, cut at ``limit`` characters."""
     text = html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", " ", text))
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = " ".join(_printable(text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def from_response(response: httpx.Response) -> ResponseError | None:

@@ -1,6 +1,5 @@
 """Real Gradio Spaces in processes of their own, and what the tests look at them with."""
 
-import http.server
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from network import web_server
 from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError
@@ -158,23 +158,8 @@ def certificate(tmp_path_factory):
 @pytest.fixture(scope="session")
 def picture_url():
     """A picture on a web server of its own."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "image/png")
-            self.send_header("Content-Length", str(len(PNG)))
-            self.end_headers()
-            self.wfile.write(PNG)
-
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/image.png"
-    server.shutdown()
-    server.server_close()
+    with web_server(200, PNG, [("Content-Type", "image/png")]) as server:
+        yield f"{server.url}/image.png"
 
 
 def call_threads():

@@ -189,6 +189,7 @@ class SocksProxy(Relay):
 def web_server(status, body="", headers=()):
     """A web server that is no Gradio app; counts the requests that it answers with ``status``."""
     asked = []
+    content = body.encode() if isinstance(body, str) else body
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -196,9 +197,9 @@ def web_server(status, body="", headers=()):
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body.encode())))
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write(content)
 
         def log_message(self, *arguments):
             pass
