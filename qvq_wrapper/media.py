@@ -1,4 +1,4 @@
-"""Whatever picture a person holds, made into the one file that gradio_client can upload."""
+"""Whatever picture a person holds, made into the bytes of one file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import binascii
 import io
 import os
 import re
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +41,8 @@ class Picture:
     read: Callable[[], bytes] = bytes
     filename: str | None = None
 
-    @contextmanager
-    def upload(self, limit: float | None) -> Iterator[str]:
-        """The URL or path that gradio_client is given; a temporary file is gone afterwards.
-
-        Blocks while the picture is read or encoded.
+    def load(self, limit: float | None) -> tuple[str, bytes]:
+        """The name and the bytes that are uploaded. Blocks while the picture is read or encoded.
 
         Args:
             limit: the largest file that the Space takes, in bytes.
@@ -55,19 +50,11 @@ class Picture:
         Raises:
             MediaError: there is no picture, or it is larger than ``limit``.
         """
-        if self.url:
-            yield self.url
-            return
         data = self.read()
         suffix, size = _kind(data), len(data)
         if limit is not None and size > limit:
             raise MediaError(f"the picture has {size:,} bytes, and the Space takes {int(limit):,} at most")
-        # The folder is its owner's alone, and deleted at the interpreter's exit, if not before.
-        with tempfile.TemporaryDirectory(prefix="qvq_wrapper-") as folder:
-            file = Path(folder, _safe_name(self.filename) or f"image{suffix}")
-            file.write_bytes(data)
-            del data
-            yield str(file)
+        return _safe_name(self.filename) or f"image{suffix}", data
 
 
 def picture_from(source: Any, filename: str | None = None) -> Picture:

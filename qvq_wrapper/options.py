@@ -28,6 +28,8 @@ class Access:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     proxy: str | None = field(default=None, repr=False)
     verify: bool | ssl.SSLContext = field(default=True, repr=False)
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """The proxies that the environment names. An httpx client reads them once, when it is made."""
 
     @classmethod
     def checked(
@@ -64,7 +66,9 @@ class Access:
                 raise ValueError(f"headers: the value of {name!r} must be a str of printable ASCII")
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
-        access = cls(_space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify)
+        access = cls(
+            _space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify,
+            () if proxy else _proxies_of_environment())
         scheme, host, _ = origin(access.url)
         if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
             warnings.warn(f"a secret goes to {host} over plain http, where others can read it", stacklevel=4)
@@ -112,6 +116,12 @@ def _proxy_url(proxy: object) -> str | None:
     if proxy.startswith("socks") and not find_spec("socksio"):
         raise ValueError('a SOCKS proxy needs: pip install "qvq_wrapper[socks]"')
     return proxy
+
+
+def _proxies_of_environment() -> tuple[tuple[str, str], ...]:
+    from urllib.request import getproxies  # takes 10 ms to import
+
+    return tuple(sorted(getproxies().items()))
 
 
 def _is_url(url: str, schemes: tuple[str, ...]) -> bool:

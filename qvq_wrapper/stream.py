@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
-from .call import Call
+from .bridge.call import Call
 from .markdown import as_markdown
 from .media import Picture
 from .options import Limits, Question

@@ -19,6 +19,7 @@ from network import web_server
 from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError
+from qvq_wrapper.bridge.shelf import shelf
 
 HERE = Path(__file__).parent
 _buffer = io.BytesIO()
@@ -189,10 +190,11 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_socket_is_left(request):
-    """No connection to the shared Space outlives its test by a second."""
+    """No connection to the shared Space outlives its test by a second, once the idle ones are closed."""
     port = request.getfixturevalue("space").port if "space" in request.fixturenames else None
     before = sockets_to(port)
     yield
+    shelf.close_idle()
     wait_until(lambda: sockets_to(port) <= before, 1)
 
 

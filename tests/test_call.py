@@ -25,7 +25,7 @@ async def test_no_question_is_asked_twice_and_none_is_left_running(space, monkey
     with Faulty(space.port, path, fault, times=0) as relay:
         if path == "/app_id":
             await ask("warm", url=relay.url).read()
-            monkeypatch.setattr("qvq_wrapper.space.FRESH", 0)
+            monkeypatch.setattr("qvq_wrapper.bridge.space.INFO_MAX_AGE", 0)
         relay.times = 1
         stream = ask(prompt, PNG, url=relay.url, read_timeout=5)
         if again:

@@ -14,8 +14,9 @@ from network import Faulty, HttpProxy, Relay, connection, read_head, web_server
 
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
-    SpaceUnavailableError, ask, line,
+    SpaceUnavailableError, ask,
 )
+from qvq_wrapper.bridge.connection import tls_context
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +115,7 @@ async def test_what_answers_is_no_usable_space(status, body, headers, kind, mess
 async def test_a_response_larger_than_any_that_is_no_answer(space, monkeypatch, path):
     await ask("warm", url=space.url).read()
     with Faulty(space.port, path, 500, body=b"x" * 200_001) as relay:
-        monkeypatch.setattr("qvq_wrapper.line.LARGEST", 200_000)
+        monkeypatch.setattr("qvq_wrapper.bridge.connection.MAX_BODY_BYTES", 200_000)
         error = await failure(ask("Hi", url=relay.url, max_retries=0))
     assert type(error) is SpaceConnectionError and "more than 200000 bytes" in str(error)
 
@@ -155,7 +156,7 @@ async def test_a_self_signed_certificate(start_space, certificate):
 
 async def test_certificates_that_cannot_be_read(space, monkeypatch, tmp_path):
     (tmp_path / "none.pem").write_text("no certificate")
-    line._tls.cache_clear()
+    tls_context.cache_clear()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     error = await failure(ask("Hi", url=space.url, max_retries=0))
     assert type(error) is SpaceConnectionError and "SSLError" in str(error)

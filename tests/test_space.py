@@ -5,7 +5,8 @@ import pytest
 from conftest import failure
 from network import Relay, web_server
 
-from qvq_wrapper import Qwen_QVQ_72B, ResponseError, ask, space as space_module
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError, ask
+from qvq_wrapper.bridge import space as space_module
 
 pytestmark = pytest.mark.anyio
 
@@ -14,13 +15,13 @@ pytestmark = pytest.mark.anyio
 def fetched(monkeypatch):
     """Counts how often facts are fetched, beginning with none."""
     count = []
-    fetch = space_module.Facts.fetch
+    fetch = space_module.SpaceInfo.fetch
 
     def counted(line):
         count.append(line.access.url)
         return fetch(line)
 
-    monkeypatch.setattr(space_module.Facts, "fetch", counted)
+    monkeypatch.setattr(space_module.SpaceInfo, "fetch", counted)
     monkeypatch.setattr(space_module, "_spaces", type(space_module._spaces)())
     return count
 
@@ -68,7 +69,7 @@ async def test_two_tokens_share_nothing(provider, fetched):
 
 async def test_old_facts_are_checked_and_kept_while_they_are_true(provider, fetched, monkeypatch):
     await provider.ask("Hi").read()
-    monkeypatch.setattr(space_module, "FRESH", 0)
+    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
     assert await provider.ask("Hi").read() == "You asked: Hi"
     assert len(fetched) == 1
 
@@ -90,7 +91,7 @@ async def test_a_restarted_space_never_answers_with_another_function(start_space
     with start_space(*first) as before:
         assert await ask("before", url=before.url).read() == "You asked: before"
         port = before.port
-    monkeypatch.setattr(space_module, "FRESH", 0)
+    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
     with start_space("--port", port, *now) as space:  # with --first every function's number is one up
         assert await ask("after", url=space.url).read() == "You asked: after"
         assert len(space.log("finished", prompt="after")) == 1

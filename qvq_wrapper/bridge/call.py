@@ -10,16 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from .errors import ResponseError, ResponseTimeoutError, from_exception
-from .media import Picture
-from .options import Limits, Question
-from .types import Stage, Status
+from ..errors import ResponseError, ResponseTimeoutError
+from ..media import Picture
+from ..options import Limits, Question
+from ..types import Stage, Status
 
 if TYPE_CHECKING:
-    from .line import Line
+    from .connection import Connection
 
 _LAST: set[Stage] = {"finished", "failed", "cancelled"}
 LONGEST_DELAY = 60.0  # seconds; a Space that asks for more patience (Retry-After) is an error at once
@@ -33,7 +34,7 @@ class Call:
     def __init__(self, question: Question, limits: Limits) -> None:
         self._limits = limits
         self._question: Question | None = question
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._seen = ""
         self._deadline = math.inf
@@ -50,7 +51,8 @@ class Call:
         question, self._question = self._question, None
         if question:
             self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
-            threading.Thread(target=self._run, args=(question,), name="qvq_wrapper", daemon=True).start()
+            threading.Thread(
+                target=copy_context().run, args=(self._run, question), name="qvq_wrapper", daemon=True).start()
 
     def take(self) -> str | None:
         """The text that came since last time, ``""`` while there is none, None at the end."""
@@ -85,11 +87,11 @@ class Call:
         """Have the thread end its job; from any thread or destructor, without waiting."""
         self.cancelled = True
         self._gone.put(None)
-        line = self._line
-        if line:
-            line.cut(now=now)
+        connection = self._connection
+        if connection:
+            connection.cut(now=now)
         if now:
-            self._line = None  # its thread may be held up, and no token is to be reached from an error
+            self._connection = None  # its thread may be held up, and no token is to be reached from an error
 
     @property
     def status(self) -> Status:
@@ -105,33 +107,44 @@ class Call:
     def _run(self, question: Question) -> None:
         attempt = 0
         error: Exception | None = ResponseError("The call broke off.")
+        afterwards: list[Callable[[], None]] = []
         try:
             while True:
-                error, asked = self._attempt(question)
-                if error is None or asked or self.cancelled or not self._wait_to_retry(error, attempt):
+                error, may_have_job = self._attempt(question, afterwards)
+                if error is None or may_have_job or self.cancelled:
+                    break
+                while afterwards:
+                    afterwards.pop(0)()
+                if not self._wait_to_retry(error, attempt):
                     break
                 attempt += 1
         finally:
             if error and not self.cancelled:
                 self._fail(error)
             self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
-            self._line = None
+            self._connection = None
             self.done = True
             self._wake()
+            for task in afterwards:
+                task()
 
-    def _attempt(self, question: Question) -> tuple[Exception | None, bool]:
-        """Ask once. Gives what went wrong, if anything, and whether the Space may have started a job."""
+    def _attempt(
+        self, question: Question, afterwards: list[Callable[[], None]]
+    ) -> tuple[Exception | None, bool]:
+        """Ask once. Returns what went wrong, if anything, and whether the Space may have started a job."""
+        from . import connection as connections, failures, session, space  # takes 0.4 s
+
         self._stage("connecting")
-        line = None
+        connection = None
         try:
-            from . import line as lines, session  # with gradio_client, which takes 0.4 s to import
-
-            self._line = line = lines.Line(question.access, self._limits, self._stage)
+            self._connection = connection = connections.Connection(
+                space.space_at(question.access), self._limits, self._stage)
+            afterwards.append(connection.close)
             if self.cancelled:
-                raise lines.CallCancelled
-            session.ask(question, line, self)
+                raise connections.CallCancelled
+            session.ask(question, connection, self.on_text, self.on_status, afterwards)
         except BaseException as error:
-            return from_exception(error), bool(line and line.asked)
+            return failures.from_exception(error), bool(connection and connection.may_have_job)
         return None, True
 
     def _wait_to_retry(self, error: Exception, attempt: int) -> bool:

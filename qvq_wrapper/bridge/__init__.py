@@ -1,0 +1,1 @@
+"""How a question is asked. Everything that knows gradio_client and HTTP is in this folder."""
