@@ -4,6 +4,7 @@ import base64
 import http.server
 import socket
 import threading
+import time
 from contextlib import closing, contextmanager, suppress
 
 
@@ -14,14 +15,16 @@ def connection(address):
 class Relay:
     """Hands bytes on between its port and ``target``, a port on loopback; can spoil what comes back.
 
-    ``down`` is called with each piece that the server sends, and gives what goes on to the client; None
-    cuts the line.
+    ``up`` is called with each piece that a client sends, ``down`` with each that the server sends. They
+    return what is handed on; None cuts the connection. Both can be changed at any time.
     """
 
     def __init__(self, target=None):
         self.target = target
-        self.down = lambda data: data
+        self.up = self.down = lambda data: data
         self.connections = 0
+        self.requests = []
+        """The first line of each request, as long as it came at the head of a piece."""
         self.stalled = threading.Event()
         self._open = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -49,12 +52,23 @@ class Relay:
     def pump(self, client, server, down=None):
         pair = {client, server}
         self._open |= pair
-        thread = threading.Thread(target=self._copy, args=(client, server, lambda data: data), daemon=True)
+        thread = threading.Thread(
+            target=self._copy, args=(client, server, self._see_request), daemon=True)
         thread.start()
         self._copy(server, client, down or (lambda data: self.down(data)))
         thread.join()
         self._open -= pair
         server.close()
+
+    def _see_request(self, data):
+        line = data.split(b"\r\n", 1)[0].decode("latin-1")
+        if line.endswith(" HTTP/1.1"):
+            self.requests.append(line)
+        return self.up(data)
+
+    def asked(self, path):
+        """How many requests were for this path."""
+        return sum(f"{path} " in line or f"{path}?" in line for line in self.requests)
 
     def _copy(self, source, sink, change):
         with suppress(OSError):
@@ -99,18 +113,20 @@ def read_head(client):
 
 
 class HttpProxy(Relay):
-    """An HTTP proxy that writes down what it is asked for, and refuses the next ``refused`` of it."""
+    """An HTTP proxy that writes down its targets, waits ``delay`` s for each, and refuses the next ``refused``."""
 
     def __init__(self, credentials=None):
         super().__init__()
         self.credentials = credentials
-        self.requests = []
+        self.targets = []
         self.refused = 0
+        self.delay = 0
 
     def handle(self, client):
         head = read_head(client)
         method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
-        self.requests.append((method, target))
+        self.targets.append((method, target))
+        time.sleep(self.delay)
         if self.credentials:
             token = base64.b64encode(self.credentials.encode()).decode()
             if f"proxy-authorization: basic {token}".lower() not in head.decode("latin-1").lower().splitlines():
@@ -168,7 +184,7 @@ class SocksProxy(Relay):
 
     def __init__(self):
         super().__init__()
-        self.requests = []
+        self.targets = []
 
     def handle(self, client):
         client.recv(2 + 255)
@@ -179,7 +195,7 @@ class SocksProxy(Relay):
         else:
             host, rest = request[5:5 + request[4]].decode(), request[5 + request[4]:]
         port = int.from_bytes(rest[:2], "big")
-        self.requests.append((host, port))
+        self.targets.append((host, port))
         server = connection((host, port))
         client.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         self.pump(client, server)

@@ -69,25 +69,25 @@ def calls(space, tmp_path):
 def test_everything_goes_through_the_proxy(calls, space):
     with HttpProxy() as proxy:
         assert calls(options=f'{{"proxy": "{proxy.url}"}}') == [str(proxy.port)]
-        paths = {target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.requests}
+        paths = {target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.targets}
         assert {"/upload", "/queue/join", "/queue/data", "/cancel", "/info"} <= paths
-        assert ("CONNECT", "owner-name.hf.space:443") in proxy.requests
+        assert ("CONNECT", "owner-name.hf.space:443") in proxy.targets
     assert TOKEN not in space.log_file.read_text()
 
 
 def test_everything_goes_through_a_socks_proxy(calls, space):
     with SocksProxy() as proxy:
         assert calls(options=f'{{"proxy": "socks5://127.0.0.1:{proxy.port}"}}') == [str(proxy.port)]
-        assert {("127.0.0.1", space.port), ("owner-name.hf.space", 443)} == set(proxy.requests)
+        assert {("127.0.0.1", space.port), ("owner-name.hf.space", 443)} == set(proxy.targets)
 
 
 def test_the_proxy_of_the_environment(calls, space):
     with HttpProxy() as proxy:
         assert calls(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url) == [str(proxy.port)]
-        asked = len(proxy.requests)
+        asked = len(proxy.targets)
         assert asked
         assert calls(HTTP_PROXY=proxy.url, NO_PROXY="127.0.0.1") == [str(space.port)]
-        assert len(proxy.requests) == asked
+        assert len(proxy.targets) == asked
 
 
 def test_without_a_proxy_only_the_space_is_connected_to(calls, space):
@@ -104,7 +104,7 @@ async def test_a_redirect_is_not_followed():
 
 async def test_a_config_that_leads_elsewhere_is_not_followed():
     with web_server(200, "{}") as elsewhere:
-        config = ('{"components": [], "dependencies": [], "protocol": "sse_v3", "api_prefix": "%s"}'
+        config = ('{"components": [], "dependencies": [], "protocol": "sse_v3", "version": "6.0", "api_prefix": "%s"}'
                   % elsewhere.url)
         with web_server(200, config) as server:
             with pytest.raises(SpaceUnavailableError, match="leads to another host"):

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import anyio
 import pytest
-from conftest import BOUND, PNG, call_threads, script, sockets_to, wait_until
+from conftest import BOUND, PNG, call_threads, close_idle_sockets_to, script, sockets_to, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import lists, text
 from network import Relay
@@ -227,7 +227,7 @@ async def test_leaving_in_the_queue(narrow_space, anyio_backend_name, how):
                 group.cancel_scope.cancel()
     assert await ask("next", url=narrow_space.url, timeout=BOUND).read() == "You asked: next"
     assert not narrow_space.log("asked", prompt=prompt)
-    wait_until(lambda: not call_threads() and not sockets_to(narrow_space.port), 1)
+    wait_until(lambda: not call_threads() and not close_idle_sockets_to(narrow_space.port), 1)
 
 
 async def test_an_error_in_on_status_is_the_callers_own_and_ends_the_job(provider, space):
@@ -291,18 +291,13 @@ STAGES = {"connecting": b"/config", "uploading": b"/upload", "joining": b"/queue
 def stalled(request, space):
     """A relay to the Space that holds back everything as soon as this stage's request comes."""
     with Relay(space.port) as relay:
-        copy = relay._copy
+        def stall(data):
+            if STAGES[request.param] in data.split(b"\r\n", 1)[0]:
+                relay.stalled.set()
+                relay.wait()
+            return data
 
-        def stall(source, sink, change):
-            def watch(data):
-                if STAGES[request.param] in data.split(b"\r\n", 1)[0]:
-                    relay.stalled.set()
-                    relay.wait()
-                return change(data)
-
-            copy(source, sink, watch)
-
-        relay._copy = stall
+        relay.up = stall
         yield relay
 
 
@@ -349,9 +344,7 @@ async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, 
             return data
 
         posted = []
-        copy = relay._copy
-        relay._copy = lambda source, sink, change: copy(
-            source, sink, lambda data: posted.append(data.split(b"\r\n", 1)[0]) or change(data))
+        relay.up = lambda data: posted.append(data.split(b"\r\n", 1)[0]) or data
         relay.down = hold
         with anyio.move_on_after(5) as scope:
             async with anyio.create_task_group() as group:

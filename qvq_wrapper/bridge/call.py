@@ -37,6 +37,7 @@ class Call:
         self._connection: Connection | None = None
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._seen = ""
+        self._pid = os.getpid()
         self._deadline = math.inf
         self._gone: SimpleQueue[None] = SimpleQueue()  # a destructor may put into it: it takes no lock
         self.cancelled = self.done = False
@@ -56,6 +57,9 @@ class Call:
 
     def take(self) -> str | None:
         """The text that came since last time, ``""`` while there is none, None at the end."""
+        if os.getpid() != self._pid and not self.done:
+            self._fail(ResponseError("A forked process cannot read its parent's answer. Ask again."))
+            self.done = True
         done, text = self.done, self.text  # in this order: the text is written first
         if not done and self.remaining() == 0:
             raise self._timed_out()
@@ -87,6 +91,8 @@ class Call:
         """Have the thread end its job; from any thread or destructor, without waiting."""
         self.cancelled = True
         self._gone.put(None)
+        if os.getpid() != self._pid:
+            self.done = True  # its thread is in the parent process, and goes on there
         connection = self._connection
         if connection:
             connection.cut(now=now)

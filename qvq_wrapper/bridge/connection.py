@@ -36,10 +36,13 @@ class Connection(httpx.Auth):
     Adds the token, keeps to the Space's own origin, and turns an error status into an error while
     its headers and body are at hand. It is an ``httpx.Auth``, because ``auth=`` is the only hook for
     each request that ``httpx.post`` takes: so it also holds for what gradio_client sends by itself.
+
+    Args:
+        alone: take over no connection, and have no share in what the Space's connections tell of it.
     """
 
     def __init__(
-        self, space: Space, limits: Limits, on_stage: Callable[[Stage], None], *, new: bool = False
+        self, space: Space, limits: Limits, on_stage: Callable[[Stage], None], *, alone: bool = False
     ) -> None:
         wait = limits.read_timeout
         self.space, self.access, self.limits = space, space.access, limits
@@ -53,7 +56,8 @@ class Connection(httpx.Auth):
         self.completed = False  # the stream has brought the whole answer
         self._on_stage = on_stage
         self._pid = os.getpid()
-        taken = None if new else shelf.take(space)
+        self._alone = alone
+        taken = None if alone else shelf.take(space)
         self._client = taken or KeptClient(space, partial(httpx.Client, **self.options))
         self.cookies = None  # an earlier call's are not carried on
         # Whoever pops the client owns its socket, to cut it or to hand it on. No lock: a destructor cuts.
@@ -146,7 +150,7 @@ class Connection(httpx.Auth):
                 self.may_have_job = self.may_have_job or joins
             elif step == "receive_response_headers.started" and self.patience:
                 info["request"].extensions["timeout"]["read"] = self.patience
-        if self.cancelled and not (joins and self.may_have_job):
+        if self.cancelled and "close" not in step and not (joins and self.may_have_job):
             raise CallCancelled
 
     def cut(self, *, now: bool = False) -> None:
@@ -169,26 +173,31 @@ class Connection(httpx.Auth):
         Args:
             wait: for what has not arrived yet; ``DRAIN_TIMEOUT`` seconds at most, then it is cut.
         """
-        if self.messages and self.completed:
-            shelf.drain(self, DRAIN_TIMEOUT)
-            stream = self._client.stream
+        if not (self.messages and self.completed):
+            return
+        shelf.drain(self, DRAIN_TIMEOUT)
+        stream = self._client.stream
+        with suppress(Exception):  # the answer is complete: what happens now is nobody's business
             while wait or stream and stream.get_extra_info("is_readable"):
                 if next(self.messages, None) is None:
                     break
 
     def close(self) -> None:
         """Hand the connection on to the next call, or close it where that cannot be."""
-        with suppress(Exception):  # the answer is complete: what happens now is nobody's business
-            self.drain(wait=True)
+        self.drain(wait=True)
         if self.messages:
-            self.messages.close()
+            with suppress(Exception):
+                self.messages.close()
         shelf.drained(self)
         with suppress(IndexError):
             client = self._owned.pop()
             if client.is_open():  # httpcore closes a connection whose response was not read to its end
                 shelf.put(client)
                 return
-        self._client.close()
+        if self._alone:
+            self._client.http.close()
+        else:
+            self._client.close()
 
 
 class _Bounded(httpx.SyncByteStream):

@@ -153,7 +153,7 @@ class Session(Client):
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
-        if not self._connection.may_have_job:
+        if self._connection.completed or not self._connection.may_have_job:
             return
         if self._connection.messages:
             self._connection.messages.close()
@@ -169,15 +169,15 @@ class Session(Client):
         """Open and close the session's heartbeat: without one, the Space would keep its state for ever."""
         if self._connection.may_have_job:
             heartbeat = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-            self._tell("GET", heartbeat, HEARTBEAT_TIMEOUT, new=True, stream=True)
+            self._tell("GET", heartbeat, HEARTBEAT_TIMEOUT, alone=True, stream=True)
 
     def _tell(
         self, method: str, path: str, timeout: httpx.Timeout, patience: float | None = None,
-        new: bool = False, **options: Any,
+        alone: bool = False, **options: Any,
     ) -> None:
         """Send a request whose answer is of no interest."""
         connection = Connection(
-            self._connection.space, self._connection.limits, lambda stage: None, new=new)
+            self._connection.space, self._connection.limits, lambda stage: None, alone=alone)
         connection.cookies, connection.timeout = self._space_info.cookies, timeout
         connection.patience = patience
         with suppress(Exception):

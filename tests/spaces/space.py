@@ -139,6 +139,7 @@ def build():
         gr.Button().click(lambda image, prompt, more: "", [image, prompt, gr.JSON(FILE)], answer, api_name="file")
         gr.Button().click(lambda number: number, [number], [number], api_name="number")
         gr.Button().click(lambda image, prompt: image, [image, prompt], [image], api_name="picture")
+        app.unload(lambda: log("unloaded"))
     return app
 
 
@@ -156,25 +157,36 @@ def serve(arguments):
     parser.add_argument("--hide-errors", action="store_true")
     parser.add_argument("--endpoint", default="generate")
     parser.parse_args(arguments, options)
-    app = build()
-    app.queue(max_size=options.queue, default_concurrency_limit=options.at_once)
     if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):  # the tests' pictures come from loopback
         gr.processing_utils.PUBLIC_HOSTNAME_WHITELIST.append("127.0.0.1")
+    app, url = launch()
+    options.running = True
+    print(os.getpid(), url, gr.__version__, file=announcements, flush=True)
+    while True:
+        signal.sigwait([signal.SIGUSR1])  # as a notebook does it: the same process and port, other functions
+        options.first = not options.first
+        app.close()
+        app, _ = launch()
+        log("launched again")
+
+
+def launch():
+    app = build()
+    app.queue(max_size=options.queue, default_concurrency_limit=options.at_once)
     certificate, key = options.certificate or (None, None)
     _, url, _ = app.launch(
         server_name="127.0.0.1", server_port=options.port or None, max_threads=300, quiet=True,
         show_error=not options.hide_errors, max_file_size=options.max_file_size,
         auth=tuple(options.login) if options.login else None, ssl_certfile=certificate, ssl_keyfile=key,
         ssl_verify=False, prevent_thread_lock=True)
-    options.running = True
-    print(os.getpid(), url, gr.__version__, file=announcements, flush=True)
-    app.block_thread()
+    return app, url
 
 
 # A Space for each line on stdin, each in a process of its own that need not import gradio again.
 announcements = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # gradio 4 has things to say
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 for line in sys.stdin:
     if os.fork() == 0:
         random.seed()  # a Space's app_id is a random number
