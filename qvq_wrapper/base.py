@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from inspect import Parameter, signature
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from .types import MediaListType, Messages
 
 
 class _Params:
-    """``get_params()`` of the class that is asked, under the name that older versions of g4f have for it."""
+    """``get_params()`` as an attribute of the class, which g4f declares."""
 
     def __get__(self, instance: object, owner: type[AsyncGeneratorProvider]) -> str:
         return owner.get_params()
@@ -41,13 +41,8 @@ class AsyncGeneratorProvider(ABC):
     @classmethod
     @abstractmethod
     def create_async_generator(
-        cls,
-        model: str,
-        messages: Messages,
-        media: MediaListType | None = None,
-        api_key: str | None = None,
-        proxy: str | None = None,
-        **kwargs: Any,
+        cls, model: str, messages: Messages, media: MediaListType | None = None,
+        api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
     ) -> AsyncResult:
         """The answer, as it arrives."""
 
@@ -69,16 +64,6 @@ class AsyncGeneratorProvider(ABC):
     ) -> Coroutine[Any, Any, str]:
         """The whole text of the answer, to be awaited. Takes what ``create_async_generator`` takes."""
         return cls.create_async_generator(model, messages, *args, **kwargs).read()
-
-    @classmethod
-    def get_create_function(cls) -> Callable[..., Generator[str, None, None]]:
-        """``create_completion``; g4f 0.5 asks for it by this name."""
-        return cls.create_completion
-
-    @classmethod
-    def get_async_create_function(cls) -> Callable[..., AsyncResult]:
-        """``create_async_generator``; g4f 0.5 asks for it by this name."""
-        return cls.create_async_generator
 
     @classmethod
     def get_dict(cls) -> dict[str, str]:

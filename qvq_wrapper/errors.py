@@ -24,11 +24,7 @@ class ResponseError(Exception):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        status_code: int | None = None,
-        retry_after: float | None = None,
+        self, message: str, *, status_code: int | None = None, retry_after: float | None = None,
         retryable: bool = False,
     ) -> None:
         message = _printable(message)  # a Space's words could steer a terminal

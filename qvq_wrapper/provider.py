@@ -34,13 +34,8 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
     @classmethod
     @discreet
     def create_async_generator(
-        cls,
-        model: str,
-        messages: Messages,
-        media: MediaListType | None = None,
-        api_key: str | None = None,
-        proxy: str | None = None,
-        **kwargs: Any,
+        cls, model: str, messages: Messages, media: MediaListType | None = None,
+        api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
     ) -> AsyncResult:
         """Ask the Space; the answer is an async generator of text that may also be awaited (to itself).
 
@@ -89,14 +84,8 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
     @classmethod
     @discreet
     def ask(
-        cls,
-        prompt: str,
-        image: ImageType | None = None,
-        *,
-        model: str = "",
-        api_key: str | None = None,
-        proxy: str | None = None,
-        **options: Any,
+        cls, prompt: str, image: ImageType | None = None, *, model: str = "",
+        api_key: str | None = None, proxy: str | None = None, **options: Any,
     ) -> AsyncResult:
         """Ask about a picture: the short form of ``create_async_generator``, with the same options.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
-from types import TracebackType
 from typing import Any
 
 import anyio
@@ -86,9 +85,7 @@ class AnswerStream(AsyncGenerator[str, None]):
     async def __aenter__(self) -> AnswerStream:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:
@@ -114,7 +111,7 @@ async def _chunks(call: Call) -> AsyncGenerator[str, None]:
     call.start()
     try:
         ready = _listen(call)
-        while (chunk := call.take()) is not None:
+        while (chunk := call.next_chunk()) is not None:
             if chunk:
                 await checkpoint()  # other tasks have their turn, however fast the Space is
                 yield chunk
@@ -127,12 +124,13 @@ async def _chunks(call: Call) -> AsyncGenerator[str, None]:
             for now in (False, True):
                 call.cancel(now=now)
                 with anyio.move_on_after(CLEANUP / 2, shield=True):
-                    ready = _listen(call)
                     while not call.done:
-                        await ready.wait()
                         ready = _listen(call)
+                        if not call.done:
+                            await ready.wait()
         finally:
-            call.cancel(now=True)  # asyncio's Task.cancel, called again, does not mind a shield
+            # A second Task.cancel() in asyncio interrupts a shielded scope, so cut once more.
+            call.cancel(now=True)
 
 
 def _listen(call: Call) -> anyio.Event:
@@ -161,7 +159,7 @@ def _iterate(stream: AnswerStream, call: Call) -> Generator[str, None, None]:
     call.wake = ready.set
     call.start()
     try:
-        while (chunk := call.take()) is not None:
+        while (chunk := call.next_chunk()) is not None:
             if chunk:
                 yield chunk
             else:

@@ -58,8 +58,6 @@ def test_attributes_and_methods(provider):
     assert all(isinstance(parameter, Parameter) for parameter in provider.get_parameters().values())
     assert json.loads(json.dumps(provider.get_parameters(as_json=True)))["media"] is None
     assert provider.params == provider.get_params() and provider.params.startswith("Local supports: (model")
-    assert provider.get_create_function() == provider.create_completion
-    assert provider.get_async_create_function() == provider.create_async_generator
     with pytest.raises(TypeError):
         AsyncGeneratorProvider()
 

@@ -105,7 +105,7 @@ async def test_each_seam_is_used(monkeypatch, provider):
     seams = [
         (session.Session, "_get_config"), (session.Session, "_get_api_info"), (session.Session, "new_helper"),
         (session.Session, "send_data"), (session, "_publish"), (session, "_upload"),
-        (executors.InlineExecutor, "submit"), (session._HelperExecutor, "submit"), (session._MessageQueue, "__len__"),
+        (executors.JobExecutor, "submit"), (session._MessageQueue, "__len__"),
     ]
     for seam in seams:
         watch(*seam)

@@ -1,4 +1,4 @@
-"""One question on its way: the thread that asks it, and what that thread shares with the answer's reader."""
+"""The thread of one question, and what it shares with the answer's reader."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from ..types import Stage, Status
 if TYPE_CHECKING:
     from .connection import Connection
 
-_LAST: set[Stage] = {"finished", "failed", "cancelled"}
 LONGEST_DELAY = 60.0  # seconds; a Space that asks for more patience (Retry-After) is an error at once
+
+_LAST: set[Stage] = {"finished", "failed", "cancelled"}
 
 logger = logging.getLogger("qvq_wrapper")
 
@@ -32,37 +33,42 @@ class Call:
     """One question on its way. Its thread writes here, its reader reads; neither waits for the other."""
 
     def __init__(self, question: Question, limits: Limits) -> None:
-        self._limits = limits
         self._question: Question | None = question
+        self._limits = limits
         self._connection: Connection | None = None
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
-        self._seen = ""
-        self._pid = os.getpid()
         self._deadline = math.inf
-        self._gone: SimpleQueue[None] = SimpleQueue()  # a destructor may put into it: it takes no lock
-        self.cancelled = self.done = False
-        self.error: Exception | None = None
+        self._pid = os.getpid()
+        self._seen = ""  # the text that the reader has
+        self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # takes no lock: a destructor puts
         self.text = ""
-        self.wake: Callable[[], object] = bool
+        self.error: Exception | None = None
+        self.cancelled = False  # the reader is gone
+        self.done = False  # the thread has nothing more to say
+        self.wake: Callable[[], object] = lambda: None  # tells the reader that there is news
 
     # What the reader calls
 
     def start(self) -> None:
-        # Only the thread has the question from here on: no token is to be reached from an error.
+        # Hand the question to the thread and forget it here: a traceback must not reach the token.
         question, self._question = self._question, None
         if question:
             self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
+            run = copy_context().run
             threading.Thread(
-                target=copy_context().run, args=(self._run, question), name="qvq_wrapper", daemon=True).start()
+                target=run, args=(self._run, question), name="qvq_wrapper", daemon=True).start()
 
-    def take(self) -> str | None:
-        """The text that came since last time, ``""`` while there is none, None at the end."""
+    def next_chunk(self) -> str | None:
+        """Return new text, ``""`` if there is none yet, None after the end."""
         if os.getpid() != self._pid and not self.done:
             self._fail(ResponseError("A forked process cannot read its parent's answer. Ask again."))
             self.done = True
         done, text = self.done, self.text  # in this order: the text is written first
         if not done and self.remaining() == 0:
-            raise self._timed_out()
+            error = ResponseTimeoutError(
+                f"There was no complete answer within timeout={self._limits.timeout:g} s.", retryable=True)
+            self._fail(error)
+            raise error
         while len(self._statuses) > 1 and (text == self._seen or self._statuses[1].stage not in _LAST):
             self._statuses.popleft()
             if self._limits.on_status:
@@ -81,23 +87,16 @@ class Call:
         """Seconds until ``timeout`` passes, None without one."""
         return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
 
-    def _timed_out(self) -> ResponseError:
-        error = ResponseTimeoutError(
-            f"There was no complete answer within timeout={self._limits.timeout:g} s.", retryable=True)
-        self._fail(error)
-        return error
-
     def cancel(self, *, now: bool = False) -> None:
         """Have the thread end its job; from any thread or destructor, without waiting."""
         self.cancelled = True
-        self._gone.put(None)
+        self._cancel_signal.put(None)
         if os.getpid() != self._pid:
-            self.done = True  # its thread is in the parent process, and goes on there
-        connection = self._connection
-        if connection:
+            self.done = True  # the thread is in the parent process, and goes on there
+        if connection := self._connection:
             connection.cut(now=now)
         if now:
-            self._connection = None  # its thread may be held up, and no token is to be reached from an error
+            self._connection = None  # the thread may be held up; a traceback must not reach the token
 
     @property
     def status(self) -> Status:
@@ -111,62 +110,55 @@ class Call:
     # What the thread does
 
     def _run(self, question: Question) -> None:
-        attempt = 0
+        attempt, later = 0, list[Callable[[], None]]()
         error: Exception | None = ResponseError("The call broke off.")
-        afterwards: list[Callable[[], None]] = []
         try:
-            while True:
-                error, may_have_job = self._attempt(question, afterwards)
-                if error is None or may_have_job or self.cancelled:
-                    break
-                while afterwards:
-                    afterwards.pop(0)()
-                if not self._wait_to_retry(error, attempt):
-                    break
+            while (error := self._attempt(question, later)) and self._may_retry(error, attempt):
                 attempt += 1
+                while later:
+                    later.pop(0)()
         finally:
             if error and not self.cancelled:
                 self._fail(error)
             self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
-            self._connection = None
-            self.done = True
+            self._connection, self.done = None, True
             self._wake()
-            for task in afterwards:
+            for task in later:
                 task()
 
-    def _attempt(
-        self, question: Question, afterwards: list[Callable[[], None]]
-    ) -> tuple[Exception | None, bool]:
-        """Ask once. Returns what went wrong, if anything, and whether the Space may have started a job."""
-        from . import connection as connections, failures, session, space  # takes 0.4 s
+    def _attempt(self, question: Question, later: list[Callable[[], None]]) -> Exception | None:
+        """Ask once. Return what went wrong, if anything."""
+        from . import connection, failures, session, space  # takes 0.4 s
 
         self._stage("connecting")
-        connection = None
         try:
-            self._connection = connection = connections.Connection(
-                space.space_at(question.access), self._limits, self._stage)
-            afterwards.append(connection.close)
+            mine = connection.Connection(space.space_at(question.access), self._limits, self._stage)
+            self._connection = mine
+            later.append(mine.close)
             if self.cancelled:
-                raise connections.CallCancelled
-            session.ask(question, connection, self.on_text, self.on_status, afterwards)
+                raise connection.CallCancelled
+            session.ask(question, mine, self.on_text, self.on_status, later)
         except BaseException as error:
-            return failures.from_exception(error), bool(connection and connection.may_have_job)
-        return None, True
+            return failures.from_exception(error)
+        return None
 
-    def _wait_to_retry(self, error: Exception, attempt: int) -> bool:
+    def _may_retry(self, error: Exception, attempt: int) -> bool:
         """Wait as long as is due before the next attempt. False if there is to be none.
 
         Exponential backoff with full jitter, and never less than the Space's Retry-After:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
-        if not (isinstance(error, ResponseError) and error.retryable and attempt < self._limits.max_retries):
+        may_have_job = self._connection and self._connection.may_have_job
+        if may_have_job or self.cancelled or attempt >= self._limits.max_retries:
+            return False
+        if not (isinstance(error, ResponseError) and error.retryable):
             return False
         delay = max(random.uniform(0, min(8.0, 0.5 * 2**attempt)), error.retry_after or 0)
         if delay > min(LONGEST_DELAY, self.remaining() or LONGEST_DELAY):
             return False
         logger.info("asking again in %.1f s: %s", delay, error)
         try:
-            self._gone.get(timeout=delay)
+            self._cancel_signal.get(timeout=delay)
         except Empty:
             return True
         return False

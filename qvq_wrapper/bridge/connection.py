@@ -34,55 +34,42 @@ class Connection(httpx.Auth):
     """The connection of one call, taken over from an earlier call where one is idle.
 
     Adds the token, keeps to the Space's own origin, and turns an error status into an error while
-    its headers and body are at hand. It is an ``httpx.Auth``, because ``auth=`` is the only hook for
-    each request that ``httpx.post`` takes: so it also holds for what gradio_client sends by itself.
+    its headers and body are at hand. It is an ``httpx.Auth``, because ``auth=`` is the only hook
+    for each request that ``httpx.post`` takes: so it also holds for what gradio_client sends itself.
 
     Args:
-        alone: take over no connection, and have no share in what the Space's connections tell of it.
+        alone: take over no connection, and say nothing of the Space when this one ends.
     """
 
     def __init__(
-        self, space: Space, limits: Limits, on_stage: Callable[[Stage], None], *, alone: bool = False
+        self, space: Space, limits: Limits, on_stage: Callable[[Stage], None], alone: bool = False
     ) -> None:
         wait = limits.read_timeout
-        self.space, self.access, self.limits = space, space.access, limits
-        self.url = str(httpx.URL(self.access.url))  # as httpx writes it: in small letters, and in ASCII
+        self.space, self.access, self.limits, self._alone = space, space.access, limits, alone
+        self.url = str(httpx.URL(self.access.url))  # as httpx writes it: small letters, in ASCII
         self.timeout = httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None)
         self.patience: float | None = None  # seconds for an answer of no interest, once asked for
         self.cancelled = False  # the reader is gone: send nothing more
         self.may_have_job = False  # the Space may have started a job
-        self._joining = False  # the question is under way: its answer has the event_id for /cancel
-        self.messages: Generator[dict[str, Any], None, None] | None = None  # the stream of the answer
         self.completed = False  # the stream has brought the whole answer
-        self._on_stage = on_stage
-        self._pid = os.getpid()
-        self._alone = alone
+        self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
+        self._joining = False  # the question is under way: its answer has the event_id for /cancel
+        self._is_new = self._answered = False  # of the latest request: its connection, its response
+        self._on_stage, self._pid = on_stage, os.getpid()
         taken = None if alone else shelf.take(space)
         self._client = taken or KeptClient(space, partial(httpx.Client, **self.options))
-        self.cookies = None  # an earlier call's are not carried on
-        # Whoever pops the client owns its socket, to cut it or to hand it on. No lock: a destructor cuts.
+        self.http = self._client.http
+        self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
+        # Whoever pops the client owns its socket, to cut it or to hand it on. A destructor may
+        # cut, so there is no lock.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
-        self._is_new = self._answered = False  # the latest request's connection; its response's head
 
     @property
     def options(self) -> dict[str, Any]:
         """What every httpx client of this call is made with."""
-        proxy = self.access.proxy
-        return {
-            "proxy": httpx.Proxy(proxy) if proxy else None,  # its repr hides the password
-            "verify": tls_context(self.access.verify),
-            "timeout": self.timeout,
-        }
-
-    @property
-    def cookies(self) -> httpx.Cookies:
-        """A copy of the cookies that go with every request."""
-        return httpx.Cookies(self._client.http.cookies)
-
-    @cookies.setter
-    def cookies(self, cookies: httpx.Cookies | None) -> None:
-        self._client.http.cookies = httpx.Cookies(cookies)
+        proxy = httpx.Proxy(self.access.proxy) if self.access.proxy else None  # hides the password
+        return {"proxy": proxy, "verify": tls_context(self.access.verify), "timeout": self.timeout}
 
     def send(
         self, method: str, url: str, *, again: bool = True, stream: bool = False, **options: Any
@@ -90,35 +77,34 @@ class Connection(httpx.Auth):
         """Send a request over the kept connection.
 
         Args:
-            again: send it once more over a new connection, where a kept one turns out to be closed.
+            again: send it once more, where the connection turns out to have been closed meanwhile.
         """
         self._is_new = self._answered = False
-        request = self._client.http.build_request(
+        request = self.http.build_request(
             method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
         try:
-            return self._client.http.send(request, auth=self, stream=stream)
+            return self.http.send(request, auth=self, stream=stream)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             if not again or self._is_new or self._answered:
                 raise
         return self.send(method, url, again=False, stream=stream, **options)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        path, host = request.url.path, request.url.host
         if origin(str(request.url)) != origin(self.url):
             raise SpaceUnavailableError(
-                f"The Space's config leads to another host, {request.url.host}; nothing was sent there.")
+                f"The Space's config leads to another host, {host}; nothing was sent there.")
         if self.cancelled:
             raise CallCancelled
         request.headers.update(self.access.request_headers)
-        path = request.url.path
         joins = path.endswith("/queue/join")
         if path.endswith("/upload"):
             self._on_stage("uploading")
         request.extensions["trace"] = partial(self._trace, joins, request.extensions.get("kept"))
         self._joining = self._joining or joins
         response = yield request
-        response.headers.pop("content-encoding", None)  # was not asked for, and could unpack to any size
-        keep = re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I)
-        if keep:
+        response.headers.pop("content-encoding", None)  # not asked for; could unpack to any size
+        if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self._client.keep = min(self._client.keep, float(keep[1]))
         if response.is_error or not path.endswith("/queue/data"):
             assert isinstance(response.stream, httpx.SyncByteStream)
@@ -126,41 +112,38 @@ class Connection(httpx.Auth):
         if joins:
             response.read()  # the response holds the event_id, which /cancel needs
             self._joining = False
-            self.may_have_job = not (400 <= response.status_code < 500 or response.status_code == 503)
-        error = from_response(response)
-        if error:
+            self.may_have_job = response.status_code not in (*range(400, 500), 503)
+        if error := from_response(response):
             raise error
 
-    def _trace(
-        self, joins: bool, client: KeptClient | None, event: str, info: dict[str, Any]
-    ) -> None:
-        """Called by httpcore at each step (https://www.python-httpx.org/advanced/extensions/#trace)."""
+    def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
+        """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""
         step = event.partition(".")[2]
+        handed_in = joins and self.may_have_job
+        if self.cancelled and re.fullmatch(r"(connect|start|send|rec).*started", step) and not handed_in:
+            raise CallCancelled
+        sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
             self._is_new = True
+        elif step in ("connect_tcp.complete", "start_tls.complete") and kept:
+            kept.stream = info["return_value"]
         elif step in ("connect_tcp.complete", "start_tls.complete"):
-            if client:
-                client.stream = info["return_value"]
-            else:
-                self._other_streams.append(info["return_value"])
+            self._other_streams.append(info["return_value"])
+        elif step == "send_request_headers.started" and sends and joins:
+            self.may_have_job = True
+        elif step == "receive_response_headers.started" and sends and self.patience:
+            info["request"].extensions["timeout"]["read"] = self.patience
         elif step == "receive_response_headers.complete":
             self._answered = True
-        elif "request" in info and info["request"].method != b"CONNECT":
-            if step == "send_request_headers.started":
-                self.may_have_job = self.may_have_job or joins
-            elif step == "receive_response_headers.started" and self.patience:
-                info["request"].extensions["timeout"]["read"] = self.patience
-        if self.cancelled and "close" not in step and not (joins and self.may_have_job):
-            raise CallCancelled
 
     def cut(self, *, now: bool = False) -> None:
         """End what the call's thread waits for; from any thread or destructor, without blocking.
 
-        A question that is just being handed in is left to arrive, unless it is to end ``now``: the job
-        can be cancelled only with what the Space answers to it.
+        A question that is under way is left to arrive, unless it is to end ``now``: the job can be
+        cancelled only with what the Space answers to it.
         """
         self.cancelled = True
-        if self._joining and not now or os.getpid() != self._pid:  # after a fork the parent still reads
+        if self._joining and not now or os.getpid() != self._pid:  # a parent process still reads
             return
         with suppress(IndexError):
             shut_down(self._owned.pop().stream)
@@ -168,36 +151,34 @@ class Connection(httpx.Auth):
             shut_down(stream)
 
     def drain(self, *, wait: bool) -> None:
-        """Read the stream of a complete answer to its end, where it leaves the connection free.
+        """Read the stream of a complete answer to its end, which leaves the connection free.
 
         Args:
-            wait: for what has not arrived yet; ``DRAIN_TIMEOUT`` seconds at most, then it is cut.
+            wait: for what has not arrived yet; ``DRAIN_TIMEOUT`` seconds at most.
         """
-        if not (self.messages and self.completed):
-            return
-        shelf.drain(self, DRAIN_TIMEOUT)
-        stream = self._client.stream
-        with suppress(Exception):  # the answer is complete: what happens now is nobody's business
-            while wait or stream and stream.get_extra_info("is_readable"):
-                if next(self.messages, None) is None:
-                    break
+        if self.messages and self.completed:
+            shelf.drain(self, DRAIN_TIMEOUT)
+            with suppress(Exception):  # the answer is complete: an error is nobody's business
+                while wait or self._client.stream.get_extra_info("is_readable"):
+                    next(self.messages)
+
+    def close_messages(self) -> None:
+        """Stop reading the answer's stream. A connection that was not read to its end is closed."""
+        with suppress(Exception):
+            if self.messages:
+                self.messages.close()
 
     def close(self) -> None:
         """Hand the connection on to the next call, or close it where that cannot be."""
         self.drain(wait=True)
-        if self.messages:
-            with suppress(Exception):
-                self.messages.close()
-        shelf.drained(self)
+        self.close_messages()
+        kept = None
         with suppress(IndexError):
-            client = self._owned.pop()
-            if client.is_open():  # httpcore closes a connection whose response was not read to its end
-                shelf.put(client)
-                return
-        if self._alone:
-            self._client.http.close()
-        else:
-            self._client.close()
+            owned = self._owned.pop()
+            kept = owned if owned.is_open() else None
+        shelf.put(self, kept)
+        if not kept:
+            (self._client.http if self._alone else self._client).close()
 
 
 class _Bounded(httpx.SyncByteStream):
@@ -221,7 +202,3 @@ class _Bounded(httpx.SyncByteStream):
 def tls_context(verify: Any) -> Any:
     """One TLS context for all calls: httpx would build one, 20 ms, for each client."""
     return httpx.create_ssl_context(verify=verify)
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=tls_context.cache_clear)  # OpenSSL's locks may be held

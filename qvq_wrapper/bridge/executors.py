@@ -1,33 +1,35 @@
-"""Executors that decide in which thread gradio_client's tasks run."""
+"""Decides in which thread gradio_client's tasks run."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from functools import partial
 from typing import Any
 
+from gradio_client import utils
 
-class InlineExecutor(Executor):
-    """Runs each task in the thread that submits it."""
+
+class JobExecutor(Executor):
+    """Runs each task in the thread that submits it, or in a daemon thread of its own.
+
+    A pool's threads would be joined at the interpreter's exit.
+    """
+
+    def __init__(self, *, daemon: bool = False) -> None:
+        self._daemon = daemon
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        self.run(future, partial(fn, *args, **kwargs))
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        if self._daemon:
+            threading.Thread(target=run, name="qvq_wrapper", daemon=True).start()
+        elif fn is not utils.check_for_cancel:  # polls, and posts past the proxy; a cut ends a job
+            run()
         return future
-
-    def run(self, future: Future[Any], task: Callable[[], Any]) -> None:
-        try:
-            future.set_result(task())
-        except BaseException as error:
-            future.set_exception(error)
-
-
-class DaemonExecutor(InlineExecutor):
-    """Runs each task in a daemon thread. A pool's threads are joined at the interpreter's exit."""
-
-    def run(self, future: Future[Any], task: Callable[[], Any]) -> None:
-        thread = threading.Thread(
-            target=super().run, args=(future, task), name="qvq_wrapper", daemon=True)
-        thread.start()

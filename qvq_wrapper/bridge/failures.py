@@ -16,15 +16,8 @@ import httpx
 from gradio_client import exceptions
 
 from ..errors import (
-    AuthenticationError,
-    MediaError,
-    ModelNotSupportedError,
-    RateLimitError,
-    ResponseError,
-    ResponseTimeoutError,
-    SpaceConnectionError,
-    SpaceUnavailableError,
-    plain,
+    AuthenticationError, MediaError, ModelNotSupportedError, RateLimitError, ResponseError,
+    ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError, plain,
 )
 
 

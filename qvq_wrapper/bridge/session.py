@@ -1,23 +1,39 @@
 """One private gradio_client session for each question, with every seam onto gradio_client.
 
-A session's job runs whole in the thread that asks. What gradio_client does that makes a seam necessary
-was seen in its version 2.7.2. A seam that a newer version no longer uses costs speed, not the answer.
+A job runs whole in the thread that asks. These are the seams, as seen in gradio_client 2.7.2. Where a
+newer version no longer calls one, the answer still arrives, with what the last column says.
+
+======================= ======================================== ===============================
+gradio_client's name    why it is overridden                     without it
+======================= ======================================== ===============================
+``_get_config``,        fetched anew for each client             two requests more
+``_get_api_info``
+``_telemetry_thread``,  goes to the Hub; keeps a connection      a request past the proxy, a
+``_stream_heartbeat``                                            thread
+``executor``,           start a thread for each task, joined at  threads
+``helper_executor``,    the interpreter's exit
+``stream_executor``
+``send_data``           opens a connection for each request, and words come up to 50 ms late
+                        reads the stream in a thread that polls
+``new_helper``          keeps every text so far; its updates go  the answer comes at once, at
+                        to an asyncio queue that nobody reads    its end
+``_upload_file``        reads the picture from a file            a temporary file
+======================= ======================================== ===============================
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tempfile
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MethodType, SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
@@ -33,54 +49,54 @@ from ..media import Picture
 from ..options import Question
 from ..types import Stage, Status
 from .connection import Connection
-from .endpoint import fill_arguments, find_function
-from .executors import DaemonExecutor, InlineExecutor
+from .endpoint import prepare
+from .executors import JobExecutor
 from .space import SpaceInfo
 
-# For telling the Space that a job is no longer wanted, also through a slow proxy.
-CANCEL_TIMEOUT = httpx.Timeout(5.0)
-# Its answer is not waited for: gradio 6.31 gives it only when the app's current step has ended.
-CANCEL_PATIENCE = 0.3
-HEARTBEAT_TIMEOUT = httpx.Timeout(0.5)  # for each of connecting, TLS, sending and the first byte
+CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
+CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step has ended
+HEARTBEAT_TIMEOUT = 0.5  # seconds for each of connecting, TLS, sending and the first byte
+NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
 
 _STAGES: dict[str, Stage] = {
-    "IN_QUEUE": "queued", "PROCESSING": "processing", "PROGRESS": "processing", "LOG": "processing",
-    "ITERATING": "streaming",
+    "IN_QUEUE": "queued", "PROCESSING": "processing", "PROGRESS": "processing",
+    "LOG": "processing", "ITERATING": "streaming",
 }
-_MESSAGES = {"estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
-
-NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"
-"""Stands for a picture that is uploaded from memory. There must be no such file."""
+_MESSAGES = {
+    "estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
 
 OnText = Callable[[str], None]
 OnStatus = Callable[[Status], None]
+Tasks = list[Callable[[], None]]
 
 
 def ask(
-    question: Question, connection: Connection, on_text: OnText, on_status: OnStatus,
-    afterwards: list[Callable[[], None]],
+    question: Question, connection: Connection, on_text: OnText, on_status: OnStatus, later: Tasks
 ) -> None:
-    """Ask once, from the Space's info to its final output; blocks until all of it was handed over.
+    """Ask once, from the Space's info to its final output. Blocks until all of it was handed over.
 
     Args:
-        afterwards: gets what is left to be done once the end has been reported.
+        later: gets what is left to be done once the end has been reported.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
-    space = connection.space
+    space, picture = connection.space, question.picture
+    path = picture and (picture.url or NO_FILE)
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}} if path else None
     info = space.info(connection)
     try:
-        function, arguments = _prepare(info, question)
+        function, arguments = prepare(info.config, info.api, question, file)
     except SpaceUnavailableError:  # is this still the same app?
         info = space.info(connection, check=True)
-        function, arguments = _prepare(info, question)
-    connection.cookies = info.cookies
-    session = Session(info, connection, function, question.picture, on_text, on_status)
+        function, arguments = prepare(info.config, info.api, question, file)
+    connection.http.cookies = httpx.Cookies(info.cookies)
+    publish = partial(_publish, on_text, on_status)
+    session = Session(info, connection, function, publish)
     if info.config.get("connect_heartbeat"):
-        afterwards.append(session.end_on_server)
+        later.append(session.end_on_server)
     try:
-        output = session.ask(arguments)
+        output = session.ask(arguments, file, picture)
     except BaseException:
         session.cancel()
         raise
@@ -92,147 +108,118 @@ def ask(
     on_text(output)
 
 
-def _prepare(info: SpaceInfo, question: Question) -> tuple[Any, list[Any]]:
-    picture = None
-    if question.picture:
-        picture = {"path": question.picture.url or NO_FILE, "meta": {"_type": "gradio.FileData"}}
-    arguments = fill_arguments(info.api, question.api_name, picture, question.prompt, question.extras)
-    return find_function(info.config, question.api_name), arguments
-
-
 class Session(Client):
     """A gradio_client session for one job."""
 
     def __init__(
-        self, info: SpaceInfo, connection: Connection, function: Any, picture: Picture | None,
-        on_text: OnText, on_status: OnStatus,
+        self, info: SpaceInfo, connection: Connection, function: Any, publish: Callable[[Any], None]
     ) -> None:
-        self._space_info = info
-        self._connection = connection
-        self._function = function
-        self._picture = picture
-        self._publish = partial(_publish, on_text, on_status)
+        self._space_info, self._connection = info, connection
+        self._function, self._publish = function, publish
         self._event_id: str | None = None
         self._helper: Any = None
-        options: dict[str, Any] = connection.options
-        cookies = {cookie.name: cookie.value for cookie in info.cookies.jar}
+        cookies = {each.name: each.value for each in info.cookies.jar}
+        options = connection.options | {"auth": connection, "cookies": cookies}
         with _no_telemetry():
             super().__init__(
-                connection.url,
-                token=False,  # type: ignore[arg-type]  # None would send the token saved on this machine
-                verbose=False,
-                download_files=False,
-                ssl_verify=options.pop("verify"),
-                httpx_kwargs={**options, "auth": connection, "cookies": cookies},
-            )
-        self.executor = InlineExecutor()  # type: ignore[assignment]
-        self.helper_executor = _HelperExecutor()  # type: ignore[assignment]
-        self.stream_executor = DaemonExecutor()  # type: ignore[assignment]
-        if picture:
-            endpoint = self.endpoints[function]
-            endpoint._upload_file = partial(  # type: ignore[method-assign]
-                _upload, picture, info.config.get("max_file_size"), connection, self.upload_url,
-                MethodType(Endpoint._upload_file, weakref.proxy(endpoint)))
+                connection.url, verbose=False, download_files=False,
+                token=False,  # type: ignore[arg-type]  # None would send one saved on this machine
+                ssl_verify=options.pop("verify"), httpx_kwargs=options)
+        self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
+        self.stream_executor = JobExecutor(daemon=True)  # type: ignore[assignment]
 
-    def ask(self, arguments: list[Any]) -> Any:
-        """The job's final output."""
-        try:
+    def ask(self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None) -> Any:
+        """Return the job's final output."""
+        if file is None or picture is None or picture.url:
             return self.submit(*arguments, fn_index=self._function).result()
-        except FileNotFoundError:
-            if not self._picture or self._connection.may_have_job:
-                raise
-        # gradio_client did not call our upload: nothing was sent yet, and its own needs a file.
-        name, data = self._picture.load(self.config.get("max_file_size"))
-        with tempfile.TemporaryDirectory(prefix="qvq_wrapper-") as folder:
-            file = Path(folder, name)
-            file.write_bytes(data)
-            for argument in arguments:
-                if isinstance(argument, dict) and argument.get("path") == NO_FILE:
-                    argument["path"] = str(file)
+        name, data = picture.load(self.config.get("max_file_size"))
+        endpoint = self.endpoints[self._function]
+        otherwise = MethodType(Endpoint._upload_file, weakref.proxy(endpoint))
+        endpoint._upload_file = partial(  # type: ignore[method-assign]
+            _upload, name, data, self._connection, self.upload_url, otherwise)
+        with suppress(FileNotFoundError):
+            return self.submit(*arguments, fn_index=self._function).result()
+        # A newer gradio_client does not call our upload. Nothing is sent yet; its own needs a file.
+        with TemporaryDirectory(prefix="qvq_wrapper-") as folder:
+            file["path"] = os.path.join(folder, name)
+            Path(file["path"]).write_bytes(data)
             return self.submit(*arguments, fn_index=self._function).result()
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
-        if self._connection.completed or not self._connection.may_have_job:
-            return
-        if self._connection.messages:
-            self._connection.messages.close()
-        event_id = self._event_id or self._helper and self._helper.event_id
-        job = {
-            "fn_index": self._function,
-            "session_hash": self.session_hash,
-            "event_id": event_id or "",  # not known: the session's only job
-        }
-        self._tell("POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, json=job)
+        mine = self._connection
+        if mine.may_have_job and not mine.completed:
+            mine.close_messages()
+            event_id = self._event_id or self._helper and self._helper.event_id
+            self._tell("POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, json={
+                "fn_index": self._function, "session_hash": self.session_hash,
+                "event_id": event_id or ""})  # not known: the session's only job
 
     def end_on_server(self) -> None:
-        """Open and close the session's heartbeat: without one, the Space would keep its state for ever."""
+        """Open and close the session's heartbeat. Without one, the Space would keep its state."""
         if self._connection.may_have_job:
-            heartbeat = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-            self._tell("GET", heartbeat, HEARTBEAT_TIMEOUT, alone=True, stream=True)
+            path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
+            self._tell("GET", path, HEARTBEAT_TIMEOUT, None, alone=True, stream=True)
 
     def _tell(
-        self, method: str, path: str, timeout: httpx.Timeout, patience: float | None = None,
+        self, method: str, path: str, timeout: float, patience: float | None, *,
         alone: bool = False, **options: Any,
     ) -> None:
         """Send a request whose answer is of no interest."""
-        connection = Connection(
-            self._connection.space, self._connection.limits, lambda stage: None, alone=alone)
-        connection.cookies, connection.timeout = self._space_info.cookies, timeout
-        connection.patience = patience
+        mine = self._connection
+        connection = Connection(mine.space, mine.limits, lambda stage: None, alone)
+        connection.http.cookies = httpx.Cookies(self._space_info.cookies)
+        connection.timeout, connection.patience = httpx.Timeout(timeout), patience
         with suppress(Exception):
-            response = connection.send(
-                method, urljoin(self.src_prefixed, path), headers=self.headers, **options)
+            url = urljoin(self.src_prefixed, path)
+            response = connection.send(method, url, headers=self.headers, **options)
             next(response.iter_raw(), None)
             response.close()
         connection.close()
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""
-        connection = self._connection
-        headers = {**(request_headers or {}), **self.headers}
-        response = connection.send(
-            "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers, again=False)
+        mine, headers = self._connection, {**(request_headers or {}), **self.headers}
+        body = {**data, **hash_data}
+        response = mine.send("POST", self.sse_data_url, json=body, headers=headers, again=False)
         invalid = utils.extract_validation_message(response)
         if invalid is not None:
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
-        messages = _read_messages(connection, self.sse_url, self.session_hash, self.headers)
-        connection.messages = messages
+        mine.messages = _read_messages(mine, self.sse_url, self.session_hash, self.headers)
         with self.pending_lock:
-            self.pending_messages_per_event[self._event_id] = _MessageQueue(messages)
+            self.pending_messages_per_event[self._event_id] = _MessageQueue(mine.messages)
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
         helper = self._helper = super().new_helper(fn_index, *args, **kwargs)
-        helper.job.outputs = deque(maxlen=1)  # type: ignore[assignment] # every text so far would be kept
+        helper.job.outputs = deque(maxlen=1)  # type: ignore[assignment]
         helper.updates = SimpleNamespace(put_nowait=self._publish)  # type: ignore[assignment]
         return helper
 
     def _get_config(self) -> dict[str, Any]:
-        return {**self._space_info.config, "connect_heartbeat": False}  # a thread and a connection
+        return self._space_info.config | {"connect_heartbeat": False}
 
     def _get_api_info(self) -> dict[str, Any]:
         return self._space_info.api
 
     def _telemetry_thread(self) -> None:
-        """Sends nothing. analytics_enabled=False alone would not see to that."""
+        """Send nothing. analytics_enabled=False alone would not see to that."""
 
     def _stream_heartbeat(self, *args: Any) -> None:  # type: ignore[override]
-        """Keeps no connection; up to 2.7.1 each session would, and for ever, whatever the config says."""
+        """Keep no connection. Up to 2.7.1 each session would, and for ever."""
 
 
 def _upload(
-    picture: Picture, limit: float | None, connection: Connection, url: str,
-    upload_file: Callable[..., dict[str, Any]], file: dict[str, Any], data_index: int,
+    name: str, data: bytes, connection: Connection, url: str,
+    otherwise: Callable[..., dict[str, Any]], file: dict[str, Any], data_index: int,
 ) -> dict[str, Any]:
     """Upload the picture from memory, and any other file as gradio_client does it."""
     if file["path"] != NO_FILE:
-        return upload_file(file, data_index)
-    name, data = picture.load(limit)
+        return otherwise(file, data_index)
     # A BytesIO is sent in pieces of 64 kB, bytes would be copied anew for each packet.
-    response = connection.send("POST", url, files={"files": (name, io.BytesIO(data))})
-    return {"path": response.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+    response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
+    return file | {"path": response.json()[0], "orig_name": name}
 
 
 def _publish(on_text: OnText, on_status: OnStatus, update: Any) -> None:
@@ -252,10 +239,9 @@ class _MessageQueue(deque[Any]):
 
     def __len__(self) -> int:
         if not super().__len__():
-            message = next(self._messages, None)
-            if message is None:
-                raise SpaceConnectionError("The line to the Space broke off in mid-answer.", retryable=True)
-            self.append(message)
+            self.extend([next(self._messages, None)])
+        if self[0] is None:
+            raise SpaceConnectionError("The Space ended its stream in mid-answer.", retryable=True)
         return super().__len__()
 
 
@@ -263,24 +249,29 @@ def _read_messages(
     connection: Connection, url: str, session_hash: str, headers: dict[str, str]
 ) -> Generator[dict[str, Any], None, None]:
     """The messages of a session's job, as the Space sends them."""
-    response = connection.send(
-        "GET", url, params={"session_hash": session_hash}, headers=headers, stream=True)
-    try:
+    params = {"session_hash": session_hash}
+    response = connection.send("GET", url, params=params, headers=headers, stream=True)
+    with closing(response):
         # JSON writes a character in six bytes at most.
-        for message in _json_events(response, 6 * connection.limits.max_chars + 65536):
+        for event in _read_events(response, 6 * connection.limits.max_chars + 65536):
+            try:
+                message = json.loads(event.removeprefix(b"data:"))
+            except ValueError:
+                message = None
+            if not isinstance(message, dict):
+                raise SpaceConnectionError(
+                    "The line went bad: what arrived is no message of a Gradio Space.")
             kind = message.get("msg")
             connection.completed = connection.completed or kind == "process_completed"
             if kind == "unexpected_error":
-                raise SpaceConnectionError(
-                    f"The Space broke off: {plain(str(message.get('message')))}", retryable=True)
+                said = plain(str(message.get("message")))
+                raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
             if kind in _MESSAGES:
                 yield message
-    finally:
-        response.close()
 
 
-def _json_events(response: httpx.Response, largest: int) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a stream of events, none of more than ``largest`` bytes.
+def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:
+    """The events of a stream, none of more than ``largest`` bytes.
 
     Split at blank lines: httpx's iter_lines also splits at U+2028, which Gradio sends as it is.
     """
@@ -291,17 +282,11 @@ def _json_events(response: httpx.Response, largest: int) -> Iterator[dict[str, A
         while (end := buffer.find(b"\n\n", start)) >= 0:
             event, start = bytes(buffer[:end]).strip(), 0
             del buffer[: end + 2]
-            if not event or event.startswith(b":"):
-                continue
-            try:
-                message = json.loads(event.removeprefix(b"data:"))
-            except ValueError:
-                message = None
-            if not isinstance(message, dict):
-                raise SpaceConnectionError("The line went bad: what arrived is no message of a Gradio Space.")
-            yield message
+            if event and not event.startswith(b":"):
+                yield event
         if len(buffer) > largest:
-            raise SpaceConnectionError(f"The line went bad: a message of more than {largest} bytes.")
+            raise SpaceConnectionError(
+                f"The line went bad: a message of more than {largest} bytes.")
 
 
 def _status(update: Any) -> Status:
@@ -311,29 +296,13 @@ def _status(update: Any) -> Status:
     if unit and progress is None and unit.index is not None and unit.length:
         progress = unit.index / unit.length
     log = update.log[0] if update.log else unit and unit.desc
+    position = None if update.rank is None else update.rank + 1
     return Status(
-        stage=_STAGES[update.code.name],
-        position=None if update.rank is None else update.rank + 1,
-        queue_size=update.queue_size,
-        eta=update.eta,
-        progress=progress,
-        log=None if log is None else str(log),
-    )
-
-
-class _HelperExecutor(DaemonExecutor):
-    """gradio_client's two helpers of a job, without a thread for either."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if fn is utils.check_for_cancel:  # polls, and posts past the proxy; a cut ends the job
-            return Future()
-        if fn is utils.stream_sse_v1plus:
-            return InlineExecutor().submit(fn, *args, **kwargs)
-        return super().submit(fn, *args, **kwargs)
+        _STAGES[update.code.name], position, update.queue_size, update.eta, progress,
+        None if log is None else str(log))
 
 
 _telemetry_lock = threading.Lock()
-_telemetry_off = huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY
 
 
 @contextmanager
@@ -343,23 +312,16 @@ def _no_telemetry() -> Iterator[None]:
     Its ``build_hf_headers`` does, in 2.4, past the proxy and for up to 3 s. The environment that
     switches it off is read at import, so that only the module's constant is left.
     """
-    global _telemetry_off
     constants = huggingface_hub.constants
     with _telemetry_lock:
-        _telemetry_off, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
+        before, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
         try:
             yield
         finally:
-            constants.HF_HUB_DISABLE_TELEMETRY = _telemetry_off
+            constants.HF_HUB_DISABLE_TELEMETRY = before
 
 
-def _after_fork() -> None:
-    """A thread that was building a Client is not there to undo what it did."""
-    global _telemetry_lock
-    if _telemetry_lock.locked():
-        huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = _telemetry_off
-    _telemetry_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows; no fork while a Client is built
+    os.register_at_fork(
+        before=_telemetry_lock.acquire, after_in_parent=_telemetry_lock.release,
+        after_in_child=_telemetry_lock.release)

@@ -18,7 +18,8 @@ import httpx
 
 from ..errors import ResponseError, SpaceUnavailableError
 from ..options import Access
-from .connection import CallCancelled, Connection
+from . import shelf
+from .connection import CallCancelled, Connection, tls_context
 
 INFO_MAX_AGE = 4.0  # seconds for which the info is used without asking whether the app is still the same
 MAX_SPACES = 64  # Spaces remembered at once
@@ -43,7 +44,7 @@ class SpaceInfo:
             httpx.HTTPError: the Space could not be reached.
         """
         url = connection.url
-        connection.cookies = None
+        connection.http.cookies = httpx.Cookies()
         if connection.access.auth:
             user, password = connection.access.auth
             connection.send("POST", urljoin(url, "login"), data={"username": user, "password": password})
@@ -56,11 +57,11 @@ class SpaceInfo:
                 f"{protocol}; gradio 4.44 or newer is needed.")
         root = urljoin(url, str(config.get("api_prefix") or "").strip("/") + "/").rstrip("/") + "/"
         api = _json(connection.send("GET", urljoin(root, "info?serialize=False")), "named_endpoints")
-        return cls(config, api, connection.cookies, root)
+        return cls(config, api, httpx.Cookies(connection.http.cookies), root)
 
     def is_current(self, connection: Connection) -> bool:
         """Whether the same app still answers there. False also where it cannot be asked."""
-        connection.cookies = self.cookies
+        connection.http.cookies = httpx.Cookies(self.cookies)
         with suppress(ResponseError, httpx.NetworkError, httpx.ProtocolError):
             answer = _json(connection.send("GET", urljoin(self.root, "app_id")))
             return answer.get("app_id") == self.config.get("app_id")
@@ -156,10 +157,12 @@ def space_at(access: Access) -> Space:
 
 
 def _after_fork() -> None:
-    """Forget everything: a lock may be held, and a thread that was asking is not there."""
+    """Forget everything: a lock may be held, and the thread that holds it is not in this process."""
     global _spaces_lock
     _spaces_lock = threading.Lock()
     _spaces.clear()
+    tls_context.cache_clear()  # OpenSSL's locks may be held too
+    shelf.after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
