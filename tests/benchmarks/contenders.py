@@ -264,6 +264,7 @@ async def main(name: str, spec: dict[str, Any]) -> None:
     gc.collect()
     report("start")
     for step in spec["steps"]:
+        await asyncio.sleep(step.get("wait", 0))
         report(step["mark"], **await run(peer, step))
 
 

@@ -9,10 +9,11 @@ import ssl
 import subprocess
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-_REQUEST = re.compile(rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS) \S+ HTTP/1\.1\r\n")
+_REQUEST = re.compile(rb"(?:GET|POST|PUT|HEAD|DELETE|OPTIONS) ([^\s?]+)\S* HTTP/1\.1\r\n")
 
 
 def certificate(folder: Path) -> Path | None:
@@ -36,7 +37,8 @@ class Relay:
 
     def __init__(self, space_port: int, latency: float = 0, cert: Path | None = None) -> None:
         self.space_port, self.latency, self.cert = space_port, latency, cert
-        self.connections = self.requests = self.bytes = 0
+        self.connections = self.bytes = 0
+        self.paths: Counter[str] = Counter()  # of the requests
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         threading.Thread(target=self._run, daemon=True).start()
@@ -45,8 +47,12 @@ class Relay:
 
     def counts(self) -> dict[str, int]:
         """What was counted since the last time."""
-        found = {"connections": self.connections, "requests": self.requests, "bytes": self.bytes}
-        self.connections = self.requests = self.bytes = 0
+        paths, self.paths = self.paths, Counter()
+        found = {
+            "connections": self.connections, "bytes": self.bytes, "requests": paths.total(),
+            "app_id": sum(n for path, n in paths.items() if path.endswith("/app_id")),
+            "heartbeats": sum(n for path, n in paths.items() if "/heartbeat/" in path)}
+        self.connections = self.bytes = 0
         return found
 
     def close(self) -> None:
@@ -103,7 +109,7 @@ class Relay:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asks: bool) -> None:
         while data := await _read(reader):
             if asks and (head := _REQUEST.match(data)):
-                self.requests += 1
+                self.paths[head[1].decode()] += 1
                 if self.cert:  # as Hugging Face's own proxy tells a Space its address
                     data = head[0] + b"x-forwarded-proto: https\r\n" + data[head.end():]
             writer.write(data)

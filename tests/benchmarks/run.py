@@ -40,6 +40,7 @@ IMPORTS = {
     "g4f": "from g4f.Provider.hf_space.Qwen_QVQ_72B import Qwen_QVQ_72B", "js": "import '@gradio/client'"}
 PAGE = os.sysconf("SC_PAGE_SIZE")
 Row = tuple[str, str, str, float]
+Values = dict[str, dict[str, list[float | None]]]  # of a row and a contender, for each round
 
 
 @dataclass
@@ -49,9 +50,9 @@ class Scenario:
     Attributes:
         steps: what contenders.py runs, one after the other, each with results of its own.
         rows: label, step, metric, and the factor to the label's unit.
-        line: None for straight to the Space, else ``count`` or ``long``.
+        line: None for straight to the Space, else ``count``, ``long`` or ``state``.
         most: seconds after which a contender is given up.
-        once: not repeated.
+        rounds: at most so many.
     """
 
     key: str
@@ -61,7 +62,22 @@ class Scenario:
     line: str | None = None
     warm: bool = True
     most: float = 60
-    once: bool = False
+    rounds: int | None = None
+
+
+@dataclass
+class Cell:
+    """What one contender needed in all rounds.
+
+    Attributes:
+        ratio: the median of the ratios to ``limit`` in the same round: the machine's speed drifts.
+    """
+
+    median: float
+    least: float
+    most: float
+    rounds: int
+    ratio: float | None
 
 
 def step(mark: str = "run", *, tokens: int, size: int = 8, **rest: Any) -> dict[str, Any]:
@@ -97,7 +113,7 @@ def scenarios(smoke: bool) -> list[Scenario]:
         (f"{chunks} chunks: time, s", "run", "total", 1), (f"{chunks} chunks: CPU, ms", "run", "cpu", ms),
         (f"{chunks} chunks: memory, MB", "run", "memory", mb)]))
     found.append(Scenario("d", fast, [(f"{chunks} chunks: on the wire, kB", "run", "bytes", kb)],
-                          line="count", once=True))
+                          line="count", rounds=1))
     later = [{"mark": f"later{i}"} for i in range(pick(3, 1))]
     for what, picture in (("text", False), ("picture", True)):
         calls = [step(tokens=3, picture=picture) | mark for mark in [{"mark": "first"}, *later]]
@@ -107,14 +123,14 @@ def scenarios(smoke: bool) -> list[Scenario]:
             for label, metric, factor in (
                 ("first word, ms", "first", ms), ("connections", "connections", 1), ("requests", "requests", 1))
         ], line="long"))
-    for crowd in pick((200, 500, 1000), (20,)):
+    for crowd, rounds in pick(((200, None), (500, 1), (1000, 3)), ((20, None),)):
         found.append(Scenario("f", [step(tokens=pick(10, 3), delay=1, stamp=True, count=crowd)], [
             (f"{crowd} slow answers: threads", "run", "threads", 1),
             (f"{crowd} slow answers: memory, MB", "run", "memory", mb),
             (f"{crowd} slow answers: CPU, s", "run", "cpu", 1),
             (f"{crowd} slow answers: median first word, ms", "run", "first", ms),
             (f"{crowd} slow answers: word late p50, ms", "run", "late50", ms),
-            (f"{crowd} slow answers: word late p99, ms", "run", "late99", ms)], once=crowd > 200))
+            (f"{crowd} slow answers: word late p99, ms", "run", "late99", ms)], rounds=rounds))
     found.append(Scenario("g", [step(tokens=3)], [
         ("import, over a bare interpreter, ms", "run", "import", ms),
         ("fresh process to its first word, ms", "run", "fresh", ms)], warm=False))
@@ -124,14 +140,37 @@ def scenarios(smoke: bool) -> list[Scenario]:
     found.append(Scenario("i", [step(tokens=15, delay=1, cancel=True, mark_file=True)], [
         ("cancel: the Space has stopped after, ms", "run", "stopped", ms)]))
     pair = ["limit", "this"]
+    length, pauses = pick(6, 1), pick((3, 7), (1,))
+    when = {"after": f"after an answer of {length} s"}
+    when |= {f"paused{pause}": f"after a pause of {pause} s" for pause in pauses}
+    found.append(Scenario("j", [
+        step("first", tokens=3), step("slow", tokens=length, delay=1), step("after", tokens=3),
+        *(step(f"paused{pause}", tokens=3, wait=pause) for pause in pauses)
+    ], [
+        (f"long line, call {words}: {label}", mark, metric, factor) for mark, words in when.items()
+        for label, metric, factor in (
+            ("first word, ms", "first", ms), ("connections", "connections", 1),
+            ("/app_id requests", "app_id", 1))
+    ], pair, line="long"))
+    times = pick(10, 3)
+    found.append(Scenario("k", [step("first", tokens=3), step("later", tokens=3, times=times)], [
+        (f"Space with a State, later call: {label}", "later", metric, 1 / times)
+        for label, metric in (
+            ("connections", "connections"), ("of them heartbeats", "heartbeats"),
+            ("requests", "requests"))
+    ], pair, line="state"))
+    times = pick(200, 20)
+    found.append(Scenario("l", [step(tokens=1, times=times)], [
+        (f"{times} questions, one after the other: a second (more is better)", "run", "rate", 1)]))
     for crowd in pick((1, 10, 100, 1000), (1, 10)):
         found.append(Scenario("growth", [step(tokens=pick(20, 3), delay=0.5, count=crowd)], [
             (f"{crowd} at once: CPU for each, ms", "run", "cpu", ms / crowd),
-            (f"{crowd} at once: memory for each, kB", "run", "memory", kb / crowd)], pair, once=True))
+            (f"{crowd} at once: memory for each, kB", "run", "memory", kb / crowd),
+        ], pair, rounds=1))
     for length in pick((1, 4, 16, 64, 256, 1024), (1, 16)):
         found.append(Scenario("growth", [step(tokens=length * 4, size=256)], [
             (f"{length} kB answer: CPU, ms", "run", "cpu", ms),
-            (f"{length} kB answer: memory, kB", "run", "memory", kb)], pair, once=True))
+            (f"{length} kB answer: memory, kB", "run", "memory", kb)], pair, rounds=1))
     return found
 
 
@@ -147,14 +186,13 @@ class Bench:
         self.picture, self.small = folder / "large.png", folder / "small.png"
         self.picture.write_bytes(png(832))
         self.small.write_bytes(png(64))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.ports = port, state_port = free_ports(2)
+        self.url = f"http://127.0.0.1:{port}"
         cert = certificate(folder)
         if not cert:
             print("no openssl: the long line is without TLS")
-        self.lines = {"count": Relay(self.port), "long": Relay(self.port, 0.05, cert)}
+        self.lines = {
+            "count": Relay(port), "long": Relay(port, 0.05, cert), "state": Relay(state_port)}
         # The Hub's telemetry would hold up gradio_client where there is no Internet: that is not measured.
         self.env = os.environ | {
             "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": str(folder),
@@ -176,7 +214,7 @@ class Bench:
     def start_space(self) -> None:
         self.stop_space()
         self.space = subprocess.Popen(
-            [sys.executable, str(HERE / "space.py"), str(self.port)], stdin=subprocess.PIPE,
+            [sys.executable, str(HERE / "space.py"), *map(str, self.ports)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=(self.folder / "space.log").open("a"), env=self.env, text=True)
         assert self.space.stdout
         if not select.select([self.space.stdout], [], [], 60)[0] or "ready" not in self.space.stdout.readline():
@@ -205,7 +243,9 @@ class Bench:
         except Failed:
             self.start_space()  # what it left behind would burden the next one
             raise
-        for result in results.values():
+        for each in steps:
+            result = results[each["mark"]]
+            result["rate"] = each.get("times", 1) / result["total"]
             result["import"] = imported
             result["fresh"] = (result.get("first_at") or started) - started
             if result.get("cancelled_at"):
@@ -277,6 +317,14 @@ class Bench:
 
 def interpreter(name: str) -> list[str]:
     return ["node"] if name == "js" else [str(G4F / "bin/python")] if name == "g4f" else [sys.executable]
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
 def usage(pid: int) -> tuple[int, int]:
@@ -355,25 +403,34 @@ def versions(names: list[str]) -> dict[str, str]:
 
 
 def table(rows: dict[str, dict[str, Any]], names: list[str]) -> str:
-    """Medians, and in brackets their ratio to ``limit``, as a simple table of reStructuredText."""
+    """What was measured, as a simple table of reStructuredText."""
     lines = [["", *names]]
     for label, cells in rows.items():
-        base = cells.get("limit")
         line = [label]
         for name in names:
-            value = cells.get(name)
-            if not isinstance(value, float):
-                line.append("-" if value is None else value)
-            elif name != "limit" and isinstance(base, float) and base > 0 and value > 0:
-                line.append(f"{short(value)} ({value / base:.2f})")
-            else:
-                line.append(short(value))
+            cell = cells.get(name, "-")
+            if isinstance(cell, Cell):
+                ratio = cell.ratio is not None and name != "limit"
+                spread = f" [{short(cell.least)}-{short(cell.most)}]" if cell.rounds > 1 else ""
+                cell = short(cell.median) + (f" ({cell.ratio:.2f})" if ratio else "") + spread
+            line.append(cell)
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = "  ".join("=" * width for width in widths)
     body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
     body[0] = "\\" + body[0][1:]  # reStructuredText wants a first column in every row
     return "\n".join([rule, body[0], rule, *body[1:], rule])
+
+
+def summary(found: list[float | None], base: list[float | None]) -> Cell | None:
+    """Sum up a contender's values, one for each round, beside those of ``limit``."""
+    known = [value for value in found if value is not None]
+    ratios = [value / least for value, least in zip(found, base)
+              if value is not None and least is not None and least > 0]
+    if not known:
+        return None
+    return Cell(statistics.median(known), min(known), max(known), len(known),
+                statistics.median(ratios) if ratios else None)
 
 
 def short(value: float) -> str:
@@ -389,12 +446,11 @@ def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown = {label: cells for label, cells in rows.items()
-             if isinstance(cells.get("limit"), float) and cells["limit"] > 0}
+    shown = {label: ratios for label, cells in rows.items() if (ratios := {
+        name: cell.ratio for name, cell in cells.items() if isinstance(cell, Cell) and cell.ratio})}
     figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.22 * len(shown)), layout="constrained")
     for name in names:
-        dots = [(cells[name] / cells["limit"], row) for row, cells in enumerate(shown.values())
-                if isinstance(cells.get(name), float) and cells[name] > 0]
+        dots = [(ratios[name], row) for row, ratios in enumerate(shown.values()) if name in ratios]
         axes.plot([x for x, _ in dots], [y for _, y in dots], "D" if name == "this" else "o", label=name)
     axes.set(xscale="log", xlabel="times limit", yticks=range(len(shown)), yticklabels=list(shown))
     axes.grid(axis="both", alpha=0.3)
@@ -404,7 +460,7 @@ def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
 
 
 def collect(
-    bench: Bench, scenario: Scenario, name: str, values: dict[str, dict[str, list[float]]],
+    bench: Bench, scenario: Scenario, name: str, values: Values,
     failures: dict[str, dict[str, str]],
 ) -> None:
     """Measure once, and sort the results, or the reason why there is none, into the table's rows."""
@@ -416,9 +472,9 @@ def collect(
         reason = str(error)
     for label, mark, metric, factor in scenario.rows:
         value = results.get(mark, {}).get(metric)
-        if value is not None:
-            values[f"{scenario.key}  {label}"][name].append(float(value * factor))
-        elif reason:
+        values[f"{scenario.key}  {label}"][name].append(
+            None if value is None else float(value * factor))
+        if value is None and reason:
             failures[f"{scenario.key}  {label}"][name] = reason
 
 
@@ -427,9 +483,9 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write every value there")
     parser.add_argument("--plot", metavar="FILE", help="draw the ratios there")
     parser.add_argument("--smoke", action="store_true", help="small and fast; installs nothing")
-    parser.add_argument("--only", metavar="a,c,...", help="these scenarios (a to i, growth)")
+    parser.add_argument("--only", metavar="a,c,...", help="these scenarios (a to l, growth)")
     parser.add_argument("--contenders", metavar="limit,this,...", help="these contenders")
-    parser.add_argument("--repeat", type=int, metavar="N", help="3, or 1 with --smoke")
+    parser.add_argument("--repeat", type=int, metavar="N", help="7, or 1 with --smoke")
     options = parser.parse_args()
     names = [name for name in NAMES if not options.contenders or name in options.contenders.split(",")]
     wanted = [each for each in scenarios(options.smoke)
@@ -438,16 +494,16 @@ def main() -> None:
     for name, reason in reasons.items():
         print(f"without {name}: {reason}")
     names = [name for name in names if name not in reasons]
-    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    values: Values = defaultdict(lambda: defaultdict(list))
     failures: dict[str, dict[str, str]] = defaultdict(dict)
-    rounds = options.repeat or (1 if options.smoke else 3)
+    rounds = options.repeat or (1 if options.smoke else 7)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     temporary = tempfile.TemporaryDirectory(prefix="qvq-bench-", ignore_cleanup_errors=True)
     try:
         with temporary as folder, Bench(Path(folder)) as bench:
             for repetition in range(rounds):
                 for number, scenario in enumerate(wanted):
-                    if not (repetition and scenario.once):
+                    if repetition < (scenario.rounds or rounds):
                         running = [name for name in names if name in scenario.who]
                         turn = (repetition + number) % len(running) if running else 0
                         now = f"{repetition + 1}/{rounds} {scenario.key}  {scenario.rows[0][0]}"
@@ -460,7 +516,9 @@ def main() -> None:
     rows: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
     for label in order:
-        rows[label] = {name: statistics.median(found) for name, found in values[label].items()}
+        base = values[label].get("limit", [])
+        rows[label] = {name: cell for name, found in values[label].items()
+                       if (cell := summary(found, base))}
         for name, reason in failures[label].items():
             note = notes.setdefault(f"{name}: {reason}", f"[{len(notes) + 1}]")
             rows[label].setdefault(name, note)
@@ -469,14 +527,16 @@ def main() -> None:
     main_rows = {label: cells for label, cells in rows.items() if not label.startswith("growth")}
     growth = {label.removeprefix("growth  "): cells for label, cells in rows.items() if label not in main_rows}
     if main_rows:
-        print("\nMedians, and their ratio to `limit`:\n\n" + table(main_rows, names))
+        print("\nMedian (median ratio to `limit` in the same round) [least-most]:\n")
+        print(table(main_rows, names))
     if growth:
         print("\nHow cost grows:\n\n" + table(growth, [name for name in names if name in ("limit", "this")]))
     for reason, note in notes.items():
         print(f"{note} {reason}")
     if options.json:
         Path(options.json).write_text(json.dumps(
-            {"about": about, "medians": rows, "values": values, "failures": failures}, indent=1))
+            {"about": about, "rows": rows, "values": values, "failures": failures}, indent=1,
+            default=vars))
     if options.plot:
         plot(main_rows, names, options.plot)
 

@@ -31,13 +31,21 @@ async def generate(image: str | None, prompt: str) -> AsyncIterator[str]:
             Path(knobs["mark"]).write_text(str(time.time()))
 
 
-if __name__ == "__main__":
+def serve(port: int, state: bool) -> None:
+    """Serve the endpoint. With ``state`` each client is to keep a heartbeat, as of a chat."""
     with gr.Blocks(analytics_enabled=False) as demo:
+        if state:
+            gr.State()
         parts = gr.Image(type="filepath"), gr.Textbox(), gr.Textbox()
         gr.Button().click(generate, parts[:2], parts[2], api_name="generate")
     demo.queue(default_concurrency_limit=None)
     demo.launch(
-        server_name="127.0.0.1", server_port=int(sys.argv[1]), max_threads=2000, quiet=True,
+        server_name="127.0.0.1", server_port=port, max_threads=2000, quiet=True,
         prevent_thread_lock=True, ssr_mode=False)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), state=False)
+    serve(int(sys.argv[2]), state=True)
     print("ready", flush=True)
     sys.stdin.read()  # ends with the process that started this one
