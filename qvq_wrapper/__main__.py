@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         if not options.demo:
             _answer(options, options.url, image)
             return 0
-        from .demo import SAMPLE, running_space
+        from .serve import SAMPLE, running_space
 
         with ExitStack() as space:
             with _status_line(lambda: "starting a local Space"):
@@ -150,17 +150,9 @@ def _status_line(words: Callable[[], str]) -> Iterator[None]:
 
 def _words(status: Status, size: int) -> str:
     """The status in words. How much of an upload is done is not known: gradio_client does not say."""
-    words: list[str] = ["connecting" if status.stage == "idle" else status.stage]
+    words = status.describe()
     if status.stage == "uploading" and size:
-        words.append(f"{size / 1000:,.0f} kB")
-    if status.position:
-        words.append(f"place {status.position} of {status.queue_size or status.position}")
-    if status.eta:
-        words.append(f"about {status.eta:.0f} s to wait")
-    if status.progress is not None:
-        words.append(f"{status.progress:.0%}")
-    if status.log:
-        words.append(status.log)
+        words.insert(1, f"{size / 1000:,.0f} kB")
     return ", ".join(words)
 
 

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from functools import wraps
 from inspect import Parameter, signature
-from typing import Any, ClassVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from .errors import ModelNotSupportedError, discreet
+from .errors import ModelNotSupportedError
 from .stream import AsyncResult
 from .types import MediaListType, Messages
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def hide_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Keep the arguments, a token and a picture among them, out of tracebacks that show locals."""
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            refusal = error.with_traceback(None)
+            refusal.__cause__ = refusal.__context__ = None
+        del args, kwargs
+        raise refusal
+
+    return call
 
 
 class _Params:
@@ -47,7 +67,7 @@ class AsyncGeneratorProvider(ABC):
         """The answer, as it arrives."""
 
     @classmethod
-    @discreet
+    @hide_arguments
     def create_completion(
         cls, model: str, messages: Messages, *args: Any, **kwargs: Any
     ) -> Generator[str, None, None]:
@@ -58,7 +78,7 @@ class AsyncGeneratorProvider(ABC):
         return cls.create_async_generator(model, messages, *args, **kwargs).iterate()
 
     @classmethod
-    @discreet
+    @hide_arguments
     def create_async(
         cls, model: str, messages: Messages, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, str]:

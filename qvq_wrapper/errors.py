@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec, TypeVar
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
-
 
 class ResponseError(Exception):
     """Something failed between here and the Space, or in the Space.
@@ -27,7 +18,8 @@ class ResponseError(Exception):
         self, message: str, *, status_code: int | None = None, retry_after: float | None = None,
         retryable: bool = False,
     ) -> None:
-        message = _printable(message)  # a Space's words could steer a terminal
+        # A Space's words could steer a terminal.
+        message = "".join(c if c.isprintable() else " " for c in message)
         super().__init__(message)
         self.message = message
         self.status_code = status_code
@@ -57,35 +49,8 @@ class ResponseTimeoutError(ResponseError, TimeoutError):
 
 
 class MediaError(ValueError):
-    """What was given as a picture is none, is empty, cannot be read, or is larger than the Space takes."""
+    """The picture cannot be used: not an image, empty, unreadable, or larger than the Space accepts."""
 
 
 class ModelNotSupportedError(ValueError):
     """The provider has no model of that name."""
-
-
-def discreet(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Keeps the arguments, among them a token and a picture, out of tracebacks that show local variables."""
-
-    @wraps(function)
-    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        try:
-            return function(*args, **kwargs)
-        except (TypeError, ValueError) as error:
-            refusal = error.with_traceback(None)
-            refusal.__cause__ = refusal.__context__ = None
-        del args, kwargs
-        raise refusal
-
-    return call
-
-
-def plain(text: str, limit: int = 500) -> str:
-    """``text`` in one line, without HTML tags and control characters, cut at ``limit`` characters."""
-    text = html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", " ", text))
-    text = " ".join(_printable(text).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from .base import AsyncGeneratorProvider, ProviderModelMixin
-from .errors import discreet
-from .media import Picture, picture_from
-from .options import Access, Limits, Question
-from .prompt import read_messages
+from .base import AsyncGeneratorProvider, ProviderModelMixin, hide_arguments
+from .question.media import Picture, picture_from
+from .question.options import Access, Limits, Question
+from .question.prompt import read_messages
 from .stream import AsyncResult
 from .types import ImageType, MediaListType, Messages
 
@@ -32,7 +31,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
     models: ClassVar[list[str]] = [default_model, *vision_models]
 
     @classmethod
-    @discreet
+    @hide_arguments
     def create_async_generator(
         cls, model: str, messages: Messages, media: MediaListType | None = None,
         api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
@@ -82,7 +81,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         return AsyncResult(question, limits)
 
     @classmethod
-    @discreet
+    @hide_arguments
     def ask(
         cls, prompt: str, image: ImageType | None = None, *, model: str = "",
         api_key: str | None = None, proxy: str | None = None, **options: Any,

@@ -11,9 +11,8 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 from .bridge.call import Call
-from .markdown import as_markdown
-from .media import Picture
-from .options import Limits, Question
+from .question.media import Picture
+from .question.options import Limits, Question
 from .types import Status
 
 CLEANUP = 2.0  # seconds that ending an answer early may take: the Space is told, the line closed
@@ -90,14 +89,6 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     def __repr__(self) -> str:
         return f"<AnswerStream {self.status.stage}, {len(self.text)} characters>"
-
-    def _repr_markdown_(self) -> str:
-        """What a notebook shows of a stream that is the last expression of a cell."""
-        stage = self.status.stage
-        if stage == "idle":
-            return "*Not asked yet: `await show(stream)` shows the answer as it comes, `await stream.read()` gives it.*"
-        answer = as_markdown(self.text, partial=stage != "finished")
-        return f"{answer}\n\n*{stage}, {len(self.text):,} characters*".strip()
 
     def __del__(self) -> None:
         if not self._call.done:

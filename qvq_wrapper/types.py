@@ -43,6 +43,14 @@ Stage = Literal[
 ]
 
 
+_STAGES: dict[Stage, str] = {
+    "idle": "Connecting to the Space", "connecting": "Connecting to the Space",
+    "uploading": "Sending the picture", "queued": "In the queue",
+    "processing": "The Space is at work", "streaming": "The Space is at work",
+    "finished": "Finished", "failed": "Failed", "cancelled": "Cancelled",
+}
+
+
 @dataclass(frozen=True)
 class Status:
     """How far an answer is.
@@ -58,3 +66,22 @@ class Status:
     eta: float | None = None
     progress: float | None = None
     log: str | None = None
+
+    def describe(self) -> list[str]:
+        """Return what a person wants to read while waiting, in a few words each."""
+        words = [_STAGES[self.stage]]
+        if self.position is not None:
+            of_all = f" of {self.queue_size}" if self.queue_size else ""
+            words.append(f"place {self.position}{of_all}")
+        if self.eta:
+            words.append(f"about {describe_seconds(self.eta)} to wait")
+        if self.progress is not None:
+            words.append(f"{self.progress:.0%}")
+        if self.log:
+            words.append(self.log)
+        return words
+
+
+def describe_seconds(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -158,7 +158,7 @@ def test_the_status_is_on_the_terminal(start_space):
                 assert process.wait(BOUND) == 0
     status, answer = shown.rsplit("\r\x1b[K", 1)
     assert answer == "You asked: second\r\n"
-    assert "queued, place 1 of 1, about " in status and " s to wait ... 1 s" in status
+    assert "In the queue, place 1 of 1, about " in status and " s to wait ... 1 s" in status
     assert " ... 2 s" in status
 
 
@@ -181,7 +181,7 @@ def test_the_status_of_an_upload(space, tmp_path):
     relay.down = lambda data: data if b"x.png" not in data or seen.wait(BOUND) else None  # the upload's reply
     arguments = ["large picture", "--image", str(tmp_path / "x.png"), "--url", relay.url]
     with on_a_terminal(*arguments) as (process, read_until):
-        read_until("uploading, 2,000 kB ... ")
+        read_until("Sending the picture, 2,000 kB ... ")
         seen.set()
         read_until("You asked: large picture")
         assert process.wait(BOUND) == 0

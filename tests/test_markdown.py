@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from qvq_wrapper.markdown import as_markdown
+from qvq_wrapper.notebook.markdown import as_markdown
 
 DOLLAR = "<span>&#36;</span>"
 

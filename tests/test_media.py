@@ -16,7 +16,7 @@ from conftest import PNG
 from PIL import Image
 
 from qvq_wrapper import MediaError, ResponseError, ask
-from qvq_wrapper.media import picture_from
+from qvq_wrapper.question.media import picture_from
 
 pytestmark = pytest.mark.anyio
 
@@ -150,17 +150,17 @@ async def test_media_goes_before_the_pictures_of_messages(provider, space, pictu
 
 @pytest.mark.parametrize("picture, message", [
     (b"", "empty"),
-    (b"GIF is what this is not", "none by its first bytes"),
+    (b"GIF is what this is not", "not a picture: the data starts with"),
     (io.BytesIO(b""), "empty"),
     (io.StringIO("text"), "mode 'rb'"),
     ("no/such/file.png", "no/such/file.png.*No such file"),
     (Path("/"), "directory"),
     ("a\0b", "not a valid path"),
     ("", "an empty string"),
-    (__file__, "none by its first bytes"),
+    (__file__, "not a picture: the data starts with"),
     ("data:image/png;base64", "no comma"),
     ("data:image/png;base64,", "empty"),
-    ("data:text/plain,hello", "none by its first bytes"),
+    ("data:text/plain,hello", "not a picture: the data starts with"),
     (numpy.zeros((0, 3), "uint8"), "empty array"),
     (Image.new("RGB", (0, 3)), "no pixels"),
 ])

@@ -10,7 +10,7 @@ from hypothesis.strategies import (
 )
 
 from qvq_wrapper.errors import MediaError
-from qvq_wrapper.prompt import read_messages
+from qvq_wrapper.question.prompt import read_messages
 
 
 def user(content):

@@ -15,8 +15,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..errors import ResponseError, ResponseTimeoutError
-from ..media import Picture
-from ..options import Limits, Question
+from ..question.media import Picture
+from ..question.options import Limits, Question
 from ..types import Stage, Status
 
 if TYPE_CHECKING:

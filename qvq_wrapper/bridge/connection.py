@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from ..errors import SpaceConnectionError, SpaceUnavailableError
-from ..options import Limits, origin
+from ..question.options import Limits, origin
 from ..types import Stage
 from .failures import from_response
 from .shelf import KeptClient, shelf, shut_down

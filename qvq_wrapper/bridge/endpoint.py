@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ..errors import SpaceUnavailableError
-from ..options import Question
+from ..question.options import Question
 
 logger = logging.getLogger("qvq_wrapper")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 import ssl
 import time
@@ -17,8 +18,15 @@ from gradio_client import exceptions
 
 from ..errors import (
     AuthenticationError, MediaError, ModelNotSupportedError, RateLimitError, ResponseError,
-    ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError, plain,
+    ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError,
 )
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """``text`` in one line, without HTML tags and control characters, cut at ``limit`` characters."""
+    text = html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", " ", text))
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def from_response(response: httpx.Response) -> ResponseError | None:
@@ -43,7 +51,7 @@ def from_response(response: httpx.Response) -> ResponseError | None:
     if code == 503 and "queue" in found.lower():
         return RateLimitError(f"The queue of {host} is full{found}.", retryable=True, **known)
     if code < 400:
-        target = plain(response.headers.get("location", "nowhere"), 200)
+        target = one_line(response.headers.get("location", "nowhere"), 200)
         return SpaceUnavailableError(
             f"{host} redirects to {target} (HTTP {code}); give that address as url.", **known)
     if code < 500 and response.url.path.endswith("/upload"):
@@ -64,8 +72,8 @@ def _found(response: httpx.Response) -> str:
         said = response.json()["detail"]
     except (ValueError, KeyError, TypeError):
         title = re.search(r"<title[^>]*>(.*?)</title>", response.text[:10_000], re.I | re.S)
-        said = f"a web page, “{plain(title[1], 100)}”" if title else ""
-    return f": {plain(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
+        said = f"a web page, “{one_line(title[1], 100)}”" if title else ""
+    return f": {one_line(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
 def _retry_after(value: str) -> float | None:
@@ -83,7 +91,7 @@ def from_exception(error: BaseException) -> Exception:
     It is never chained: httpx's exceptions carry the request with its headers, and so the token.
     """
     kind = type(error).__name__
-    detail = f" ({kind}: {plain(str(error), 200)})" if str(error) else f" ({kind})"
+    detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
         case ResponseError() | MediaError() | ModelNotSupportedError():
             mapped: Exception = copy(error)  # calls that wait for the same facts get one error
@@ -108,7 +116,7 @@ def _from_app(message: str) -> ResponseError:
     if re.fullmatch(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""", message):  # gradio 4 sends the repr of gr.Error's words
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
-    message = plain(message, 2000) or "The Space's app failed and did not say why."
+    message = one_line(message, 2000) or "The Space's app failed and did not say why."
     if "gpu quota" in message.lower():
         return RateLimitError(message)
     return ResponseError(message)

@@ -44,13 +44,14 @@ import huggingface_hub
 from gradio_client import Client, exceptions, utils
 from gradio_client.client import Endpoint
 
-from ..errors import ResponseError, SpaceConnectionError, SpaceUnavailableError, plain
-from ..media import Picture
-from ..options import Question
+from ..errors import ResponseError, SpaceConnectionError, SpaceUnavailableError
+from ..question.media import Picture
+from ..question.options import Question
 from ..types import Stage, Status
 from .connection import Connection
 from .endpoint import prepare
 from .executors import JobExecutor
+from .failures import one_line
 from .space import SpaceInfo
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
@@ -264,7 +265,7 @@ def _read_messages(
             kind = message.get("msg")
             connection.completed = connection.completed or kind == "process_completed"
             if kind == "unexpected_error":
-                said = plain(str(message.get("message")))
+                said = one_line(str(message.get("message")))
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
             if kind in _MESSAGES:
                 yield message

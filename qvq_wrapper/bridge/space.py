@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import httpx
 
 from ..errors import ResponseError, SpaceUnavailableError
-from ..options import Access
+from ..question.options import Access
 from . import shelf
 from .connection import CallCancelled, Connection, tls_context
 

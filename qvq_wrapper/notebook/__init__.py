@@ -10,13 +10,17 @@ from html import escape
 from typing import Any
 
 import anyio
+import IPython
 import IPython.display
 
-from .errors import AuthenticationError, MediaError, RateLimitError, ResponseError, ResponseTimeoutError
-from .errors import SpaceConnectionError, SpaceUnavailableError
+from ..errors import (
+    AuthenticationError, MediaError, RateLimitError, ResponseError, ResponseTimeoutError,
+    SpaceConnectionError, SpaceUnavailableError,
+)
+from ..question.media import Picture
+from ..stream import AnswerStream
+from ..types import describe_seconds
 from .markdown import as_markdown
-from .media import Picture
-from .stream import AnswerStream
 
 INTERVAL = 0.14  # seconds from one drawing to the next; with the line below, twice a second, under ten updates
 
@@ -122,30 +126,12 @@ class _Screen:
 
 def _how_it_goes(stream: AnswerStream, seconds: int) -> str:
     """One line: the stage, place and wait where they are known, seconds so far, and how much has come."""
-    status, parts = stream.status, []
+    parts = stream.status.describe()
     if stream.text:
-        parts.append(f"{len(stream.text):,} characters")
-    elif status.stage == "queued":
-        parts.append("In the queue")
-        if status.position is not None:
-            parts.append(f"place {status.position}" + (f" of {status.queue_size}" if status.queue_size else ""))
-        if status.eta is not None:
-            parts.append(f"about {_time(status.eta)} to wait")
-    else:
-        parts.append({"uploading": "Sending the picture", "processing": "The Space is at work",
-                      "streaming": "The Space is at work"}.get(status.stage, "Connecting to the Space"))
-    if status.progress is not None:
-        parts.append(f"{status.progress:.0%}")
-    if status.log:
-        parts.append(status.log)
+        parts[0] = f"{len(stream.text):,} characters"
     if seconds:
-        parts.append(_time(seconds))
+        parts.append(describe_seconds(seconds))
     return "… " + " · ".join(parts)
-
-
-def _time(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _place(bundle: Bundle) -> Place:
@@ -176,7 +162,7 @@ def _box(error: Exception) -> Bundle:
     kind, message = type(error).__name__, str(error)
     advice = next((words for known, words in _ADVICE.items() if isinstance(error, known)), "")
     if (wait := getattr(error, "retry_after", None)) is not None:
-        advice = f"Try again in {_time(wait)}."
+        advice = f"Try again in {describe_seconds(wait)}."
     box = ("border: 1px solid #d3455b; border-left-width: 5px; border-radius: 4px; padding: .6em 1em; "
            "background: rgba(211, 69, 91, .1); max-width: 50em")
     return {
@@ -215,3 +201,18 @@ def _thumbnail(picture: Picture) -> tuple[str, bytes]:
     buffer = io.BytesIO()
     small.convert(mode).save(buffer, kind)
     return kind, buffer.getvalue()
+
+
+def _show_as_result(stream: AnswerStream) -> str:
+    """What a notebook shows of a stream that is the last expression of a cell."""
+    stage = stream.status.stage
+    if stage == "idle":
+        return ("*Not asked yet: `await show(stream)` shows the answer as it comes, "
+                "`await stream.read()` gives it.*")
+    answer = as_markdown(stream.text, partial=stage != "finished")
+    return f"{answer}\n\n*{stage}, {len(stream.text):,} characters*".strip()
+
+
+if shell := IPython.get_ipython():
+    formatter = shell.display_formatter.formatters["text/markdown"]
+    formatter.for_type(AnswerStream, _show_as_result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import os
 import re
 import threading
@@ -14,20 +13,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from .errors import MediaError
+from ..errors import MediaError
+from .encode import find_encoder
 
-_SIGNATURES = (
-    (rb"\x89PNG\r\n\x1a\n", ".png"),
-    (rb"\xff\xd8\xff", ".jpg"),
-    (rb"GIF8[79]a", ".gif"),
-    (rb"RIFF....WEBP", ".webp"),
-    (rb"BM....\0\0\0\0", ".bmp"),
-    (rb"II\*\0|MM\0\*", ".tif"),
-    (rb"....ftypavi[fs]", ".avif"),
-    (rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", ".heic"),
+_KINDS = (  # name, suffix, how its data starts
+    ("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", ".jpg", rb"\xff\xd8\xff"),
+    ("GIF", ".gif", rb"GIF8[79]a"),
+    ("WebP", ".webp", rb"RIFF....WEBP"),
+    ("BMP", ".bmp", rb"BM....\0\0\0\0"),
+    ("TIFF", ".tif", rb"II\*\0|MM\0\*"),
+    ("AVIF", ".avif", rb"....ftypavi[fs]"),
+    ("HEIC", ".heic", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
 )
-_HEAD = 32
-"""Bytes that tell a picture's kind."""
+_HEAD = 32  # bytes that tell a picture's kind
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +50,7 @@ class Picture:
             MediaError: there is no picture, or it is larger than ``limit``.
         """
         data = self.read()
-        suffix, size = _kind(data), len(data)
+        suffix, size = _suffix(data), len(data)
         if limit is not None and size > limit:
             raise MediaError(f"the picture has {size:,} bytes, and the Space takes {int(limit):,} at most")
         return _safe_name(self.filename) or f"image{suffix}", data
@@ -82,15 +81,15 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
         path = Path(source)
         if path.is_fifo():  # a shell's <(...), which can be read but once
             return _from_file(path.open("rb"), filename)
-        _kind(_read(path, _HEAD))
+        _suffix(_read(path, _HEAD))
         return Picture(read=lambda: _read(path), filename=filename or path.name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
-        _kind(data)
+        _suffix(data)
         return Picture(read=lambda: data, filename=filename)
     if hasattr(source, "read"):
         return _from_file(source, filename)
-    encode = _encoder(source)
+    encode = find_encoder(source)
     if encode is None:
         raise TypeError(
             f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, a path, "
@@ -114,7 +113,7 @@ def _from_data_uri(uri: str, filename: str | None) -> Picture:
             raise MediaError("the data: URI of a picture holds no valid base64") from None
 
     data = decode(body)
-    _kind(data)
+    _suffix(data)
     return Picture(read=lambda: data, filename=filename)
 
 
@@ -129,7 +128,7 @@ def _from_file(file: Any, filename: str | None) -> Picture:
         return data
 
     head = read(_HEAD)
-    _kind(head)
+    _suffix(head)
     return Picture(read=_once(lambda: head + read()), filename=filename)
 
 
@@ -152,71 +151,15 @@ def _once(load: Callable[[], bytes]) -> Callable[[], bytes]:
     return once
 
 
-def _encoder(source: Any) -> Callable[[], bytes] | None:
-    """How to make a picture file of an object, or None where it is no picture."""
-    if hasattr(source, "__array_interface__") and not hasattr(source, "_repr_png_"):
-        if 0 in source.__array_interface__["shape"]:
-            raise MediaError("the picture is an empty array")
-        return lambda: _encode_array(source)
-    if 0 in (getattr(source, "width", 1), getattr(source, "height", 1)):
-        raise MediaError("the picture has no pixels")
-    if hasattr(source, "savefig"):
-        return lambda: _encode_figure(source)
-    if hasattr(source, "_repr_png_") or hasattr(source, "_repr_jpeg_"):
-        return lambda: _encode_shown(source)
-    return None
-
-
-def _encode_shown(source: Any) -> bytes:
-    for name in ("_repr_png_", "_repr_jpeg_"):
-        shown = getattr(source, name, lambda: None)()
-        shown = shown[0] if isinstance(shown, tuple) else shown  # data, or data and its metadata
-        if isinstance(shown, str):  # IPython.display.Image: base64
-            shown = base64.b64decode(shown)
-        if shown:
-            return bytes(shown)
-    raise MediaError(
-        f"the {type(source).__name__} shows itself neither as PNG nor as JPEG; convert it, to RGB for instance")
-
-
-def _encode_figure(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _encode_array(array: Any) -> bytes:
-    try:
-        import numpy
-        from PIL import Image
-    except ImportError:
-        raise MediaError("a picture given as an array needs: pip install pillow numpy") from None
-    pixels = numpy.asarray(array)
-    if pixels.dtype.kind == "f" and 0 <= pixels.min() and pixels.max() <= 1:
-        pixels = (pixels * 255).round()  # floats of 0 to 1, as matplotlib has them
-    elif pixels.dtype.kind == "b":
-        pixels = pixels * 255
-    if pixels.dtype.kind not in "uifb" or pixels.min() < 0 or pixels.max() > 255:
-        raise MediaError("an array's values must be 0 to 255, or floats of 0 to 1")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise MediaError(f"an array of shape {pixels.shape} is no picture; (h, w), (h, w, 3), (h, w, 4) are")
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.astype("uint8")).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _kind(head: bytes) -> str:
-    """The file suffix of the picture that begins with ``head``."""
+def _suffix(head: bytes) -> str:
+    """Return the file suffix of the picture that begins with ``head``."""
     if not head:
         raise MediaError("the picture is empty")
-    for signature, suffix in _SIGNATURES:
-        if re.match(signature, head, re.S):
+    for _, suffix, start in _KINDS:
+        if re.match(start, head, re.S):
             return suffix
-    raise MediaError(
-        "what was given as a picture is none by its first bytes; known are PNG, JPEG, GIF, WebP, BMP, TIFF, "
-        "AVIF and HEIC")
+    names = ", ".join(name for name, _, _ in _KINDS)
+    raise MediaError(f"not a picture: the data starts with {head[:8]!r}. Supported: {names}")
 
 
 def _read(path: Path, size: int = -1) -> bytes:

@@ -26,7 +26,7 @@ def running_space(timeout: float = 120) -> Iterator[str]:
     Raises:
         RuntimeError: it did not start; the message holds its last words.
     """
-    command = [sys.executable, "-m", "qvq_wrapper.demo", "--port", "0", "--until-stdin-closes"]
+    command = [sys.executable, "-m", "qvq_wrapper.serve", "--port", "0", "--until-stdin-closes"]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
         # In a session of its own, so that an interrupt at the terminal or in a notebook is ours alone.

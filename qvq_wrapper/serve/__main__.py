@@ -1,4 +1,4 @@
-"""``python -m qvq_wrapper.demo`` serves the Space until Ctrl-C."""
+"""``python -m qvq_wrapper.serve`` serves the Space until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from threading import Thread
 def main() -> None:
     """Read the command line and serve; Ctrl-C and SIGTERM end it with exit status 0."""
     parser = argparse.ArgumentParser(
-        prog="python -m qvq_wrapper.demo", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        prog="python -m qvq_wrapper.serve", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Serve a Space that reads the text in a picture, standing in for QVQ. Ctrl-C ends it.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument("--port", type=int, default=7860, help="port to listen at, or 0 for any free one")
@@ -55,7 +55,7 @@ def _serve(listener: socket.socket, folder: str) -> None:
     from gradio import mount_gradio_app
     from gradio.themes import Soft
 
-    from .app import build
+    from .page import build
 
     app = mount_gradio_app(FastAPI(), build(reader), path="/", show_error=True, theme=Soft())
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))

@@ -14,8 +14,8 @@ from threading import TIMEOUT_MAX
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..types import Status
 from .media import Picture
-from .types import Status
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What goes into a question: options, prompt and picture."""
