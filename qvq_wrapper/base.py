@@ -1,4 +1,4 @@
-"""What any provider of this kind shares, and what g4f reads from the class of a provider."""
+"""What any provider shares, and what g4f reads from a provider's class."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class _Params:
 
 
 class AsyncGeneratorProvider(ABC):
-    """A provider whose answers are async generators of text; the other forms are made from that one.
+    """A provider whose answers are async generators of text. All other forms use that one.
 
-    The class itself can be handed to g4f, as ``g4f.client.Client(provider=...)`` or in a ``RetryProvider``:
-    it has the attributes and methods that g4f's own providers have.
+    The class itself can be handed to g4f, as ``g4f.client.Client(provider=...)`` or in a
+    ``RetryProvider``: it has the attributes and methods of g4f's own providers.
     """
 
     label: ClassVar[str] = ""
@@ -64,16 +64,16 @@ class AsyncGeneratorProvider(ABC):
         cls, model: str, messages: Messages, media: MediaListType | None = None,
         api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
     ) -> AsyncResult:
-        """The answer, as it arrives."""
+        """Return the answer as a stream of text."""
 
     @classmethod
     @hide_arguments
     def create_completion(
         cls, model: str, messages: Messages, *args: Any, **kwargs: Any
     ) -> Generator[str, None, None]:
-        """The chunks of the answer for synchronous code; works inside a running event loop too.
+        """Return the chunks of the answer for synchronous code, also inside a running event loop.
 
-        Takes what ``create_async_generator`` takes. ``close()`` on the iterator cancels the job.
+        Takes what ``create_async_generator`` takes. The iterator's ``close()`` cancels the job.
         """
         return cls.create_async_generator(model, messages, *args, **kwargs).iterate()
 
@@ -82,32 +82,32 @@ class AsyncGeneratorProvider(ABC):
     def create_async(
         cls, model: str, messages: Messages, *args: Any, **kwargs: Any
     ) -> Coroutine[Any, Any, str]:
-        """The whole text of the answer, to be awaited. Takes what ``create_async_generator`` takes."""
+        """Return the whole text when awaited. Takes what ``create_async_generator`` takes."""
         return cls.create_async_generator(model, messages, *args, **kwargs).read()
 
     @classmethod
     def get_dict(cls) -> dict[str, str]:
-        """What g4f says about the provider of an answer."""
+        """Return what g4f tells about the provider of an answer."""
         return {"name": cls.__name__, "url": cls.url, "label": cls.label}
 
     @classmethod
     def get_parent(cls) -> str:
-        """The name under which g4f looks for a token in a dict of them; ``parent`` if the class has one."""
+        """Return the name under which g4f looks for a token in a dict of tokens."""
         return str(getattr(cls, "parent", cls.__name__))
 
     @classmethod
     def get_parameters(cls, as_json: bool = False) -> dict[str, Any]:
-        """The parameters of ``create_async_generator``, or with ``as_json`` their defaults, by name."""
-        parameters = {
-            name: parameter for name, parameter in signature(cls.create_async_generator).parameters.items()
-            if parameter.kind is not Parameter.VAR_KEYWORD}
-        if as_json:
-            return {name: None if p.default is p.empty else p.default for name, p in parameters.items()}
-        return parameters
+        """Return the parameters of ``create_async_generator`` by name, or their defaults."""
+        everything = signature(cls.create_async_generator).parameters.items()
+        known = {name: each for name, each in everything if each.kind is not Parameter.VAR_KEYWORD}
+        if not as_json:
+            return known
+        defaults = {name: each.default for name, each in known.items()}
+        return {name: None if each is Parameter.empty else each for name, each in defaults.items()}
 
     @classmethod
     def get_params(cls) -> str:
-        """The same in one line, for people."""
+        """Return the parameters in one line, for people."""
         return f"{cls.__name__} supports: {signature(cls.create_async_generator)}"
 
 
@@ -120,15 +120,15 @@ class ProviderModelMixin:
 
     @classmethod
     def get_models(cls, **kwargs: Any) -> list[str]:
-        """The names that ``model`` can have; empty where any is taken."""
+        """Return the names that ``model`` can have. An empty list means any name."""
         return list(cls.models)
 
     @classmethod
     def get_model(cls, model: str | None, **kwargs: Any) -> str:
-        """The model's own name: an alias is resolved, an empty name is the default.
+        """Return the model's own name. An alias is resolved; an empty name is the default.
 
         Raises:
-            ModelNotSupportedError: there is no such model.
+            ModelNotSupportedError: the provider has no such model.
         """
         if not model:
             return cls.default_model

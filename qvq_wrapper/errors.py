@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ResponseError(Exception):
-    """Something failed between here and the Space, or in the Space.
+    """Something failed in the Space, or on the way to it.
 
     Attributes:
         message: what happened, for people.
@@ -37,19 +37,19 @@ class RateLimitError(ResponseError):
 
 
 class SpaceConnectionError(ResponseError):
-    """The Space could not be reached, or the line to it broke off or went bad."""
+    """The Space could not be reached, or the connection broke off or brought nonsense."""
 
 
 class SpaceUnavailableError(ResponseError):
-    """There is no usable Space at the address: asleep, paused, building, another app, another endpoint."""
+    """The address has no usable Space: asleep, paused, building, another app, another endpoint."""
 
 
 class ResponseTimeoutError(ResponseError, TimeoutError):
-    """``timeout`` passed, or the line was silent for ``read_timeout``."""
+    """``timeout`` passed, or the Space was silent for ``read_timeout``."""
 
 
 class MediaError(ValueError):
-    """The picture cannot be used: not an image, empty, unreadable, or larger than the Space accepts."""
+    """The picture cannot be used: no image, empty, unreadable, or larger than the Space takes."""
 
 
 class ModelNotSupportedError(ValueError):

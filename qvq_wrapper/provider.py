@@ -1,4 +1,4 @@
-"""The documented class: QVQ-72B's Space, or any other with the same endpoint, asked about a picture."""
+"""The documented class, which asks QVQ-72B's Space, or another one, about a picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPTIONS = {*_LIMITS, "url", "headers", "verify", "auth"}
 
 
 class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
-    """Qwen's QVQ-72B Space on Hugging Face. A subclass with another ``url`` is another Space."""
+    """Qwen's QVQ-72B Space on Hugging Face. A subclass with another ``url`` asks another Space."""
 
     label = "Qwen QVQ-72B"
     url = "https://qwen-qvq-72b-preview.hf.space"
@@ -36,33 +36,34 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         cls, model: str, messages: Messages, media: MediaListType | None = None,
         api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
     ) -> AsyncResult:
-        """Ask the Space; the answer is an async generator of text that may also be awaited (to itself).
+        """Ask the Space about a picture. The answer is an async generator that can also be awaited.
 
         Args:
             model: one of ``models``; empty for the default.
-            messages: dicts with ``role`` and ``content``, a text or OpenAI's list of parts; the latest last.
-            media: the picture, alone or as ``(picture, filename)``, in a list; the Space takes one. It is
-                bytes, an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy array,
-                a matplotlib figure, or what else a notebook shows as PNG or JPEG.
-            api_key: a Hugging Face token; goes to the Space's own origin and nowhere else.
-            proxy: URL of an HTTP or SOCKS proxy for every connection; without it the environment counts.
+            messages: dicts with ``role`` and ``content``. The content is a text, or a list of parts
+                as OpenAI has it. The latest message is the last.
+            media: a list with the picture, alone or as ``(picture, filename)``. A picture is bytes,
+                an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy array,
+                a matplotlib figure, or an object that a notebook shows as PNG or JPEG.
+            api_key: a Hugging Face token. It goes to the Space's own origin and nowhere else.
+            proxy: URL of an HTTP or SOCKS proxy for every connection. Without it, the environment's
+                proxies are used.
             url: another Space for this call: a URL, or ``owner/name``.
-            timeout: seconds for the whole answer; None or 0 for no limit (the default).
-            read_timeout: seconds of silence on the line, 60 by default. A Space that works sends a sign
-                of life every 15 s.
+            timeout: seconds for the whole answer. None or 0 is no limit, which is the default.
+            read_timeout: seconds without a byte from the Space, 60 by default. A Space that works
+                sends a sign of life every 15 s.
             max_retries: how often to ask again where no job can have started, 2 by default.
             max_chars: the length at which an answer is cut off with an error, 8 Mi by default.
             on_status: called with each ``Status``.
             headers: further headers for every request.
             verify: as httpx has it: True, False, or an ``ssl.SSLContext``.
             auth: user and password of a Space behind a login.
-            **kwargs: what else names a parameter of the Space's endpoint is sent to it; the rest is left
-                out.
+            **kwargs: sent if the endpoint has a parameter of that name, and ignored otherwise.
 
         Raises:
-            ValueError, TypeError: an argument cannot be used (``MediaError``, ``ModelNotSupportedError``);
-                at once.
-            ResponseError: something failed between here and the Space; while iterating.
+            ValueError, TypeError: an argument cannot be used (``MediaError``,
+                ``ModelNotSupportedError``). Raised by the call itself, before anything is sent.
+            ResponseError: something failed in the Space or on the way to it. Raised by iterating.
 
         Example::
 
@@ -76,9 +77,9 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         url = options.pop("url", None)
         access = Access.checked(cls.url if url is None else url, api_key, proxy=proxy, **options)
         prompt, picture = read_messages(messages)
-        question = Question(
-            access, "/" + cls.api_endpoint.rsplit("/", 1)[-1], prompt, _only_picture(media) or picture, kwargs)
-        return AsyncResult(question, limits)
+        api_name = "/" + cls.api_endpoint.rsplit("/", 1)[-1]
+        picture = _only_picture(media) or picture
+        return AsyncResult(Question(access, api_name, prompt, picture, kwargs), limits)
 
     @classmethod
     @hide_arguments
@@ -97,9 +98,10 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         """
         unknown = options.keys() - _OPTIONS
         if unknown:
+            names, known = ", ".join(sorted(unknown)), ", ".join(sorted(_OPTIONS))
             raise TypeError(
-                f"ask() has no option {', '.join(sorted(unknown))}; it has: {', '.join(sorted(_OPTIONS))}. For "
-                "a parameter of the Space's endpoint use create_async_generator().")
+                f"ask() has no option {names}; it has: {known}. For a parameter of the Space's "
+                "endpoint use create_async_generator().")
         messages = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
         media: MediaListType | None = None if image is None else [image]
         return cls.create_async_generator(model, messages, media, api_key, proxy, **options)
@@ -109,13 +111,14 @@ def _only_picture(media: Any) -> Picture | None:
     if media is None:
         return None
     if not isinstance(media, list):
-        raise TypeError(
-            f"media must be a list of pictures or (picture, filename) pairs, not {type(media).__name__}")
+        kind = type(media).__name__
+        raise TypeError(f"media must be a list of pictures or (picture, filename), not {kind}")
     if len(media) > 1:
         raise ValueError(f"media holds {len(media)} pictures; the Space takes one")
     for picture in media:
-        source, filename = picture if isinstance(picture, (tuple, list)) and len(picture) == 2 else (picture, None)
-        return picture_from(source, filename)
+        if isinstance(picture, (tuple, list)) and len(picture) == 2:
+            return picture_from(*picture)
+        return picture_from(picture)
     return None
 
 

@@ -1,4 +1,4 @@
-"""The answer as its reader sees it: an asynchronous iterator over what a call's thread receives, or a plain one."""
+"""The answer as its reader sees it: an asynchronous iterator, or a synchronous one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .question.media import Picture
 from .question.options import Limits, Question
 from .types import Status
 
-CLEANUP = 2.0  # seconds that ending an answer early may take: the Space is told, the line closed
+CLEANUP = 2.0  # seconds that ending an answer early may take
 
 
 class AnswerStream(AsyncGenerator[str, None]):
     """An answer as it arrives: iterate over it, or ``await stream.read()``.
 
-    Iterating yields non-empty strings. For a Space that only adds to its answer they join to the final
-    text; where it rewrote what it had said, the next one is what follows the longest common prefix.
-    Nothing is sent before the first step. Awaiting the stream gives the stream itself. Leaving ``async
-    with``, ``aclose()``, cancellation and the end of the last reference cancel the job at the Space.
+    Iterating yields non-empty strings. If the Space only adds to its answer, they join to the final
+    text. If it rewrites its answer, the next string is what follows the longest common prefix.
+    Nothing is sent before the first step. Awaiting the stream gives the stream itself. The job is
+    cancelled at the Space by leaving ``async with``, by ``aclose()``, by cancelling the task,
+    and when the last reference to the stream goes.
 
     Raises:
         ResponseError: while iterating; what had arrived is on its ``text``.
@@ -42,7 +43,7 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     @property
     def text(self) -> str:
-        """The Space's whole answer so far; at the end exactly its final answer."""
+        """The Space's whole answer so far, and at the end exactly its final answer."""
         return self._call.text
 
     @property
@@ -52,11 +53,11 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     @property
     def picture(self) -> Picture | None:
-        """The picture to be asked about; None once the question is on its way, and only its thread holds it."""
+        """The picture of a question that is not on its way yet."""
         return self._call.picture
 
     async def read(self) -> str:
-        """Wait for the end, and return ``text``."""
+        """Wait for the end and return ``text``."""
         async for _ in self:
             pass
         if self._call.error:
@@ -64,7 +65,7 @@ class AnswerStream(AsyncGenerator[str, None]):
         return self.text
 
     def iterate(self) -> Generator[str, None, None]:
-        """The same chunks for synchronous code, also inside a running event loop, which it blocks."""
+        """Return the chunks for synchronous code. It blocks a running event loop."""
         return _iterate(self, self._call)
 
     async def asend(self, value: None) -> str:
@@ -74,7 +75,7 @@ class AnswerStream(AsyncGenerator[str, None]):
         return await self._chunks.athrow(*args)
 
     async def aclose(self) -> None:
-        """Cancel the job, here and at the Space; returns within some 2 seconds even on a dead line."""
+        """Cancel the job, here and at the Space. Takes 2 s at most, even if the Space is silent."""
         await self._chunks.aclose()
 
     def __await__(self) -> Generator[Any, None, AnswerStream]:
@@ -104,7 +105,7 @@ async def _chunks(call: Call) -> AsyncGenerator[str, None]:
         ready = _listen(call)
         while (chunk := call.next_chunk()) is not None:
             if chunk:
-                await checkpoint()  # other tasks have their turn, however fast the Space is
+                await checkpoint()  # gives other tasks a turn, however fast the Space is
                 yield chunk
             else:
                 with anyio.move_on_after(call.remaining()):
@@ -125,19 +126,19 @@ async def _chunks(call: Call) -> AsyncGenerator[str, None]:
 
 
 def _listen(call: Call) -> anyio.Event:
-    """An event that the call's next news sets, once, from its own thread, without waiting for the loop.
+    """Return an event that is set as soon as the call has news.
 
-    anyio has no public call into a loop that does not block the calling thread; its token leads to
-    asyncio's and trio's own.
+    The call's thread sets it without waiting for the event loop. anyio has no public function for
+    that; its token leads to asyncio's and trio's own.
     """
     ready = anyio.Event()
     token: Any = current_token().native_token
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-    unheard = [True]
+    first = [True]
 
     def wake() -> None:
-        if unheard:
-            unheard.clear()
+        if first:
+            first.clear()
             schedule(ready.set)
 
     call.wake = wake
@@ -145,7 +146,7 @@ def _listen(call: Call) -> anyio.Event:
 
 
 def _iterate(stream: AnswerStream, call: Call) -> Generator[str, None, None]:
-    """Holds the stream, which is cancelled when nobody does."""
+    """`stream` looks unused: the reference keeps `__del__` from cancelling the job."""
     ready = threading.Event()
     call.wake = ready.set
     call.start()

@@ -1,4 +1,4 @@
-"""The vocabulary of the interface: what goes in, and what is said while an answer is under way."""
+"""The types of the interface: messages, pictures and the status of an answer."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ class ArrayLike(Protocol):
 
 
 ImageType = Union[
-    bytes, bytearray, memoryview, str, "os.PathLike[str]", BinaryIO, ShowsPng, ShowsJpeg, ArrayLike
-]
-"""A picture: its bytes, an open binary file, a path, a ``data:`` or http(s) URL, or such an object."""
+    bytes, bytearray, memoryview, str, "os.PathLike[str]", BinaryIO, ShowsPng, ShowsJpeg, ArrayLike]
+"""A picture: bytes, an open binary file, a path, a ``data:`` or http(s) URL, or such an object."""
 
 MediaListType = list[Union[ImageType, tuple[ImageType, Optional[str]]]]
 """Pictures, each alone or with the file name that the Space is told."""
@@ -53,11 +52,15 @@ _STAGES: dict[Stage, str] = {
 
 @dataclass(frozen=True)
 class Status:
-    """How far an answer is.
+    """How far an answer is. A field that is not known is None.
 
-    ``position`` is the place in the Space's queue (1 is next) and ``queue_size`` its length; ``eta`` is
-    the Space's own guess of the wait in seconds; ``progress`` the part done, 0 to 1, of a Space that
-    tells; ``log`` a message that the Space shows its users. What is not known is None.
+    Attributes:
+        stage: what is going on.
+        position: the place in the Space's queue; 1 is next.
+        queue_size: the length of the queue.
+        eta: the Space's own guess of the wait, in seconds.
+        progress: the part that is done, from 0 to 1.
+        log: a message that the Space shows its users.
     """
 
     stage: Stage = "idle"

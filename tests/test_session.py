@@ -16,7 +16,7 @@ from conftest import PNG, script, wait_until
 from gradio_client import Client
 
 from qvq_wrapper import Qwen_QVQ_72B
-from qvq_wrapper.bridge import executors, session
+from qvq_wrapper.bridge import executors, messages, session
 
 pytestmark = pytest.mark.anyio
 
@@ -104,8 +104,8 @@ async def test_each_seam_is_used(monkeypatch, provider):
 
     seams = [
         (session.Session, "_get_config"), (session.Session, "_get_api_info"), (session.Session, "new_helper"),
-        (session.Session, "send_data"), (session, "_publish"), (session, "_upload"),
-        (executors.JobExecutor, "submit"), (session._MessageQueue, "__len__"),
+        (session.Session, "send_data"), (session, "publish"), (session, "_upload"),
+        (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__"),
     ]
     for seam in seams:
         watch(*seam)
@@ -137,7 +137,7 @@ async def test_a_session_is_freed_without_the_collector(monkeypatch, provider):
 
 async def test_only_one_output_is_kept(monkeypatch, provider):
     kept, helpers = [], []
-    new_helper, publish = session.Session.new_helper, session._publish
+    new_helper, publish = session.Session.new_helper, session.publish
     monkeypatch.setattr(session.Session, "new_helper", lambda *arguments, **options: helpers.append(
         new_helper(*arguments, **options)) or helpers[-1])
 
@@ -145,7 +145,7 @@ async def test_only_one_output_is_kept(monkeypatch, provider):
         kept.append(len(helpers[-1].job.outputs))
         publish(*arguments)
 
-    monkeypatch.setattr(session, "_publish", watched)
+    monkeypatch.setattr(session, "publish", watched)
     await provider.ask(script(*(str(number) for number in range(50)))).read()
     assert max(kept) == 1
 

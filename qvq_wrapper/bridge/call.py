@@ -22,7 +22,7 @@ from ..types import Stage, Status
 if TYPE_CHECKING:
     from .connection import Connection
 
-LONGEST_DELAY = 60.0  # seconds; a Space that asks for more patience (Retry-After) is an error at once
+LONGEST_DELAY = 60.0  # seconds; a longer Retry-After is an error at once
 
 _LAST: set[Stage] = {"finished", "failed", "cancelled"}
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("qvq_wrapper")
 
 
 class Call:
-    """One question on its way. Its thread writes here, its reader reads; neither waits for the other."""
+    """One question on its way. Its thread writes here and its reader reads, without waiting."""
 
     def __init__(self, question: Question, limits: Limits) -> None:
         self._question: Question | None = question
@@ -61,15 +61,18 @@ class Call:
     def next_chunk(self) -> str | None:
         """Return new text, ``""`` if there is none yet, None after the end."""
         if os.getpid() != self._pid and not self.done:
-            self._fail(ResponseError("A forked process cannot read its parent's answer. Ask again."))
+            self._fail(ResponseError("A forked process cannot read its parent's answer. Ask anew."))
             self.done = True
         done, text = self.done, self.text  # in this order: the text is written first
         if not done and self.remaining() == 0:
             error = ResponseTimeoutError(
-                f"There was no complete answer within timeout={self._limits.timeout:g} s.", retryable=True)
+                f"There was no complete answer within timeout={self._limits.timeout:g} s.",
+                retryable=True)
             self._fail(error)
             raise error
-        while len(self._statuses) > 1 and (text == self._seen or self._statuses[1].stage not in _LAST):
+        while len(self._statuses) > 1:
+            if text != self._seen and self._statuses[1].stage in _LAST:
+                break  # the last status comes after the last chunk
             self._statuses.popleft()
             if self._limits.on_status:
                 self._limits.on_status(self._statuses[0])
@@ -96,7 +99,7 @@ class Call:
         if connection := self._connection:
             connection.cut(now=now)
         if now:
-            self._connection = None  # the thread may be held up; a traceback must not reach the token
+            self._connection = None  # a traceback must not reach the token
 
     @property
     def status(self) -> Status:

@@ -35,7 +35,7 @@ class Connection(httpx.Auth):
 
     Adds the token, keeps to the Space's own origin, and turns an error status into an error while
     its headers and body are at hand. It is an ``httpx.Auth``, because ``auth=`` is the only hook
-    for each request that ``httpx.post`` takes: so it also holds for what gradio_client sends itself.
+    for each request that ``httpx.post`` takes. So it also holds for what gradio_client sends.
 
     Args:
         alone: take over no connection, and say nothing of the Space when this one ends.
@@ -103,7 +103,7 @@ class Connection(httpx.Auth):
         request.extensions["trace"] = partial(self._trace, joins, request.extensions.get("kept"))
         self._joining = self._joining or joins
         response = yield request
-        response.headers.pop("content-encoding", None)  # not asked for; could unpack to any size
+        response.headers.pop("content-encoding", None)  # not asked for; unpacks to any size
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self._client.keep = min(self._client.keep, float(keep[1]))
         if response.is_error or not path.endswith("/queue/data"):
@@ -119,8 +119,8 @@ class Connection(httpx.Auth):
     def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
         """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""
         step = event.partition(".")[2]
-        handed_in = joins and self.may_have_job
-        if self.cancelled and re.fullmatch(r"(connect|start|send|rec).*started", step) and not handed_in:
+        begins = re.fullmatch(r"(connect|start|send|receive).*\.started", step)  # not: a close
+        if self.cancelled and begins and not (joins and self.may_have_job):
             raise CallCancelled
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":

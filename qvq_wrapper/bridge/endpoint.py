@@ -10,9 +10,10 @@ from ..question.options import Question
 
 logger = logging.getLogger("qvq_wrapper")
 
-# Components that can hold no picture, nor (but for the textbox) a prompt.
-_TYPED = {"textbox", "number", "slider", "checkbox", "checkboxgroup", "radio", "dropdown", "colorpicker",
-          "datetime", "audio", "video", "dataframe"}
+# Components that cannot hold a picture. Of these, only a textbox can hold a prompt.
+_TYPED = {
+    "textbox", "number", "slider", "checkbox", "checkboxgroup", "radio", "dropdown", "colorpicker",
+    "datetime", "audio", "video", "dataframe"}
 
 
 def prepare(
@@ -35,21 +36,27 @@ def prepare(
     kinds = [str(p.get("component")).lower() for p in parameters]
     image = kinds.index("image") if "image" in kinds else 0
     text = kinds.index("textbox") if "textbox" in kinds else 1
-    if image == text or text >= len(kinds) or kinds[image] in _TYPED or kinds[text] in _TYPED - {"textbox"}:
+    found = image != text and text < len(kinds) and kinds[image] not in _TYPED
+    if not found or kinds[text] in _TYPED - {"textbox"}:
+        takes = ", ".join(kinds) or "nothing"
         raise SpaceUnavailableError(
-            f"The Space's {name} takes no picture and prompt, but: {', '.join(kinds) or 'nothing'}.")
+            f"The Space's {name} takes no picture and prompt, but: {takes}.")
     values = [given.get(key, p.get("parameter_default")) for key, p in zip(names, parameters)]
     values[image], values[text] = picture, question.prompt
     if left_out := sorted(given.keys() - set(names)):
         logger.debug("%s has no parameter %s: left out", name, ", ".join(left_out))
-    # gradio_client would upload a default that is a file, from whatever path here the Space says.
     missing = [
         key for i, (key, p) in enumerate(zip(names, parameters))
-        if i not in (image, text) and key not in given
-        and (not p.get("parameter_has_default") or "gradio.FileData" in str(p.get("parameter_default")))]
+        if i not in (image, text) and key not in given and not _has_default(p)]
     if missing:
         raise SpaceUnavailableError(
             f"The Space's {name} also needs {', '.join(missing)}; give them as keywords.")
     functions = {each.get("api_name"): each.get("id", number)
                  for number, each in enumerate(config["dependencies"])}
     return functions.get(name[1:]), values
+
+
+def _has_default(parameter: dict[str, Any]) -> bool:
+    """gradio_client would upload a default that is a file, from any path that the Space names."""
+    is_file = "gradio.FileData" in str(parameter.get("parameter_default"))
+    return bool(parameter.get("parameter_has_default")) and not is_file

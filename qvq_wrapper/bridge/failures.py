@@ -23,51 +23,51 @@ from ..errors import (
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """``text`` in one line, without HTML tags and control characters, cut at ``limit`` characters."""
+    """Return text in one line, without HTML tags and control characters, cut at ``limit``."""
     text = html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", " ", text))
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def from_response(response: httpx.Response) -> ResponseError | None:
-    """The error that an HTTP response means, or None where it means none. Reads the body of an error."""
-    code = response.status_code
-    if code < 300 or code == 422:  # 422 holds an app's validation message, which gradio_client words
+    """Return the error that an HTTP response means, if it means one. Reads the body of an error."""
+    code, path = response.status_code, response.url.path
+    if code < 300 or code == 422:  # 422 holds an app's validation message: gradio_client words it
         return None
-    if code < 400 and response.url.path.endswith("/login"):  # a Space without one shows the app instead
+    if code < 400 and path.endswith("/login"):  # a Space without a login shows its page
         return None
     response.read()
     host, found = response.url.host, _found(response)
     retry_after = _retry_after(response.headers.get("retry-after", ""))
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
-    if code in (401, 403) or code == 400 and response.url.path.endswith("/login"):
+    if code in (401, 403) or code == 400 and path.endswith("/login"):
         return AuthenticationError(
-            f"{host} refused access (HTTP {code}{found}). Give a valid api_key, or auth=(user, password) "
-            "for a Space behind a login.", **known)
+            f"{host} refused access (HTTP {code}{found}). Give a valid api_key, or "
+            "auth=(user, password) for a Space behind a login.", **known)
     if code == 407:
         return SpaceConnectionError(f"The proxy asks for credentials (HTTP 407{found}).", **known)
-    if code == 429:
-        return RateLimitError(f"{host} says: too many requests (HTTP 429{found}).", retryable=True, **known)
-    if code == 503 and "queue" in found.lower():
-        return RateLimitError(f"The queue of {host} is full{found}.", retryable=True, **known)
+    if code == 429 or code == 503 and "queue" in found.lower():
+        said = f"{host} says: too many requests (HTTP 429{found})."
+        full = f"The queue of {host} is full{found}."
+        return RateLimitError(said if code == 429 else full, retryable=True, **known)
     if code < 400:
         target = one_line(response.headers.get("location", "nowhere"), 200)
         return SpaceUnavailableError(
             f"{host} redirects to {target} (HTTP {code}); give that address as url.", **known)
-    if code < 500 and response.url.path.endswith("/upload"):
+    if code < 500 and path.endswith("/upload"):
         return ResponseError(
-            f"{host} refused the picture (HTTP {code}{found}). Give another, or a smaller one.", **known)
+            f"{host} refused the picture (HTTP {code}{found}). Give another one.", **known)
     if code < 500:
         return SpaceUnavailableError(
-            f"No usable Gradio app at {host}: HTTP {code} for {response.url.path}{found}.", **known)
+            f"No usable Gradio app at {host}: HTTP {code} for {path}{found}.", **known)
     return SpaceUnavailableError(
-        f"{host} is not available: HTTP {code}{found}. A Space that sleeps or is building needs some "
-        "minutes; one that is paused has to be restarted by its owner.",
+        f"{host} is not available: HTTP {code}{found}. A Space that sleeps or is building needs "
+        "some minutes; one that is paused has to be restarted by its owner.",
         retryable=code in (502, 503), **known)
 
 
 def _found(response: httpx.Response) -> str:
-    """What an error response says for itself, as ``: ...``: the detail of JSON, the title of a page."""
+    """Return the words of an error response: the detail of JSON, or the title of a page."""
     try:
         said = response.json()["detail"]
     except (ValueError, KeyError, TypeError):
@@ -77,7 +77,7 @@ def _found(response: httpx.Response) -> str:
 
 
 def _retry_after(value: str) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
+    """Return the seconds of a Retry-After header, seconds or a date (RFC 9110, 10.2.3)."""
     with suppress(ValueError, OverflowError):  # int() takes neither nan nor inf
         return max(0.0, float(int(value)))
     with suppress(ValueError, TypeError, OverflowError):
@@ -86,25 +86,26 @@ def _retry_after(value: str) -> float | None:
 
 
 def from_exception(error: BaseException) -> Exception:
-    """The error that a caller gets for ``error``: a ResponseError, or the caller's own mistake as it is.
+    """Return the error that a caller gets: a ResponseError, or the caller's own mistake.
 
-    It is never chained: httpx's exceptions carry the request with its headers, and so the token.
+    It is never chained: httpx's exceptions hold the request with its headers, and so the token.
     """
     kind = type(error).__name__
     detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
         case ResponseError() | MediaError() | ModelNotSupportedError():
-            mapped: Exception = copy(error)  # calls that wait for the same facts get one error
+            mapped: Exception = copy(error)  # calls that wait for the same info get one error
         case exceptions.AppError() | exceptions.ValidationError():
             mapped = _from_app(str(error))
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
         case httpx.TimeoutException() | futures.TimeoutError():
             mapped = ResponseTimeoutError(
-                "The line to the Space was silent for longer than read_timeout"
-                f" ({kind}).", retryable=True)
-        case httpx.HTTPError() | httpx.InvalidURL() | httpx.StreamError() | OSError() | futures.CancelledError():
-            mapped = SpaceConnectionError(f"The line to the Space broke off{detail}.", retryable=True)
+                f"The Space was silent for longer than read_timeout ({kind}).", retryable=True)
+        case httpx.HTTPError() | httpx.InvalidURL() | httpx.StreamError() | OSError() | (
+                futures.CancelledError()):
+            mapped = SpaceConnectionError(
+                f"The connection to the Space broke off{detail}.", retryable=True)
         case _:
             mapped = ResponseError(f"The Space's answer could not be understood{detail}.")
     mapped.__cause__ = mapped.__context__ = None
@@ -112,8 +113,9 @@ def from_exception(error: BaseException) -> Exception:
 
 
 def _from_app(message: str) -> ResponseError:
-    """The error for what a Space's own code raised, in its own words."""
-    if re.fullmatch(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""", message):  # gradio 4 sends the repr of gr.Error's words
+    """Return the error for what a Space's own code raised, in its own words."""
+    # gradio 4 sends the repr of gr.Error's words.
+    if re.fullmatch(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""", message):
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
     message = one_line(message, 2000) or "The Space's app failed and did not say why."
@@ -123,9 +125,9 @@ def _from_app(message: str) -> ResponseError:
 
 
 def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:
-    text = str(error).lower()
-    host = error.request.url.netloc.decode()
-    if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "ssl" in text or "certificate" in text:
+    text, host = str(error).lower(), error.request.url.netloc.decode()
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ssl.SSLError) or "ssl" in text or "certificate" in text:
         return SpaceConnectionError(
             f"No trusted TLS connection to {host}{detail}. For a certificate of your own give "
             "verify=ssl.create_default_context(cafile=...).")

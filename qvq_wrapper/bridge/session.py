@@ -1,7 +1,7 @@
 """One private gradio_client session for each question, with every seam onto gradio_client.
 
-A job runs whole in the thread that asks. These are the seams, as seen in gradio_client 2.7.2. Where a
-newer version no longer calls one, the answer still arrives, with what the last column says.
+A job runs whole in the thread that asks. The table has the seams, as seen in gradio_client 2.7.2.
+If a newer version no longer calls one, the answer still arrives. The last column says what is lost.
 
 ======================= ======================================== ===============================
 gradio_client's name    why it is overridden                     without it
@@ -23,13 +23,12 @@ gradio_client's name    why it is overridden                     without it
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -44,14 +43,13 @@ import huggingface_hub
 from gradio_client import Client, exceptions, utils
 from gradio_client.client import Endpoint
 
-from ..errors import ResponseError, SpaceConnectionError, SpaceUnavailableError
+from ..errors import ResponseError, SpaceUnavailableError
 from ..question.media import Picture
 from ..question.options import Question
-from ..types import Stage, Status
 from .connection import Connection
 from .endpoint import prepare
 from .executors import JobExecutor
-from .failures import one_line
+from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
 from .space import SpaceInfo
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
@@ -59,15 +57,6 @@ CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step ha
 HEARTBEAT_TIMEOUT = 0.5  # seconds for each of connecting, TLS, sending and the first byte
 NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
 
-_STAGES: dict[str, Stage] = {
-    "IN_QUEUE": "queued", "PROCESSING": "processing", "PROGRESS": "processing",
-    "LOG": "processing", "ITERATING": "streaming",
-}
-_MESSAGES = {
-    "estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
-
-OnText = Callable[[str], None]
-OnStatus = Callable[[Status], None]
 Tasks = list[Callable[[], None]]
 
 
@@ -92,8 +81,7 @@ def ask(
         info = space.info(connection, check=True)
         function, arguments = prepare(info.config, info.api, question, file)
     connection.http.cookies = httpx.Cookies(info.cookies)
-    publish = partial(_publish, on_text, on_status)
-    session = Session(info, connection, function, publish)
+    session = Session(info, connection, function, partial(publish, on_text, on_status))
     if info.config.get("connect_heartbeat"):
         later.append(session.end_on_server)
     try:
@@ -129,7 +117,9 @@ class Session(Client):
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
         self.stream_executor = JobExecutor(daemon=True)  # type: ignore[assignment]
 
-    def ask(self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None) -> Any:
+    def ask(
+        self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None
+    ) -> Any:
         """Return the job's final output."""
         if file is None or picture is None or picture.url:
             return self.submit(*arguments, fn_index=self._function).result()
@@ -187,9 +177,9 @@ class Session(Client):
         if invalid is not None:
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
-        mine.messages = _read_messages(mine, self.sse_url, self.session_hash, self.headers)
+        mine.messages = read_messages(mine, self.sse_url, self.session_hash, self.headers)
         with self.pending_lock:
-            self.pending_messages_per_event[self._event_id] = _MessageQueue(mine.messages)
+            self.pending_messages_per_event[self._event_id] = MessageQueue(mine.messages)
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
@@ -221,86 +211,6 @@ def _upload(
     # A BytesIO is sent in pieces of 64 kB, bytes would be copied anew for each packet.
     response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
     return file | {"path": response.json()[0], "orig_name": name}
-
-
-def _publish(on_text: OnText, on_status: OnStatus, update: Any) -> None:
-    """Called in mid-job, with gradio_client's lock held."""
-    if update.type == "output" and not update.final and isinstance(update.outputs, str):
-        on_text(update.outputs)
-    elif update.type == "status" and update.code.name in _STAGES:
-        on_status(_status(update))
-
-
-class _MessageQueue(deque[Any]):
-    """The messages of a job, read from the Space by the thread that looks for one."""
-
-    def __init__(self, messages: Iterator[dict[str, Any]]) -> None:
-        super().__init__()
-        self._messages = messages
-
-    def __len__(self) -> int:
-        if not super().__len__():
-            self.extend([next(self._messages, None)])
-        if self[0] is None:
-            raise SpaceConnectionError("The Space ended its stream in mid-answer.", retryable=True)
-        return super().__len__()
-
-
-def _read_messages(
-    connection: Connection, url: str, session_hash: str, headers: dict[str, str]
-) -> Generator[dict[str, Any], None, None]:
-    """The messages of a session's job, as the Space sends them."""
-    params = {"session_hash": session_hash}
-    response = connection.send("GET", url, params=params, headers=headers, stream=True)
-    with closing(response):
-        # JSON writes a character in six bytes at most.
-        for event in _read_events(response, 6 * connection.limits.max_chars + 65536):
-            try:
-                message = json.loads(event.removeprefix(b"data:"))
-            except ValueError:
-                message = None
-            if not isinstance(message, dict):
-                raise SpaceConnectionError(
-                    "The line went bad: what arrived is no message of a Gradio Space.")
-            kind = message.get("msg")
-            connection.completed = connection.completed or kind == "process_completed"
-            if kind == "unexpected_error":
-                said = one_line(str(message.get("message")))
-                raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
-            if kind in _MESSAGES:
-                yield message
-
-
-def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:
-    """The events of a stream, none of more than ``largest`` bytes.
-
-    Split at blank lines: httpx's iter_lines also splits at U+2028, which Gradio sends as it is.
-    """
-    buffer = bytearray()
-    for data in response.iter_bytes():
-        start = max(0, len(buffer) - 1)
-        buffer += data
-        while (end := buffer.find(b"\n\n", start)) >= 0:
-            event, start = bytes(buffer[:end]).strip(), 0
-            del buffer[: end + 2]
-            if event and not event.startswith(b":"):
-                yield event
-        if len(buffer) > largest:
-            raise SpaceConnectionError(
-                f"The line went bad: a message of more than {largest} bytes.")
-
-
-def _status(update: Any) -> Status:
-    """Our words for gradio_client's StatusUpdate."""
-    unit = update.progress_data[-1] if update.progress_data else None
-    progress = unit and unit.progress
-    if unit and progress is None and unit.index is not None and unit.length:
-        progress = unit.index / unit.length
-    log = update.log[0] if update.log else unit and unit.desc
-    position = None if update.rank is None else update.rank + 1
-    return Status(
-        _STAGES[update.code.name], position, update.queue_size, update.eta, progress,
-        None if log is None else str(log))
 
 
 _telemetry_lock = threading.Lock()

@@ -1,4 +1,7 @@
-"""A Space's config, API and cookies: fetched once, shared between calls, checked when they may be outdated."""
+"""A Space's config, API and cookies.
+
+They are fetched once, shared between calls, and checked when they may be outdated.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from ..question.options import Access
 from . import shelf
 from .connection import CallCancelled, Connection, tls_context
 
-INFO_MAX_AGE = 4.0  # seconds for which the info is used without asking whether the app is still the same
+INFO_MAX_AGE = 4.0  # seconds for which the info is used without a check
 MAX_SPACES = 64  # Spaces remembered at once
 OLDEST = (4, 44)
 
@@ -46,21 +49,23 @@ class SpaceInfo:
         url = connection.url
         connection.http.cookies = httpx.Cookies()
         if connection.access.auth:
-            user, password = connection.access.auth
-            connection.send("POST", urljoin(url, "login"), data={"username": user, "password": password})
+            login = dict(zip(("username", "password"), connection.access.auth))
+            connection.send("POST", urljoin(url, "login"), data=login)
         config = _json(connection.send("GET", urljoin(url, "config")), "components", "dependencies")
         protocol = config.get("protocol", "ws")
         version = re.match(r"(\d{1,6})\.(\d{1,6})", str(config.get("version")))
         if protocol != "sse_v3" or not version or tuple(map(int, version.groups())) < OLDEST:
             raise SpaceUnavailableError(
-                f"The Space at {url} is too old: its gradio {config.get('version')} speaks the protocol "
-                f"{protocol}; gradio 4.44 or newer is needed.")
-        root = urljoin(url, str(config.get("api_prefix") or "").strip("/") + "/").rstrip("/") + "/"
-        api = _json(connection.send("GET", urljoin(root, "info?serialize=False")), "named_endpoints")
+                f"The Space at {url} is too old: its gradio {config.get('version')} speaks the "
+                f"protocol {protocol}. It needs gradio 4.44 or newer.")
+        prefix = str(config.get("api_prefix") or "").strip("/")
+        root = urljoin(url, prefix + "/").rstrip("/") + "/"
+        response = connection.send("GET", urljoin(root, "info?serialize=False"))
+        api = _json(response, "named_endpoints")
         return cls(config, api, httpx.Cookies(connection.http.cookies), root)
 
     def is_current(self, connection: Connection) -> bool:
-        """Whether the same app still answers there. False also where it cannot be asked."""
+        """Return whether the same app still answers. False also if it cannot be asked."""
         connection.http.cookies = httpx.Cookies(self.cookies)
         with suppress(ResponseError, httpx.NetworkError, httpx.ProtocolError):
             answer = _json(connection.send("GET", urljoin(self.root, "app_id")))
@@ -77,7 +82,7 @@ def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
         return found
     raise SpaceUnavailableError(
         f"No Gradio app at {response.url.host}: {response.url.path} answers with something else "
-        f"({response.headers.get('content-type', 'of no type')}).", status_code=response.status_code)
+        f"({response.headers.get('content-type', 'no type')}).", status_code=response.status_code)
 
 
 class Space:
@@ -91,17 +96,17 @@ class Space:
         self._checked = -math.inf
 
     def info(self, connection: Connection, *, check: bool = False) -> SpaceInfo:
-        """The Space's info; asked for once, however many wait.
+        """Return the Space's info. One call asks for it, however many wait.
 
-        gradio_client asks by function number, and after a restart with another layout an old number is
-        another function's. So what may be outdated is checked before a question is sent.
+        gradio_client asks by function number. After a restart with other functions, an old number
+        would reach the wrong one. So info that may be outdated is checked before the question.
 
         Args:
             check: ask the Space, however fresh the info is.
 
         Raises:
-            TimeoutError: another call that is asking for it needs longer than ``read_timeout``.
-            Exception: what ``SpaceInfo.fetch`` raised, here or in the call that was waited for.
+            TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
+            Exception: ``SpaceInfo.fetch`` failed, here or in the other call.
         """
         while True:
             with self._lock:
@@ -115,7 +120,7 @@ class Space:
             if mine:
                 self._load(connection, loading)
                 return loading.result()
-            # Where the call that was asking has gone or lost patience, this one takes over.
+            # If the other call was cancelled or lost patience, this one takes over.
             with suppress(CallCancelled, httpx.ReadTimeout):
                 return loading.result(connection.limits.read_timeout)
 
@@ -133,12 +138,12 @@ class Space:
             loading.set_result(info)
 
     def confirm(self, info: SpaceInfo) -> None:
-        """A complete answer shows that the info was right."""
+        """Count the info as checked: a complete answer shows that it was right."""
         if info is self._info:
             self._checked = time.monotonic()
 
     def suspect(self) -> None:
-        """A connection ended, and the app may have ended with it: check before the next question."""
+        """Check the info before the next question: a connection ended, perhaps with the app."""
         self._checked = -math.inf
 
 
@@ -147,7 +152,7 @@ _spaces_lock = threading.Lock()
 
 
 def space_at(access: Access) -> Space:
-    """The one Space of this address and access."""
+    """Return the one Space of this address and access."""
     with _spaces_lock:
         space = _spaces.pop(access) if access in _spaces else Space(access)
         _spaces[access] = space
@@ -157,7 +162,7 @@ def space_at(access: Access) -> Space:
 
 
 def _after_fork() -> None:
-    """Forget everything: a lock may be held, and the thread that holds it is not in this process."""
+    """Forget everything: a thread of the parent may hold a lock, and is not in this process."""
     global _spaces_lock
     _spaces_lock = threading.Lock()
     _spaces.clear()

@@ -71,6 +71,7 @@ class Cell:
 
     Attributes:
         ratio: the median of the ratios to ``limit`` in the same round: the machine's speed drifts.
+        note: where to read why there is none of some rounds.
     """
 
     median: float
@@ -78,6 +79,7 @@ class Cell:
     most: float
     rounds: int
     ratio: float | None
+    note: str = ""
 
 
 def step(mark: str = "run", *, tokens: int, size: int = 8, **rest: Any) -> dict[str, Any]:
@@ -410,9 +412,12 @@ def table(rows: dict[str, dict[str, Any]], names: list[str]) -> str:
         for name in names:
             cell = cells.get(name, "-")
             if isinstance(cell, Cell):
-                ratio = cell.ratio is not None and name != "limit"
-                spread = f" [{short(cell.least)}-{short(cell.most)}]" if cell.rounds > 1 else ""
-                cell = short(cell.median) + (f" ({cell.ratio:.2f})" if ratio else "") + spread
+                shown = short(cell.median)
+                if cell.ratio is not None and name != "limit":
+                    shown += f" ({cell.ratio:.2f})"
+                if cell.rounds > 1:
+                    shown += f" [{short(cell.least)}-{short(cell.most)}]"
+                cell = shown + cell.note
             line.append(cell)
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -521,7 +526,8 @@ def main() -> None:
                        if (cell := summary(found, base))}
         for name, reason in failures[label].items():
             note = notes.setdefault(f"{name}: {reason}", f"[{len(notes) + 1}]")
-            rows[label].setdefault(name, note)
+            if isinstance(cell := rows[label].setdefault(name, note), Cell):
+                cell.note = f" {note}"
     about = versions(names)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     main_rows = {label: cells for label, cells in rows.items() if not label.startswith("growth")}
