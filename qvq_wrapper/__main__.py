@@ -1,4 +1,4 @@
-"""The command line: one question about a picture, the answer on stdout as it comes."""
+"""The command ``qvq``: asks one question about a picture and prints the answer as it arrives."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ EXAMPLES = """examples:
   cat question.txt | qvq - --image x.png > answer.md
 """
 
-# What could steer a terminal (C0 and C1, without tab and newline), or show its text in another order.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Control a terminal (C0 and C1, without tab and newline) or reorder its text (Unicode's UAX 9).
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Gives 0, 1 for a failed answer, 130 for Ctrl-C; wrong usage exits with 2."""
+    """Run the command line. Return 0, 1 for a failed answer, or 130 for Ctrl-C.
+
+    Args:
+        arguments: the arguments after the program's name, or None for those of this process.
+
+    Raises:
+        SystemExit: with status 2, the usage is wrong.
+    """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        return _run(options)
-    except BrokenPipeError:  # the reader of our output has left; Python would complain at exit
+        return _run(args)
+    except BrokenPipeError:  # nobody reads stdout any more; Python would report that at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError) as error:
@@ -46,73 +53,75 @@ def _parser() -> argparse.ArgumentParser:
         prog="qvq", usage="%(prog)s [options] question", epilog=EXAMPLES,
         description="Ask QVQ-72B's Space, or another one, about a picture.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("question", help="what to ask; - reads it from stdin")
-    parser.add_argument("--image", action="append", default=[], metavar="FILE-or-URL", help="the picture")
+    add = parser.add_argument
+    add("question", help="what to ask; - reads it from stdin")
+    add("--image", action="append", default=[], metavar="FILE-or-URL", help="the picture")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", metavar="SPACE", help="another Space: a URL, or owner/name")
     where.add_argument("--demo", action="store_true", help="start a local Space for this question")
-    parser.add_argument("--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY")
-    parser.add_argument("--proxy", metavar="URL", help="an HTTP or SOCKS proxy for every connection")
-    parser.add_argument("--timeout", type=float, metavar="S", help="seconds for the whole answer")
-    parser.add_argument("--json", action="store_true", help="a JSON object a line: status, chunk, done, error")
-    parser.add_argument("--version", action="version", version=f"qvq_wrapper {__version__}")
+    add("--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY")
+    add("--proxy", metavar="URL", help="an HTTP or SOCKS proxy for every connection")
+    add("--timeout", type=float, metavar="S", help="seconds for the whole answer")
+    add("--json", action="store_true", help="a JSON object a line: status, chunk, done, error")
+    add("--version", action="version", version=f"qvq_wrapper {__version__}")
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
-    if len(options.image) > 1:
-        raise ValueError(f"--image was given {len(options.image)} times; the Space takes one picture")
-    image = options.image[0] if options.image else None
+def _run(args: argparse.Namespace) -> int:
+    if len(args.image) > 1:
+        raise ValueError(f"--image was given {len(args.image)} times; the Space takes one picture")
+    image = args.image[0] if args.image else None
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        if not options.demo:
-            _answer(options, options.url, image)
-            return 0
-        from .serve import SAMPLE, running_space
+        with ExitStack() as demo:
+            if args.demo:
+                from .serve import SAMPLE, running_space
 
-        with ExitStack() as space:
-            with _status_line(lambda: "starting a local Space"):
-                url = space.enter_context(running_space())
-            _answer(options, url, image or str(SAMPLE))
+                with _status_line(lambda: "starting a local Space"):
+                    args.url = demo.enter_context(running_space())
+                image = image or str(SAMPLE)
+            _answer(args, image)
         return 0
-    except (ResponseError, RuntimeError) as error:  # the other is a local Space that does not start
-        if options.json:
-            facts = {name: getattr(error, name, None) for name in ("status_code", "retry_after", "retryable")}
-            _print_json(error={"kind": type(error).__name__, "message": str(error), **facts})
+    except (ResponseError, RuntimeError) as error:  # running_space() raises RuntimeError
+        if args.json:
+            names = ("status_code", "retry_after", "retryable")
+            details = {name: getattr(error, name, None) for name in names}
+            _print_json(error={"kind": type(error).__name__, "message": str(error), **details})
         print(f"qvq: {error}", file=sys.stderr)
         return 1
 
 
-def _answer(options: argparse.Namespace, url: str | None, image: str | None) -> None:
-    question = sys.stdin.read().rstrip("\n") if options.question == "-" else options.question
-    api_key = Path(options.api_key_file).read_text() if options.api_key_file else os.environ.get("QVQ_API_KEY") or None
+def _answer(args: argparse.Namespace, image: str | None) -> None:
+    question = sys.stdin.read().rstrip("\n") if args.question == "-" else args.question
+    environment_key = os.environ.get("QVQ_API_KEY") or None
+    api_key = Path(args.api_key_file).read_text() if args.api_key_file else environment_key
     start = time.monotonic()
     stream = Qwen_QVQ_72B.ask(
-        question, image, api_key=api_key, url=url, proxy=options.proxy, timeout=options.timeout,
-        on_status=(lambda status: _print_json(status=asdict(status))) if options.json else None)
+        question, image, api_key=api_key, url=args.url, proxy=args.proxy, timeout=args.timeout,
+        on_status=(lambda status: _print_json(status=asdict(status))) if args.json else None)
     with closing(stream.iterate()) as chunks:
-        if options.json:
+        if args.json:
             for chunk in chunks:
                 _print_json(chunk=chunk)
             _print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
         else:
             size = os.path.getsize(image) if image and os.path.isfile(image) else 0
-            _print_text(chunks, lambda: _words(stream.status, size))
+            _print_text(chunks, lambda: _describe(stream.status, size))
 
 
 def _print_json(**line: object) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _print_text(chunks: Iterable[str], words: Callable[[], str]) -> None:
-    """The answer as it comes. Its Markdown is left: that is made to be read, and a reader may pipe it on."""
+def _print_text(chunks: Iterable[str], describe: Callable[[], str]) -> None:
+    """Print the answer as it arrives. Its Markdown stays, for people and programs to read."""
     last = "\n"
     with ExitStack() as waiting:
-        waiting.enter_context(_status_line(words))
+        waiting.enter_context(_status_line(describe))
         try:
             for chunk in chunks:
                 waiting.close()
-                last = _STEERING.sub("", chunk) if sys.stdout.isatty() else chunk
+                last = _CONTROL_CHARACTERS.sub("", chunk) if sys.stdout.isatty() else chunk
                 print(last, end="", flush=True)
         finally:
             if not last.endswith("\n"):
@@ -120,8 +129,8 @@ def _print_text(chunks: Iterable[str], words: Callable[[], str]) -> None:
 
 
 @contextmanager
-def _status_line(words: Callable[[], str]) -> Iterator[None]:
-    """``words`` and the seconds so far in a terminal's last line, for as long as the block lasts."""
+def _status_line(describe: Callable[[], str]) -> Iterator[None]:
+    """Show a description and the seconds so far in a terminal's last line while the block runs."""
     if not sys.stderr.isatty():
         yield
         return
@@ -131,9 +140,9 @@ def _status_line(words: Callable[[], str]) -> Iterator[None]:
     def draw() -> None:
         drawn = ""
         while not done.wait(0.1):
-            said = " ".join(_STEERING.sub("", words()).split())
-            line = f"{said} ... {int(time.monotonic() - start)} s"
-            if line != drawn:  # with automatic margins off: what is too long is cut off, not wrapped
+            status = " ".join(_CONTROL_CHARACTERS.sub("", describe()).split())
+            line = f"{status} ... {int(time.monotonic() - start)} s"
+            if line != drawn:  # ESC[?7l: the terminal cuts off a long line and does not wrap it
                 print(f"\r\x1b[K\x1b[?7l{line}\x1b[?7h", end="", file=sys.stderr, flush=True)
             drawn = line
         if drawn:
@@ -145,11 +154,11 @@ def _status_line(words: Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join()  # nothing is written beside the answer
+        thread.join()  # the line is erased before the answer is printed
 
 
-def _words(status: Status, size: int) -> str:
-    """The status in words. How much of an upload is done is not known: gradio_client does not say."""
+def _describe(status: Status, size: int) -> str:
+    """Return the status in words. gradio_client does not tell how much of an upload is done."""
     words = status.describe()
     if status.stage == "uploading" and size:
         words.insert(1, f"{size / 1000:,.0f} kB")

@@ -1,4 +1,4 @@
-"""Real Gradio Spaces in processes of their own, and what the tests look at them with."""
+"""Gradio Spaces, each in a process of its own, and the checks that all tests share."""
 
 import io
 import json
@@ -19,6 +19,7 @@ from network import web_server
 from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError
+from qvq_wrapper.bridge import space as space_module
 from qvq_wrapper.bridge.shelf import shelf
 
 HERE = Path(__file__).parent
@@ -26,11 +27,19 @@ _buffer = io.BytesIO()
 Image.linear_gradient("L").save(_buffer, "PNG")
 PNG = _buffer.getvalue()
 BOUND = 15
-"""Seconds that a test waits for what has to happen."""
+"""Seconds that a test waits for an event before it fails."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest applies -m
+def pytest_collection_modifyitems(items):
+    """Mark each test that starts a Space by a fixture. Tests that start one otherwise mark it."""
+    for item in items:
+        if "start_space" in getattr(item, "fixturenames", ()):
+            item.add_marker("space")
 
 
 def script(*steps):
-    """A prompt that the test Space carries out step by step."""
+    """Return a prompt that the test Space carries out step by step (see spaces/space.py)."""
     return "script:" + json.dumps(steps)
 
 
@@ -41,7 +50,7 @@ def free_port():
 
 
 def wait_until(condition, bound=BOUND):
-    """What ``condition()`` gives as soon as it is true; fails after ``bound`` seconds."""
+    """Return the first true value of ``condition()``. Fail after ``bound`` seconds."""
     end = time.monotonic() + bound
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {bound} s: {condition}"
@@ -62,34 +71,44 @@ class LocalSpace:
         self.pid, self.url = int(started[0]), started[1].rstrip("/")
         self.version = tuple(map(int, started[2].split(".")[:2]))
 
-    def needs(self, *version):
+    def require_gradio(self, *version):
+        """Skip the test if the Space's gradio is older than this version."""
         if self.version < version:
-            pytest.skip(f"gradio {'.'.join(map(str, self.version))} has not what {'.'.join(map(str, version))} has")
+            needed, found = (".".join(map(str, each)) for each in (version, self.version))
+            pytest.skip(f"needs gradio {needed}, and the Space has {found}")
 
     @property
     def port(self):
         return int(self.url.rsplit(":", 1)[1])
 
-    def log(self, event=None, **facts):
-        """What the Space wrote down, of one event and with these facts."""
-        lines = [json.loads(line) for line in self.log_file.read_text().splitlines()]
-        return [line for line in lines
-                if event in (None, line["event"]) and facts.items() <= line.items()]
+    def log(self, event=None, **fields):
+        """Return the entries of the Space's log that have this event and these fields."""
+        entries = [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        return [entry for entry in entries
+                if event in (None, entry["event"]) and fields.items() <= entry.items()]
 
     def seen(self, prompt):
-        """The latest question with this prompt."""
+        """Return what the Space logged of the latest question with this prompt."""
         return self.log("asked", prompt=prompt)[-1]
 
-    async def gone(self, prompt):
-        """The job with this prompt has left the Space without having finished."""
-        # A generator that had not yielded yet, and every one before gradio 5.50, is forgotten and not closed.
-        steps = -1
-        while not self.log("left", prompt=prompt) and steps < (steps := len(self.log("step", prompt=prompt))):
+    async def wait_log(self, event, **fields):
+        """Wait until the log has such entries, and return them."""
+        return await anyio.to_thread.run_sync(lambda: wait_until(lambda: self.log(event, **fields)))
+
+    async def wait_job_gone(self, prompt):
+        """Wait until the Space has stopped the job of this prompt. Fail if the job finished.
+
+        A stopped job logs "left" if gradio closes its generator. gradio before 5.50 never does, and
+        no version closes a generator that has yielded nothing yet. So a job also counts as stopped
+        if it makes no step for half a second.
+        """
+        steps = None
+        while not self.log("left", prompt=prompt):
+            before, steps = steps, len(self.log("step", prompt=prompt))
+            if steps == before:
+                break
             await anyio.sleep(0.5)
         assert not self.log("finished", prompt=prompt)
-
-    async def wait_log(self, event, **facts):
-        return await anyio.to_thread.run_sync(lambda: wait_until(lambda: self.log(event, **facts)))
 
     def signal(self, number):
         os.kill(self.pid, number)
@@ -102,13 +121,16 @@ class LocalSpace:
 
 @pytest.fixture(scope="session")
 def start_space(tmp_path_factory):
-    """Starts a Space with the given command line (see spaces/space.py), and stops it again."""
+    """Start a Space with these arguments (see spaces/space.py) while a ``with`` block is active.
+
+    One process imports gradio. It forks for each Space, so that a Space starts in little time.
+    """
     folder = tmp_path_factory.mktemp("spaces")
     python = os.environ.get("QVQ_SPACE_PYTHON", sys.executable)
+    environment = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)}
     launcher = subprocess.Popen(
         [python, HERE / "spaces" / "space.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, cwd=folder,
-        env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder)})
+        stderr=subprocess.DEVNULL, text=True, cwd=folder, env=os.environ | environment)
 
     @contextmanager
     def start(*arguments):
@@ -132,7 +154,7 @@ def space(start_space):
 
 @pytest.fixture
 def provider(space):
-    """The documented class, at the local Space."""
+    """The documented class, with the shared Space's address."""
 
     class Local(Qwen_QVQ_72B):
         url = space.url
@@ -147,40 +169,58 @@ def anyio_backend(request):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
+    """The files of a self-signed certificate and its key."""
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", certificate],
         check=True, capture_output=True)
     return certificate, key
 
 
 @pytest.fixture(scope="session")
 def picture_url():
-    """A picture on a web server of its own."""
+    """The address of a picture on a web server."""
     with web_server(200, PNG, [("Content-Type", "image/png")]) as server:
         yield f"{server.url}/image.png"
 
 
+def space_object(url):
+    """Return the bridge's Space object for this address."""
+    known = space_module._spaces.values()
+    return next(space for space in known if space.access.url.startswith(url))
+
+
 def call_threads():
+    """Return the threads of calls that are still running."""
     return [thread for thread in threading.enumerate() if thread.name == "qvq_wrapper"]
 
 
 def sockets_to(port):
-    """This process's open sockets that are connected to ``port``."""
-    lines = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-    connected = {line[9] for line in lines if int(line[2].rpartition(":")[2], 16) == port}
+    """Return this process's open sockets that are connected to ``port``."""
+    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    connected = {row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == port}
     own = set()
     for number in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # closed meanwhile
+        with suppress(OSError):  # closed since listdir
             own.add(os.readlink(f"/proc/self/fd/{number}"))
     return {inode for inode in connected if f"socket:[{inode}]" in own}
 
 
+def close_idle_sockets_to(port):
+    """Close all idle connections. Return the sockets to ``port`` that are still open."""
+    shelf.close_idle()
+    return sockets_to(port)
+
+
 @pytest.fixture(autouse=True)
-def temporary(tmp_path, monkeypatch):
-    """The folder of temporary files; neither a file nor a thread of a call outlives its test by a second."""
+def temp_folder(tmp_path, monkeypatch):
+    """The folder of temporary files during a test.
+
+    One second after the test, no call's thread may be running and the folder has to be empty.
+    """
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -188,16 +228,14 @@ def temporary(tmp_path, monkeypatch):
     wait_until(lambda: not call_threads() and not any(folder.iterdir()), 1)
 
 
-def close_idle_sockets_to(port):
-    """Close the idle connections; return those to ``port`` that are still open."""
-    shelf.close_idle()
-    return sockets_to(port)
-
-
 @pytest.fixture(autouse=True)
-def no_socket_is_left(request):
-    """No connection to the shared Space outlives its test by a second, once the idle ones are closed."""
-    port = request.getfixturevalue("space").port if "space" in request.fixturenames else None
+def no_socket_left(request):
+    """Close idle connections after each test. None to the shared Space may stay open after that.
+
+    The test has one second. A test with the marker ``keeps_a_socket`` is not checked.
+    """
+    uses_space = "space" in request.fixturenames
+    port = request.getfixturevalue("space").port if uses_space else None
     before = sockets_to(port)
     yield
     if not request.node.get_closest_marker("keeps_a_socket"):
@@ -205,7 +243,7 @@ def no_socket_is_left(request):
 
 
 async def failure(stream, bound=5):
-    """The error that a reader of the whole answer gets, within ``bound`` seconds."""
+    """Read the answer, which has to fail within ``bound`` seconds. Return the error."""
     start = time.monotonic()
     with pytest.raises(ResponseError) as caught:
         await stream.read()

@@ -1,4 +1,4 @@
-"""What stands between a client and a Space in the tests: a TCP relay, an HTTP proxy and a SOCKS5 proxy."""
+"""Servers that stand between a client and a Space: relays, an HTTP proxy and a SOCKS5 proxy."""
 
 import base64
 import http.server
@@ -8,24 +8,30 @@ import time
 from contextlib import closing, contextmanager, suppress
 
 
-def connection(address):
+def connect(address):
     return socket.create_connection(address, timeout=30)
 
 
 class Relay:
-    """Hands bytes on between its port and ``target``, a port on loopback; can spoil what comes back.
+    """A TCP relay from its own port to ``target``, a port on this machine.
 
-    ``up`` is called with each piece that a client sends, ``down`` with each that the server sends. They
-    return what is handed on; None cuts the connection. Both can be changed at any time.
+    A test can watch, change and hold up what passes. It may change these attributes at any time.
+
+    Attributes:
+        up: called with each piece of data that a client sends. The relay passes on what ``up``
+            returns. If that is None, it closes the connection.
+        down: the same for each piece that the server sends.
+        stalled: an event. While it is set, nothing is passed on.
+        connections: how many connections clients have made.
+        requests: the first line of each request. A request that does not begin a piece is missed.
     """
 
     def __init__(self, target=None):
         self.target = target
         self.up = self.down = lambda data: data
+        self.stalled = threading.Event()
         self.connections = 0
         self.requests = []
-        """The first line of each request, as long as it came at the head of a piece."""
-        self.stalled = threading.Event()
         self._open = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
@@ -34,6 +40,51 @@ class Relay:
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
+
+    def count(self, path):
+        """Return the number of requests for this path."""
+        return sum(f"{path} " in line or f"{path}?" in line for line in self.requests)
+
+    def wait(self):
+        """Block while the relay is stalled."""
+        while self.stalled.is_set():
+            time.sleep(0.05)
+
+    def cut(self):
+        """Break off every connection."""
+        for end in list(self._open):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def handle(self, client):
+        """Serve one connection; subclasses override this."""
+        self.pump(client, connect(("127.0.0.1", self.target)))
+
+    def forward(self, client, head, address, down=None):
+        """Pass on a request whose head has been read, and then the rest of the connection.
+
+        The server is told to close the connection after its answer. So each request comes over a
+        new connection, and ``handle`` sees its head.
+        """
+        server = connect(address)
+        server.sendall(head.replace(b"keep-alive", b"close", 1))
+        self.pump(client, server, down)
+
+    def pump(self, client, server, down=None):
+        """Copy data in both directions until one end closes, and close ``server``.
+
+        Args:
+            down: used instead of the attribute ``down``.
+        """
+        pair = {client, server}
+        self._open |= pair
+        thread = threading.Thread(
+            target=self._copy, args=(client, server, self._see_request), daemon=True)
+        thread.start()
+        self._copy(server, client, down or (lambda data: self.down(data)))
+        thread.join()
+        self._open -= pair
+        server.close()
 
     def _accept(self):
         with suppress(OSError):
@@ -46,29 +97,11 @@ class Relay:
         with suppress(OSError), closing(client):
             self.handle(client)
 
-    def handle(self, client):
-        self.pump(client, connection(("127.0.0.1", self.target)))
-
-    def pump(self, client, server, down=None):
-        pair = {client, server}
-        self._open |= pair
-        thread = threading.Thread(
-            target=self._copy, args=(client, server, self._see_request), daemon=True)
-        thread.start()
-        self._copy(server, client, down or (lambda data: self.down(data)))
-        thread.join()
-        self._open -= pair
-        server.close()
-
     def _see_request(self, data):
-        line = data.split(b"\r\n", 1)[0].decode("latin-1")
+        line = first_line(data).decode("latin-1")
         if line.endswith(" HTTP/1.1"):
             self.requests.append(line)
         return self.up(data)
-
-    def asked(self, path):
-        """How many requests were for this path."""
-        return sum(f"{path} " in line or f"{path}?" in line for line in self.requests)
 
     def _copy(self, source, sink, change):
         with suppress(OSError):
@@ -82,17 +115,6 @@ class Relay:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def wait(self):
-        """Does not come back while the line is stalled."""
-        while self.stalled.is_set():
-            threading.Event().wait(0.05)
-
-    def cut(self):
-        """Break off every connection."""
-        for end in list(self._open):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
     def __enter__(self):
         return self
 
@@ -103,6 +125,7 @@ class Relay:
 
 
 def read_head(client):
+    """Read up to the end of a request's headers."""
     head = b""
     while b"\r\n\r\n" not in head:
         data = client.recv(65536)
@@ -112,8 +135,65 @@ def read_head(client):
     return head
 
 
+def first_line(data):
+    return data.split(b"\r\n", 1)[0]
+
+
+def add_header(data, header):
+    """Add a header if a response begins in this piece of data."""
+    if data.startswith(b"HTTP/1.1"):
+        return data.replace(b"\r\n", b"\r\n" + header + b"\r\n", 1)
+    return data
+
+
+class Faulty(Relay):
+    """A relay at which the first requests for one path fail. It passes on all others.
+
+    Args:
+        path: a part of the path of the requests that fail.
+        fault: how they fail. ``"before"``: the connection is closed before the Space has the
+            request. ``"after"``: the Space has the request, and the connection is closed before
+            its answer arrives. A number: the relay answers with this HTTP status itself.
+        times: how many requests fail.
+        body: the body of the relay's own answer.
+    """
+
+    def __init__(self, target, path, fault, times=1, body=b""):
+        super().__init__(target)
+        self.path, self.fault, self.times, self.body = path.encode(), fault, times, body
+
+    def handle(self, client):
+        head = read_head(client)
+        fault = None
+        if self.times and self.path in first_line(head):
+            self.times -= 1
+            fault = self.fault
+        space = ("127.0.0.1", self.target)
+        if fault is None:
+            self.forward(client, head, space)
+        elif fault == "after":
+            self.forward(client, head, space, down=lambda data: None)
+        elif fault != "before":
+            self._answer(client, fault)
+
+    def _answer(self, client, status):
+        client.sendall(
+            b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (status, len(self.body), self.body))
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):  # closing with unread data would reset the connection
+            pass
+
+
 class HttpProxy(Relay):
-    """An HTTP proxy that writes down its targets, waits ``delay`` s for each, and refuses the next ``refused``."""
+    """An HTTP proxy.
+
+    Attributes:
+        targets: method and target of each request.
+        credentials: ``user:password`` that a client has to send, or None.
+        refused: how many of the next requests it refuses.
+        delay: seconds that it waits before it handles a request.
+    """
 
     def __init__(self, credentials=None):
         super().__init__()
@@ -124,63 +204,35 @@ class HttpProxy(Relay):
 
     def handle(self, client):
         head = read_head(client)
-        method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        method, target, _ = first_line(head).decode().split(" ")
         self.targets.append((method, target))
         time.sleep(self.delay)
-        if self.credentials:
-            token = base64.b64encode(self.credentials.encode()).decode()
-            if f"proxy-authorization: basic {token}".lower() not in head.decode("latin-1").lower().splitlines():
-                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-                return
-        if self.refused:
+        if not self._is_allowed(head):
+            client.sendall(
+                b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        elif self.refused:
             self.refused -= 1
             client.sendall(b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n")
-            return
-        if method == "CONNECT":
+        elif method == "CONNECT":
             host, port = target.split(":")
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            self.pump(client, connection((host, int(port))))
-            return
-        address = target.split("/")[2]
-        host, _, port = address.partition(":")
-        server = connection((host, int(port or 80)))
-        server.sendall(head.replace(f"http://{address}".encode(), b"", 1).replace(b"keep-alive", b"close", 1))
-        self.pump(client, server)
+            self.pump(client, connect((host, int(port))))
+        else:
+            address = target.split("/")[2]
+            host, _, port = address.partition(":")
+            head = head.replace(f"http://{address}".encode(), b"", 1)
+            self.forward(client, head, (host, int(port or 80)))
 
-
-class Faulty(Relay):
-    """Hands requests on, but the first ``times`` for ``path``: those meet with ``fault``.
-
-    ``fault`` is the HTTP status of an answer in the Space's place, or ``before`` or ``after``: the line is
-    cut before the Space has the request, or before its answer is back.
-    """
-
-    def __init__(self, target, path, fault, times=1, body=b""):
-        super().__init__(target)
-        self.path, self.fault, self.times, self.body = path.encode(), fault, times, body
-
-    def handle(self, client):
-        head = read_head(client)
-        fault = None
-        if self.times and self.path in head.split(b"\r\n", 1)[0]:
-            self.times -= 1
-            fault = self.fault
-        if fault == "before":
-            return
-        if fault in (None, "after"):
-            server = connection(("127.0.0.1", self.target))
-            server.sendall(head.replace(b"keep-alive", b"close", 1))
-            self.pump(client, server, None if fault is None else lambda data: None)
-            return
-        client.sendall(b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-                       % (fault, len(self.body), self.body))
-        client.shutdown(socket.SHUT_WR)
-        while client.recv(65536):  # a close with something unread would take the answer back
-            pass
+    def _is_allowed(self, head):
+        if not self.credentials:
+            return True
+        token = base64.b64encode(self.credentials.encode()).decode()
+        wanted = f"proxy-authorization: basic {token}"
+        return wanted.lower() in head.decode("latin-1").lower().splitlines()
 
 
 class SocksProxy(Relay):
-    """A SOCKS5 proxy (RFC 1928) that writes down where it is asked to go."""
+    """A SOCKS5 proxy (RFC 1928). ``targets`` has the host and port of each connection."""
 
     def __init__(self):
         super().__init__()
@@ -196,20 +248,20 @@ class SocksProxy(Relay):
             host, rest = request[5:5 + request[4]].decode(), request[5 + request[4]:]
         port = int.from_bytes(rest[:2], "big")
         self.targets.append((host, port))
-        server = connection((host, port))
+        server = connect((host, port))
         client.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         self.pump(client, server)
 
 
 @contextmanager
 def web_server(status, body="", headers=()):
-    """A web server that is no Gradio app; counts the requests that it answers with ``status``."""
-    asked = []
+    """Run a web server that is not a Gradio app. ``requests`` has the path of each request."""
+    requests = []
     content = body.encode() if isinstance(body, str) else body
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)
@@ -222,7 +274,7 @@ def web_server(status, body="", headers=()):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.asked, server.url = asked, f"http://127.0.0.1:{server.server_port}"
+    server.requests, server.url = requests, f"http://127.0.0.1:{server.server_port}"
     yield server
     server.shutdown()
     server.server_close()

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the Space is one clear error in bounded time."""
+"""Whatever goes wrong at the Space or on the way raises one clear error within seconds."""
 
 import json
 import signal
@@ -10,13 +10,13 @@ from contextlib import contextmanager
 import anyio
 import pytest
 from conftest import PNG, failure, free_port, script
-from network import Faulty, HttpProxy, Relay, connection, read_head, web_server
+from network import Faulty, HttpProxy, Relay, add_header, read_head, web_server
 
 from qvq_wrapper import (
-    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
-    SpaceUnavailableError, ask,
+    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
+    SpaceConnectionError, SpaceUnavailableError, ask,
 )
-from qvq_wrapper.bridge.connection import tls_context
+from qvq_wrapper.bridge.connection import forget_tls_contexts
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def test_a_full_queue(start_space):
         assert type(error) is RateLimitError and error.status_code == 503 and error.retryable
 
 
-async def test_the_server_is_killed_in_mid_answer(start_space):
+async def test_the_server_is_killed_during_the_answer(start_space):
     with start_space() as space:
         stream = ask(script("some", 0.1, "some words", 30), url=space.url)
         while stream.text != "some words":
@@ -45,7 +45,7 @@ async def test_the_server_is_killed_in_mid_answer(start_space):
     assert type(error) is SpaceConnectionError and error.text == "some words"
 
 
-async def test_the_connection_is_refused_at_submit(start_space):
+async def test_the_connection_is_refused_at_the_second_question(start_space):
     with start_space() as space:
         assert await ask("first", url=space.url).read()
         space.stop()
@@ -53,13 +53,14 @@ async def test_the_connection_is_refused_at_submit(start_space):
     assert type(error) is SpaceConnectionError and error.retryable
 
 
-async def test_the_connection_is_refused_at_first():
+async def test_the_connection_is_refused_at_the_first_question():
     error = await failure(ask("Hi", url=f"http://127.0.0.1:{free_port()}", max_retries=1))
     assert type(error) is SpaceConnectionError and "Connection refused" in str(error)
 
 
 @pytest.mark.parametrize("step, message", [
-    ({"raise": "The <b>picture</b> is too dark.<br>Try &amp; retry"}, "The picture is too dark. Try & retry"),
+    ({"raise": "The <b>picture</b> is too dark.<br>Try &amp; retry"},
+     "The picture is too dark. Try & retry"),
     ({"hidden": "inner reason"}, "inner reason"),
     ({"raise": r"'no \x literal'"}, r"'no \x literal'"),
     ({"raise": "'two\nlines'"}, "'two lines'"),
@@ -67,34 +68,43 @@ async def test_the_connection_is_refused_at_first():
 ])
 async def test_the_app_raises(provider, step, message):
     error = await failure(provider.ask(script("some", 0.1, step)))
-    assert type(error) is ResponseError and str(error) == error.message == message and error.text == "some"
+    assert type(error) is ResponseError and str(error) == error.message == message
+    assert error.text == "some"
 
 
 async def test_a_gpu_quota(provider):
-    quota = ('You have exceeded your GPU quota (60s requested vs. 56s left). <a style="white-space: nowrap" '
-             'href="https://huggingface.co/join">Create a free account</a> to get more quota.')
+    quota = (
+        'You have exceeded your GPU quota (60s requested vs. 56s left). '
+        '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account'
+        '</a> to get more quota.')
     error = await failure(provider.ask(script({"raise": quota})))
     assert type(error) is RateLimitError and not error.retryable
-    assert str(error) == ("You have exceeded your GPU quota (60s requested vs. 56s left). Create a free account to get "
-                          "more quota.")
+    assert str(error) == (
+        "You have exceeded your GPU quota (60s requested vs. 56s left). "
+        "Create a free account to get more quota.")
 
 
-# At connecting
+# While connecting
 
 
 PAGE = "<html><head><title>This Space is sleeping</title></head></html>"
+
+
+def config(**fields):
+    """Return a Space's config with nothing in it but these fields."""
+    return json.dumps({"components": [], "dependencies": [], **fields})
 
 
 @pytest.mark.parametrize("status, body, headers, kind, message", [
     (200, PAGE, [], SpaceUnavailableError, "No Gradio app"),
     (200, "{}", [], SpaceUnavailableError, "No Gradio app"),
     (200, "[1]", [], SpaceUnavailableError, "No Gradio app"),
-    (200, json.dumps({"components": [], "dependencies": [], "protocol": "ws", "version": "3.9"}), [],
+    (200, config(protocol="ws", version="3.9"), [],
      SpaceUnavailableError, "too old: its gradio 3.9.*4.44 or newer"),
-    (200, json.dumps({"components": [], "dependencies": [], "protocol": "sse"}), [], SpaceUnavailableError, "too old"),
-    (200, json.dumps({"components": [], "dependencies": [], "protocol": "\x1b]0;steer\x07"}), [],
-     SpaceUnavailableError, "too old"),
-    (302, "", [("Location", "https://elsewhere.example/")], SpaceUnavailableError, "redirects to https://elsewhere"),
+    (200, config(protocol="sse"), [], SpaceUnavailableError, "too old"),
+    (200, config(protocol="\x1b]0;steer\x07"), [], SpaceUnavailableError, "too old"),
+    (302, "", [("Location", "https://elsewhere.example/")],
+     SpaceUnavailableError, "redirects to https://elsewhere"),
     (401, PAGE, [], AuthenticationError, "api_key"),
     (403, "", [], AuthenticationError, "HTTP 403"),
     (404, PAGE, [], SpaceUnavailableError, "HTTP 404.*This Space is sleeping"),
@@ -102,7 +112,7 @@ PAGE = "<html><head><title>This Space is sleeping</title></head></html>"
     (502, PAGE, [], SpaceUnavailableError, "HTTP 502.*This Space is sleeping"),
     (503, PAGE, [], SpaceUnavailableError, "HTTP 503.*This Space is sleeping.*paused"),
 ])
-async def test_what_answers_is_no_usable_space(status, body, headers, kind, message):
+async def test_the_address_has_no_usable_space(status, body, headers, kind, message):
     with web_server(status, body, headers) as server:
         error = await failure(ask("Hi", url=server.url, max_retries=0))
     assert type(error) is kind and error.status_code in (status, None)
@@ -112,10 +122,10 @@ async def test_what_answers_is_no_usable_space(status, body, headers, kind, mess
 
 
 @pytest.mark.parametrize("path", ["/config", "/queue/data"])
-async def test_a_response_larger_than_any_that_is_no_answer(space, monkeypatch, path):
+async def test_a_response_larger_than_the_limit(space, monkeypatch, path):
     await ask("warm", url=space.url).read()
     with Faulty(space.port, path, 500, body=b"x" * 200_001) as relay:
-        monkeypatch.setattr("qvq_wrapper.bridge.connection.MAX_BODY_BYTES", 200_000)
+        monkeypatch.setattr("qvq_wrapper.bridge.bounds.MAX_BODY_BYTES", 200_000)
         error = await failure(ask("Hi", url=relay.url, max_retries=0))
     assert type(error) is SpaceConnectionError and "more than 200000 bytes" in str(error)
 
@@ -131,13 +141,14 @@ async def test_retry_after(value, seconds):
 
 async def test_an_unknown_host():
     error = await failure(ask("Hi", url="http://nowhere.invalid", max_retries=0), bound=10)
-    assert type(error) is SpaceConnectionError and "nowhere.invalid could not be reached" in str(error)
+    assert type(error) is SpaceConnectionError
+    assert "nowhere.invalid could not be reached" in str(error)
 
 
-async def test_a_line_that_accepts_and_never_answers():
+async def test_a_server_that_accepts_and_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        stream = ask("Hi", url=f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout=0.5, max_retries=0)
-        error = await failure(stream)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        error = await failure(ask("Hi", url=url, read_timeout=0.5, max_retries=0))
     assert type(error) is ResponseTimeoutError and "read_timeout" in str(error)
 
 
@@ -146,8 +157,10 @@ async def test_a_self_signed_certificate(start_space, certificate):
         error = await failure(ask("Hi", url=space.url, max_retries=0))
         assert type(error) is SpaceConnectionError and "TLS" in str(error) and not error.retryable
         context = ssl.create_default_context(cafile=certificate[0])
-        assert await ask("trusted", PNG, url=space.url, verify=context).read() == "You asked: trusted"
-        assert await ask("unchecked", url=space.url, verify=False).read() == "You asked: unchecked"
+        trusted = ask("trusted", PNG, url=space.url, verify=context)
+        assert await trusted.read() == "You asked: trusted"
+        unchecked = ask("unchecked", url=space.url, verify=False)
+        assert await unchecked.read() == "You asked: unchecked"
         async with ask(script("a", 30), url=space.url, verify=context) as stream:
             await anext(stream)
             start = time.monotonic()
@@ -156,7 +169,7 @@ async def test_a_self_signed_certificate(start_space, certificate):
 
 async def test_certificates_that_cannot_be_read(space, monkeypatch, tmp_path):
     (tmp_path / "none.pem").write_text("no certificate")
-    tls_context.cache_clear()
+    forget_tls_contexts()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     error = await failure(ask("Hi", url=space.url, max_retries=0))
     assert type(error) is SpaceConnectionError and "SSLError" in str(error)
@@ -170,7 +183,7 @@ async def test_a_space_behind_a_login(start_space):
         assert await ask("Hi", PNG, url=space.url, auth=("user", "word")).read() == "You asked: Hi"
 
 
-async def test_a_login_that_the_space_does_not_want(space):
+async def test_a_login_to_a_space_without_one(space):
     assert await ask("Hi", url=space.url, auth=("user", "word")).read() == "You asked: Hi"
 
 
@@ -199,12 +212,12 @@ async def test_picture_and_prompt_are_found_by_type(space):
     assert space.log("swapped", prompt="a prompt")[-1]["size"] == len(PNG)
 
 
-# At asking
+# While the question is sent
 
 
 @contextmanager
 def relayed(space):
-    """A relay to the Space, and what asks through it with bounds that a test can wait for."""
+    """A relay to the Space. Its ``ask`` asks through it, once and with a short timeout."""
     with Relay(space.port) as relay:
         relay.ask = lambda *arguments, **options: ask(
             *arguments, url=relay.url, **{"read_timeout": 1, "max_retries": 0, **options})
@@ -212,11 +225,12 @@ def relayed(space):
 
 
 @pytest.mark.parametrize("path", [b"/upload", b"/queue/join", b"/queue/data", b"/config"])
-async def test_the_line_is_cut_at(space, path):
+async def test_the_connection_is_cut_at(space, path):
     with relayed(space) as relay:
         if path != b"/config":
             await relay.ask("warm", read_timeout=10).read()
-        relay.up = lambda data: None if b" /gradio_api" + path in data or b" " + path in data else data
+        targets = b" " + path, b" /gradio_api" + path
+        relay.up = lambda data: None if any(target in data for target in targets) else data
         error = await failure(relay.ask("cut", PNG))
     assert type(error) is SpaceConnectionError
 
@@ -225,12 +239,13 @@ async def test_the_line_is_cut_at(space, path):
 async def test_an_upload_that_is_refused(space, status):
     with Faulty(space.port, "/upload", status) as relay:
         error = await failure(ask("refused upload", PNG, url=relay.url))
-    assert type(error) is ResponseError and "refused the picture" in str(error) and error.status_code == status
+    assert type(error) is ResponseError and "refused the picture" in str(error)
+    assert error.status_code == status
     assert not space.log("asked", prompt="refused upload")
 
 
 async def test_a_validation_error(space):
-    space.needs(5, 50)
+    space.require_gradio(5, 50)
 
     class Validated(Qwen_QVQ_72B):
         url = space.url
@@ -242,17 +257,21 @@ async def test_a_validation_error(space):
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_two_replicas_behind_a_balancer_that_routes_by_cookie(start_space):
-    """Upload, question and answer have to reach the same one."""
+    """Upload, question and answer have to reach the same replica."""
     with start_space() as one, start_space() as two, Balancer([one.port, two.port]) as balancer:
         for number in range(4):
-            assert await ask(f"replica {number}", PNG, url=balancer.url, headers={"x": str(number)}).read()
+            access = {"url": balancer.url, "headers": {"x": str(number)}}
+            assert await ask(f"replica {number}", PNG, **access).read()
         assert balancer.misrouted == 0
         seen = [len(space.log("asked")) for space in (one, two)]
     assert sum(seen) == 4 and all(seen)
 
 
 class Balancer(Relay):
-    """Gives each new client a replica in turn and a cookie to come back to it by."""
+    """Sends clients without a cookie to the replicas in turn. Sets a cookie that names the replica.
+
+    ``misrouted`` counts requests without the cookie that belong to an earlier request.
+    """
 
     def __init__(self, ports):
         super().__init__()
@@ -267,14 +286,12 @@ class Balancer(Relay):
         else:
             index, self.turn = self.turn % 2, self.turn + 1
             self.misrouted += b" /config" not in head and b"/info" not in head
-        server = connection(("127.0.0.1", self.ports[index]))
-        server.sendall(head.replace(b"keep-alive", b"close", 1))
-        self.down = lambda data: data.replace(
-            b"\r\n", b"\r\nset-cookie: replica=%d\r\n" % index, 1) if data.startswith(b"HTTP/1.1") else data
-        self.pump(client, server)
+        cookie = b"set-cookie: replica=%d" % index
+        replica = ("127.0.0.1", self.ports[index])
+        self.forward(client, head, replica, down=lambda data: add_header(data, cookie))
 
 
-# In mid-answer
+# During the answer
 
 
 async def test_hidden_errors(start_space):
@@ -284,27 +301,25 @@ async def test_hidden_errors(start_space):
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_server_that_stops(start_space):
+async def test_a_server_that_falls_silent(start_space):
     with start_space() as space:
         stream = ask(script("some", 30), url=space.url, read_timeout=2)
         await anext(stream)
         space.signal(signal.SIGSTOP)
         error = await failure(stream, bound=2 + 2 + 1)
-    assert type(error) is ResponseTimeoutError and "read_timeout" in str(error) and error.text == "some"
+    assert type(error) is ResponseTimeoutError and "read_timeout" in str(error)
+    assert error.text == "some"
 
 
 async def test_the_stream_is_cut_in_the_middle_of_an_event(space):
     with relayed(space) as relay:
-        relay.down = lambda data: data[:data.index(b"process_generating")] if b"process_generating" in data else data
-        cut = relay.down
-
-        def once(data):
-            kept = cut(data)
-            if kept != data:
+        def cut(data):
+            kept, found, _ = data.partition(b"process_generating")
+            if found:
                 relay.down = lambda data: None
             return kept
 
-        relay.down = once
+        relay.down = cut
         error = await failure(relay.ask(script("a", 0.3, "ab", 0.3, "abc")))
     assert type(error) is SpaceConnectionError
 
@@ -312,9 +327,10 @@ async def test_the_stream_is_cut_in_the_middle_of_an_event(space):
 @pytest.mark.parametrize("garbage", [b"<html>", b"data: [1]", b"data: 7", b"event: x", b"\xff\xfe"])
 async def test_garbage_instead_of_json(space, garbage):
     with relayed(space) as relay:
-        relay.down = lambda data: data.replace(b'data: {"msg":"process_generating"', garbage + b'\n\n{"msg":"')
+        event = b'data: {"msg":"process_generating"'
+        relay.down = lambda data: data.replace(event, garbage + b'\n\n{"msg":"')
         error = await failure(relay.ask(script("a", 0.3, "ab")))
-    assert type(error) is SpaceConnectionError and "went bad" in str(error)
+    assert type(error) is SpaceConnectionError and "nonsense" in str(error)
 
 
 async def test_a_message_larger_than_any_answer(provider):
@@ -328,7 +344,7 @@ async def test_line_separators_arrive(provider):
 
 
 async def test_a_lone_surrogate_arrives(space):
-    """JSON can hold one, though Gradio's own encoder does not write it."""
+    """JSON can contain one, although Gradio's encoder never writes it."""
     with relayed(space) as relay:
         relay.down = lambda data: data.replace(b"SINGLE", b"\\ud83d")
         assert await relay.ask(script("a SINGLE", 0.1, "a SINGLE one")).read() == "a \ud83d one"
@@ -337,9 +353,11 @@ async def test_a_lone_surrogate_arrives(space):
 # The proxy
 
 
-async def test_a_proxy_that_refuses(space):
-    error = await failure(ask("Hi", url=space.url, proxy=f"http://u:pass@127.0.0.1:{free_port()}", max_retries=0))
-    assert type(error) is SpaceConnectionError and "proxy" in str(error) and "pass" not in str(error)
+async def test_a_proxy_that_cannot_be_reached(space):
+    proxy = f"http://u:pass@127.0.0.1:{free_port()}"
+    error = await failure(ask("Hi", url=space.url, proxy=proxy, max_retries=0))
+    assert type(error) is SpaceConnectionError
+    assert "proxy" in str(error) and "pass" not in str(error)
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -353,7 +371,7 @@ async def test_a_proxy_that_asks_for_credentials(space, secure):
             assert await ask("Hi", PNG, url=space.url, proxy=credentials).read() == "You asked: Hi"
 
 
-async def test_a_proxy_that_dies_in_mid_answer(space):
+async def test_a_proxy_that_dies_during_the_answer(space):
     with HttpProxy() as proxy:
         stream = ask(script("some", 5), url=space.url, proxy=proxy.url, max_retries=0)
         await anext(stream)

@@ -1,4 +1,4 @@
-"""The command line, as a person uses it."""
+"""The command line, run as a user runs it."""
 
 import json
 import os
@@ -23,13 +23,15 @@ def qvq(*arguments, **options):
 
 @contextmanager
 def on_a_terminal(*arguments):
-    """The command with a terminal for stdout and stderr; gives the process and a function that reads it."""
+    """Run the command on a terminal. Yields the process and a function that reads its output."""
     master, slave = pty.openpty()
-    process = subprocess.Popen([*QVQ, *arguments], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    process = subprocess.Popen(
+        [*QVQ, *arguments], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
     os.close(slave)
     seen = bytearray()
 
     def read_until(text):
+        """Return all output so far, as soon as it contains the text."""
         while text.encode() not in seen:
             seen.extend(os.read(master, 1000))
         return seen.decode()
@@ -42,7 +44,7 @@ def on_a_terminal(*arguments):
         os.close(master)
 
 
-def test_the_answer_is_all_that_is_on_stdout(space, tmp_path):
+def test_stdout_has_the_answer_and_nothing_else(space, tmp_path):
     picture = tmp_path / "x.png"
     picture.write_bytes(PNG)
     result = qvq("a question", "--image", str(picture), "--url", space.url)
@@ -55,7 +57,7 @@ def test_the_question_from_stdin(space):
 
 
 def test_the_pipe(space, tmp_path):
-    """What the help shows, with stderr on a terminal: the file holds the answer alone."""
+    """The help's example: with stderr on a terminal, the file has the answer and nothing else."""
     (tmp_path / "question.txt").write_text("from a pipe")
     (tmp_path / "x.png").write_bytes(PNG)
     master, slave = pty.openpty()
@@ -77,13 +79,17 @@ def test_json(space):
     assert (result.returncode, result.stderr) == (0, "")
     assert "\x1b" not in result.stdout
     lines = objects(result.stdout)
-    assert {key for line in lines for key in line} == {"status", "chunk", "done"} and all(len(x) == 1 for x in lines)
-    assert [line["chunk"] for line in lines if "chunk" in line] == ["# Title", "\n\x1b[31mred", "Another"]
+    assert {key for line in lines for key in line} == {"status", "chunk", "done"}
+    assert all(len(line) == 1 for line in lines)
+    chunks = [line["chunk"] for line in lines if "chunk" in line]
+    assert chunks == ["# Title", "\n\x1b[31mred", "Another"]
     assert list(lines[-1]) == ["done"]
-    assert lines[-1]["done"]["text"] == "# Another" and 0.2 < lines[-1]["done"]["seconds"] < BOUND
+    done = lines[-1]["done"]
+    assert done["text"] == "# Another" and 0.2 < done["seconds"] < BOUND
     statuses = [line["status"] for line in lines if "status" in line]
     assert statuses[0]["stage"] == "connecting" and statuses[-1]["stage"] == "finished"
-    assert all({"stage", "position", "queue_size", "eta", "progress", "log"} <= status.keys() for status in statuses)
+    keys = {"stage", "position", "queue_size", "eta", "progress", "log"}
+    assert all(keys <= status.keys() for status in statuses)
 
 
 def test_an_error_in_json(space):
@@ -92,11 +98,13 @@ def test_an_error_in_json(space):
     lines = objects(result.stdout)
     assert {"chunk": "a word"} in lines and not any("done" in line for line in lines)
     assert lines[-1] == {"error": {
-        "kind": "ResponseError", "message": "too dark", "status_code": None, "retry_after": None, "retryable": False}}
+        "kind": "ResponseError", "message": "too dark", "status_code": None,
+        "retry_after": None, "retryable": False}}
 
 
-def test_an_empty_token_in_the_environment_is_none(space):
-    assert qvq("Hi", "--url", space.url, env={**os.environ, "QVQ_API_KEY": ""}).stdout == "You asked: Hi\n"
+def test_an_empty_token_in_the_environment_is_ignored(space):
+    environment = os.environ | {"QVQ_API_KEY": ""}
+    assert qvq("Hi", "--url", space.url, env=environment).stdout == "You asked: Hi\n"
 
 
 @pytest.mark.parametrize("source", ["file", "environment"])
@@ -104,11 +112,12 @@ def test_the_token(space, tmp_path, source):
     (tmp_path / "token").write_text("hf_secret\n")
     arguments = ["--api-key-file", str(tmp_path / "token")] if source == "file" else []
     environment = os.environ | ({"QVQ_API_KEY": "hf_secret"} if source == "environment" else {})
-    assert qvq(f"token by {source}", "--url", space.url, *arguments, env=environment).returncode == 0
-    assert space.seen(f"token by {source}")["headers"]["authorization"] == "Bearer hf_secret"
+    prompt = f"token by {source}"
+    assert qvq(prompt, "--url", space.url, *arguments, env=environment).returncode == 0
+    assert space.seen(prompt)["headers"]["authorization"] == "Bearer hf_secret"
 
 
-def test_an_error_is_one_line_and_status_1(space):
+def test_an_error_prints_one_line_and_exits_with_status_1(space):
     result = qvq(script({"raise": "too dark"}), "--url", space.url)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", "qvq: too dark\n")
     result = qvq("Hi", "--url", space.url, "--timeout", "0.000001")
@@ -120,7 +129,7 @@ def test_an_error_is_one_line_and_status_1(space):
     ["Hi", "--timeout", "soon"], ["Hi", "--api-key-file", "no/such"], ["Hi", "--proxy", "x"], [""],
     ["Hi", "--demo", "--url", "http://127.0.0.1"], ["Hi", "--json", "--image", "no.png"],
 ])
-def test_wrong_usage_is_status_2(arguments):
+def test_wrong_usage_exits_with_status_2(arguments):
     result = qvq(*arguments)
     assert result.returncode == 2 and result.stdout == "" and "Traceback" not in result.stderr
     assert result.stderr.count("\n") <= 2
@@ -138,7 +147,7 @@ def test_the_help_fits_a_screen():
     assert len([line for line in lines if line.startswith("  qvq ") or "| qvq " in line]) == 3
 
 
-def test_control_characters_are_taken_out_on_a_terminal_only(space):
+def test_control_characters_are_removed_only_on_a_terminal(space):
     prompt = script("red \x1b[31m\x07 and\ttab \x9b1m\n", 0.1)
     assert "\x1b[31m" in qvq(prompt, "--url", space.url).stdout
     with on_a_terminal(prompt, "--url", space.url) as (process, read_until):
@@ -148,9 +157,10 @@ def test_control_characters_are_taken_out_on_a_terminal_only(space):
 
 
 def test_the_status_is_on_the_terminal(start_space):
-    """Place and wait in the queue, the seconds also when nothing arrives, and then the answer in its place."""
+    """It shows the place in the queue, the wait and the seconds so far. The answer replaces it."""
     with start_space("--at-once", 1) as space:
-        assert qvq(script("warm", 0.5), "--url", space.url).returncode == 0  # from here on it can guess the wait
+        # After this answer the Space can estimate the wait.
+        assert qvq(script("warm", 0.5), "--url", space.url).returncode == 0
         with on_a_terminal(script("first", 4), "--url", space.url) as (_, read_first):
             read_first("first")
             with on_a_terminal("second", "--url", space.url) as (process, read_until):
@@ -162,39 +172,48 @@ def test_the_status_is_on_the_terminal(start_space):
     assert " ... 2 s" in status
 
 
-def test_the_status_line_is_one_line(space):
-    """It is cut off at the margin by the terminal, and what the Space says in it does not steer that."""
+def test_the_status_stays_on_one_line(space):
+    """The terminal cuts it off at the margin. The Space's own text cannot change that."""
     prompt = script({"info": "a\nlong\x1b[31m " + "word " * 50}, 1.5, "answer")
     with on_a_terminal(prompt, "--url", space.url) as (process, read_until):
         shown = read_until("answer\r\n")
         assert process.wait(BOUND) == 0
     lines = shown.split("\r\x1b[K")
     assert lines[0] == "" and lines[-1] == "answer\r\n"
-    assert all(line.startswith("\x1b[?7l") and line.endswith("\x1b[?7h") for line in lines[1:-1] if line)
+    shown_lines = [line for line in lines[1:-1] if line]
+    assert all(line.startswith("\x1b[?7l") and line.endswith("\x1b[?7h") for line in shown_lines)
     assert any("a long[31m word" in line for line in lines) and "\n" not in "".join(lines[:-1])
 
 
 def test_the_status_of_an_upload(space, tmp_path):
-    """The line says that, and how much; how much of it is done gradio_client does not tell."""
+    """It shows the picture's size, but no progress: gradio_client does not report any."""
     (tmp_path / "x.png").write_bytes(PNG + bytes(2_000_000 - len(PNG)))
-    relay, seen = Relay(space.port), threading.Event()
-    relay.down = lambda data: data if b"x.png" not in data or seen.wait(BOUND) else None  # the upload's reply
-    arguments = ["large picture", "--image", str(tmp_path / "x.png"), "--url", relay.url]
-    with on_a_terminal(*arguments) as (process, read_until):
-        read_until("Sending the picture, 2,000 kB ... ")
-        seen.set()
-        read_until("You asked: large picture")
-        assert process.wait(BOUND) == 0
+    status_seen = threading.Event()
+
+    def hold_upload_response(data):
+        if b"x.png" in data and not status_seen.wait(BOUND):
+            return None
+        return data
+
+    with Relay(space.port) as relay:
+        relay.down = hold_upload_response
+        arguments = ["large picture", "--image", str(tmp_path / "x.png"), "--url", relay.url]
+        with on_a_terminal(*arguments) as (process, read_until):
+            read_until("Sending the picture, 2,000 kB ... ")
+            status_seen.set()
+            read_until("You asked: large picture")
+            assert process.wait(BOUND) == 0
 
 
-def test_an_error_in_mid_answer_has_a_line_of_its_own(space):
-    with on_a_terminal(script("half", 0.1, {"raise": "too dark"}), "--url", space.url) as (process, read_until):
+def test_an_error_during_the_answer_is_on_a_new_line(space):
+    prompt = script("half", 0.1, {"raise": "too dark"})
+    with on_a_terminal(prompt, "--url", space.url) as (process, read_until):
         assert read_until("too dark\r\n").endswith("half\r\nqvq: too dark\r\n")
         assert process.wait(BOUND) == 1
 
 
 def interrupt(process):
-    """The exit status after Ctrl-C, and the seconds until it was there."""
+    """Press Ctrl-C. Return the exit status and the seconds until the process ended."""
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
     return process.wait(BOUND), time.monotonic() - start
@@ -210,8 +229,9 @@ def test_ctrl_c_cancels_the_job(space):
     assert not space.log("finished", prompt=prompt)
 
 
-@pytest.mark.parametrize(("prompt", "seen"), [(script("WORD", 30), "WORD"), (script(30), "processing ... 1 s")])
-def test_ctrl_c_on_a_dead_line(start_space, prompt, seen):
+@pytest.mark.parametrize(("prompt", "seen"), [
+    (script("WORD", 30), "WORD"), (script(30), "processing ... 1 s")])
+def test_ctrl_c_while_the_space_is_silent(start_space, prompt, seen):
     with start_space() as space:
         with on_a_terminal(prompt, "--url", space.url) as (process, read_until):
             read_until(seen)
@@ -220,19 +240,25 @@ def test_ctrl_c_on_a_dead_line(start_space, prompt, seen):
     assert status == 130 and seconds < 3
 
 
-def test_a_reader_that_leaves(space):
+def test_the_reader_of_a_pipe_closes_it(space):
     prompt = script(*["many", 0.01, "many words"] * 50)
     command = f"{sys.executable} -m qvq_wrapper '{prompt}' --url {space.url} | head -c 1"
     result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("m", "")
 
 
-def test_a_script_ends_with_an_answer_unread(space):
-    code = f"from qvq_wrapper import ask\nanswer = ask('Hi', url={space.url!r}).iterate()\nnext(answer)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+def test_a_script_ends_before_its_answer_is_read(space):
+    code = f"""
+from qvq_wrapper import ask
+answer = ask("Hi", url={space.url!r}).iterate()
+next(answer)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.space  # --demo starts one in a child process
 def test_the_demo(tmp_path):
     result = qvq("What does the sign say?", "--demo", cwd=tmp_path)
     assert result.returncode == 0 and result.stderr == ""

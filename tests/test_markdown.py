@@ -1,4 +1,7 @@
-"""What a notebook is given to set: formulas as all front ends know them, and nothing live but links."""
+"""How an answer becomes Markdown for notebooks.
+
+Every front end has to show its formulas, and nothing in it may be active except links.
+"""
 
 import html
 import random
@@ -21,7 +24,8 @@ DOLLAR = "<span>&#36;</span>"
     ("$x_1$ and $y$", "$x_1$ and $y$"),
     (r"**\boxed{\frac{6}{\sqrt{3}}}**", r"**$\boxed{\frac{6}{\sqrt{3}}}$**"),
     (r"\[ \boxed{12} \]", r"$$\boxed{12}$$"),
-    ("\\begin{align*}\na &= b \\\\\nc &= d\n\\end{align*}", r"$$\begin{align*} a &= b \\ c &= d \end{align*}$$"),
+    ("\\begin{align*}\na &= b \\\\\nc &= d\n\\end{align*}",
+     r"$$\begin{align*} a &= b \\ c &= d \end{align*}$$"),
     (r"\(a<b\)", r"$a\lt b$"),
     (r"\(x \ \)", r"$x \ {}$"),
     (r"90\(^\circ\)C", r"90&#8203;$^\circ$&#8203;C"),
@@ -43,8 +47,9 @@ def test_formulas(sent, shown):
     "1. so\n   ```python\n   if a < b:\n       pass\n   ```\n2. and",
     "````\n```\nx\n```\n````",
 ])
-def test_code_is_left_alone(text):
-    assert as_markdown(text) == text == as_markdown(text + "\n", partial=True).rstrip("\n")
+def test_code_is_not_changed(text):
+    assert as_markdown(text) == text
+    assert as_markdown(text + "\n", partial=True).rstrip("\n") == text
 
 
 @pytest.mark.parametrize("sent, shown", [
@@ -55,7 +60,7 @@ def test_code_is_left_alone(text):
     ("```mermaid\ngraph\n```", "```\ngraph\n```"),
     ("one ` alone", "one &#96; alone"),
 ])
-def test_code_is_where_every_front_end_sees_code(sent, shown):
+def test_every_front_end_sees_the_same_code(sent, shown):
     assert as_markdown(sent) == shown
 
 
@@ -72,31 +77,33 @@ def test_code_is_where_every_front_end_sees_code(sent, shown):
     ("<https://x.y>", "https://x.y"),
     ("`<b>`", "<code>&#60;b&#62;</code>"),
     ("```html\n<b>\n  x\n```", "<pre><code>&#60;b&#62;&#10;  x</code></pre>\n"),
-    (r"$\href{javascript:x}{y}$", "<code>&#36;&#92;href&#123;javascript&#58;x&#125;&#123;y&#125;&#36;</code>"),
+    (r"$\href{javascript:x}{y}$",
+     "<code>&#36;&#92;href&#123;javascript&#58;x&#125;&#123;y&#125;&#36;</code>"),
     (r"\(\def\alpha{x}\)", "<code>&#92;&#40;&#92;def&#92;alpha&#123;x&#125;&#92;&#41;</code>"),
     ("$n![a](http://x)$", "$n! [a] (http://x)$"),
 ])
-def test_nothing_is_live_but_links(sent, shown):
+def test_only_links_stay_active(sent, shown):
     assert as_markdown(sent) == shown
 
 
 PIECES = [
-    "word ", "\n", "\n\n", "    ", "- ", "> ", "| ", "`", "``", "```", "~~~", "$", "$$", "\\(", "\\)", "\\[", "\\]",
-    "\\\\(", "\\\\", "\\", "{", "}", "\\boxed{", "\\begin{align}", "\\end{align}", "\\begin{x}", "\\end{x}", "x",
-    "5", "%", "<img src=http://x>", "<", "b>", "![", "!", "[", "]", "](http://x)", "](javascript:x)",
+    "word ", "\n", "\n\n", "    ", "- ", "> ", "| ", "`", "``", "```", "~~~",
+    "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\\\(", "\\\\", "\\", "{", "}",
+    "\\boxed{", "\\begin{align}", "\\end{align}", "\\begin{x}", "\\end{x}", "x", "5", "%",
+    "<img src=http://x>", "<", "b>", "![", "!", "[", "]", "](http://x)", "](javascript:x)",
     "]: http://x", "&lt;", "&", "\\href{",
 ]
 
 
 @pytest.fixture(scope="module")
 def texts():
-    """Texts of such pieces, drawn by a fixed die."""
-    die = random.Random(7)
-    return ["".join(die.choices(PIECES, k=die.randint(2, 25))) for _ in range(4000)]
+    """Random texts made of these pieces, the same in each run."""
+    generator = random.Random(7)
+    return ["".join(generator.choices(PIECES, k=generator.randint(2, 25))) for _ in range(4000)]
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_nothing_is_live_wherever_a_front_end_sees_code_and_formulas(texts, partial):
+def test_random_texts_have_nothing_active_but_links(texts, partial):
     own = re.compile(r"</?(?:code|span|pre)>")
     for text in texts:
         shown = own.sub("", as_markdown(text, partial=partial))
@@ -122,7 +129,7 @@ A = \frac{1}{2} \begin{pmatrix} 1 \\ 2 \end{pmatrix}
 
 
 @pytest.mark.parametrize("end", range(len(ANSWER) + 1))
-def test_an_answer_is_never_seen_half(end):
+def test_a_growing_answer_never_shows_half_a_formula(end):
     shown = as_markdown(ANSWER[:end], partial=True)
     fences = re.findall(r"^ *```", shown, re.M)
     assert len(fences) % 2 == 0
@@ -132,22 +139,25 @@ def test_an_answer_is_never_seen_half(end):
     rest = re.sub(r"(\$\$?)[^$]+\1", "", prose)
     assert not re.search(r"[$\\`]", rest), rest
     whole = as_markdown(ANSWER)
-    assert whole.startswith(shown.removesuffix("```").rstrip()) or fences, "what is shown once stays"
+    beginning = shown.removesuffix("```").rstrip()
+    assert whole.startswith(beginning) or fences, "text that was shown changed later"
 
 
-def test_a_text_with_nothing_in_it_is_shown_as_it_is():
+def test_plain_markdown_is_not_changed():
     text = "# Title\n\n*One* **two**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> so it is, 3 > 2\n"
     assert as_markdown(text) == text == as_markdown(text, partial=True)
 
 
-def test_a_long_answer_takes_no_time():
-    for text in (ANSWER * 200, "$" * 20_000, "`" * 20_000, r"\(" * 10_000, r"\boxed{" * 4_000, "[" * 20_000,
-                 "```\n" * 5_000):
+def test_a_long_answer_is_converted_quickly():
+    long_texts = [
+        ANSWER * 200, "$" * 20_000, "`" * 20_000, r"\(" * 10_000, r"\boxed{" * 4_000, "[" * 20_000,
+        "```\n" * 5_000]
+    for text in long_texts:
         began = time.perf_counter()
         as_markdown(text)
         assert time.perf_counter() - began < 2, text[:20]
 
 
-def test_entities_say_what_was_written():
+def test_entities_decode_to_the_original_code():
     code = "<a href='x'>é & \\begin{x}</a>"
     assert html.unescape(re.sub("</?code>", "", as_markdown(f"`{code}`"))) == code

@@ -1,4 +1,4 @@
-"""The other tests, with other Pythons, other clients and other servers, each in an environment of its own."""
+"""Run other tests with other versions of Python, gradio_client and gradio, in new environments."""
 
 import os
 import shutil
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+UV = shutil.which("uv", path=os.path.dirname(sys.executable))
 pytestmark = [
     pytest.mark.matrix,
-    pytest.mark.skipif(not shutil.which("uv", path=os.path.dirname(sys.executable)), reason="needs: pip install uv"),
+    pytest.mark.skipif(not UV, reason="needs: pip install uv"),
 ]
 
 ROOT = Path(__file__).parents[1]
@@ -20,18 +21,23 @@ OLDEST = ["gradio_client==2.7.0", "anyio==4.11.0", "httpx==0.27.0", "huggingface
 SERVERS = {
     "5.50.0": [],
     "5.9.1": ["huggingface_hub<1", "requests", "starlette<0.46", "fastapi<0.116", "pydantic<2.11"],
-    "4.44.1": ["huggingface_hub<0.26", "starlette<0.39", "fastapi<0.115", "pydantic<2.11", "jinja2<3.1.5"],
+    "4.44.1": [
+        "huggingface_hub<0.26", "starlette<0.39", "fastapi<0.115", "pydantic<2.11",
+        "jinja2<3.1.5"],
 }
 
 
 def pythons():
-    """Every Python from 3.10 up on this machine, by its version."""
+    """Return the Pythons from 3.10 up on this machine, by version."""
+    places = [
+        "~/.pyenv/versions/3.*/bin/python", "/usr/local/bin/python3.*", "/usr/bin/python3.*"]
     found = {}
-    for place in ("~/.pyenv/versions/3.*/bin/python", "/usr/local/bin/python3.*", "/usr/bin/python3.*"):
+    for place in places:
         base = Path(place).expanduser()
         for python in Path(base.anchor).glob(str(base.relative_to(base.anchor))):
             version = subprocess.run(
-                [python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True)
+                [python, "-c", "import sys; print(*sys.version_info[:2], sep='.')"],
+                capture_output=True, text=True)
             if version.returncode == 0:
                 found.setdefault(tuple(map(int, version.stdout.split("."))), str(python))
     return {version: python for version, python in sorted(found.items()) if version >= (3, 10)}
@@ -41,18 +47,22 @@ PYTHONS = pythons()
 
 
 def environment(folder, python, *packages):
-    uv = shutil.which("uv", path=os.path.dirname(sys.executable))
-    subprocess.run([uv, "venv", "-q", "--python", python, folder], check=True)
+    """Make a virtual environment with these packages. Return its Python."""
+    subprocess.run([UV, "venv", "-q", "--python", python, folder], check=True)
     new = str(folder / "bin" / "python")
-    subprocess.run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", new, *packages], check=True, cwd=ROOT)
+    subprocess.run(
+        [UV, "pip", "install", "-q", "--compile-bytecode", "--python", new, *packages],
+        check=True, cwd=ROOT)
     return new
 
 
 def run_tests(python, space_python, names, *options):
+    """Run test files with one Python, and the Spaces that they start with another."""
     files = [f"tests/test_{name}.py" for name in names]
     result = subprocess.run(
         [python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", *options, *files],
-        cwd=ROOT, env={**os.environ, "QVQ_SPACE_PYTHON": space_python}, capture_output=True, text=True)
+        cwd=ROOT, env=os.environ | {"QVQ_SPACE_PYTHON": space_python}, capture_output=True,
+        text=True)
     print(result.stdout[-3000:], result.stderr[-1000:])
     assert result.returncode == 0
 
@@ -71,4 +81,4 @@ def test_the_oldest_client(tmp_path):
 @pytest.mark.parametrize("version", SERVERS)
 def test_server(version, tmp_path):
     python = environment(tmp_path / "env", PYTHONS[3, 11], f"gradio=={version}", *SERVERS[version])
-    run_tests(sys.executable, python, CORE, "-k", "not trio")  # of which a server sees nothing
+    run_tests(sys.executable, python, CORE, "-k", "not trio")  # all the same to a server

@@ -1,18 +1,21 @@
-"""Every kind of picture arrives at the Space as it is, and what is no picture is refused before anything is sent."""
+"""Pictures of every kind arrive at the Space unchanged.
+
+Anything else is refused before a request is sent.
+"""
 
 import base64
 import hashlib
 import io
-import sys
 import os
+import sys
 import threading
 from pathlib import Path
 
 import numpy
 import pytest
+from conftest import PNG
 from hypothesis import given, settings
 from hypothesis.strategies import binary, one_of, sampled_from, tuples
-from conftest import PNG
 from PIL import Image
 
 from qvq_wrapper import MediaError, ResponseError, ask
@@ -54,7 +57,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_picture_arrives_as_it_is(provider, space, tmp_path, kind):
+async def test_a_picture_arrives_unchanged(provider, space, tmp_path, kind):
     path = tmp_path / "picture.png"
     path.write_bytes(PNG)
     await provider.ask(kind, KINDS[kind](path)).read()
@@ -69,13 +72,13 @@ async def test_a_picture_by_url_is_fetched_by_the_space(provider, space, picture
 
 @pytest.mark.parametrize("form", ["JPEG", "GIF", "WEBP", "BMP", "TIFF", "PNG"])
 async def test_file_formats(provider, space, form):
-    space.needs(5, 50)  # others make a picture of another kind of it before the app sees it
+    space.require_gradio(5, 50)  # older ones convert the picture before the app sees it
     data = encoded(form)
     await provider.ask(form, data).read()
     assert space.seen(form)["sha256"] == hashlib.sha256(data).hexdigest()
 
 
-async def test_an_object_that_shows_itself_as_jpeg(provider, space):
+async def test_an_object_with_a_jpeg_representation(provider, space):
     await provider.ask("jpeg", ShownAsJpeg()).read()
     assert space.seen("jpeg")["sha256"] == hashlib.sha256(JPEG).hexdigest()
 
@@ -106,16 +109,18 @@ def test_a_matplotlib_figure():
     assert pixels(Figure(figsize=(3, 2), dpi=10))[0] == (30, 20)
 
 
-async def test_the_file_name_is_told(provider, space):
-    await provider.create_async("", [{"role": "user", "content": "named"}], media=[(PNG, "my picture.png")])
+async def test_the_file_name_is_sent(provider, space):
+    messages = [{"role": "user", "content": "named"}]
+    await provider.create_async("", messages, media=[(PNG, "my picture.png")])
     assert space.seen("named")["image"] == "my picture.png"
-    await provider.create_async("", [{"role": "user", "content": "named"}], media=[(PNG, "../../etc/a:b.png")])
+    await provider.create_async("", messages, media=[(PNG, "../../etc/a:b.png")])
     assert space.seen("named")["image"] == "ab.png"
 
 
 async def test_a_picture_in_a_message(provider, space):
     url = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    parts = [{"type": "text", "text": "in a part"}, {"type": "image_url", "image_url": {"url": url}}]
+    parts = [
+        {"type": "text", "text": "in a part"}, {"type": "image_url", "image_url": {"url": url}}]
     await provider.create_async("", [{"role": "user", "content": parts}])
     assert space.seen("in a part")["size"] == len(PNG)
 
@@ -142,7 +147,7 @@ async def test_a_named_pipe(provider, space, tmp_path):
     assert space.seen("piped")["size"] == len(PNG)
 
 
-async def test_media_goes_before_the_pictures_of_messages(provider, space, picture_url):
+async def test_a_picture_in_media_replaces_those_in_messages(provider, space, picture_url):
     messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
     await provider.create_async("", messages, media=[JPEG])
     assert space.seen("which")["size"] == len(JPEG)
@@ -164,26 +169,27 @@ async def test_media_goes_before_the_pictures_of_messages(provider, space, pictu
     (numpy.zeros((0, 3), "uint8"), "empty array"),
     (Image.new("RGB", (0, 3)), "no pixels"),
 ])
-def test_what_is_no_picture_is_refused_at_the_call(picture, message):
+def test_data_that_is_not_a_picture_is_refused_at_the_call(picture, message):
     with pytest.raises(MediaError, match=message):
         ask("What is this?", picture)
 
 
-@pytest.mark.parametrize("array", [numpy.full((2, 2), 300), numpy.full((2, 2), -0.5), numpy.zeros((2, 2, 5))])
-async def test_an_array_that_is_no_picture(provider, space, array):
+@pytest.mark.parametrize("array", [
+    numpy.full((2, 2), 300), numpy.full((2, 2), -0.5), numpy.zeros((2, 2, 5))])
+async def test_an_array_that_is_not_a_picture(provider, space, array):
     with pytest.raises(MediaError, match="array"):
         await provider.ask("bad array", array).read()
     assert not space.log("asked", prompt="bad array")
 
 
-@pytest.mark.parametrize("media, error", [([PNG, PNG], ValueError), (PNG, TypeError), ([3], TypeError),
-                                          ([(PNG, 3)], TypeError)])
-def test_media_of_another_form_is_refused(provider, media, error):
+@pytest.mark.parametrize("media, error", [
+    ([PNG, PNG], ValueError), (PNG, TypeError), ([3], TypeError), ([(PNG, 3)], TypeError)])
+def test_media_of_another_shape_is_refused(provider, media, error):
     with pytest.raises(error):
         provider.create_async_generator("", [{"role": "user", "content": "Hi"}], media=media)
 
 
-async def test_a_file_that_was_closed_meanwhile(provider):
+async def test_a_file_that_is_closed_before_it_is_sent(provider):
     file = io.BytesIO(PNG)
     stream = provider.ask("closed", file)
     file.close()
@@ -191,7 +197,7 @@ async def test_a_file_that_was_closed_meanwhile(provider):
         await stream.read()
 
 
-async def test_a_picture_larger_than_the_space_takes(start_space):
+async def test_a_picture_larger_than_the_space_accepts(start_space):
     with start_space("--max-file-size", 500) as space:
         for picture in (PNG, io.BytesIO(PNG)):
             with pytest.raises(MediaError, match=f"{len(PNG):,} bytes, and the Space takes 500"):
@@ -199,12 +205,18 @@ async def test_a_picture_larger_than_the_space_takes(start_space):
         assert not space.log()
 
 
-async def test_no_temporary_file_is_made(provider, space, temporary):
+async def test_no_temporary_file_is_made(provider, space, temp_folder):
     made = []
-    folder = str(temporary)
-    sys.addaudithook(lambda event, arguments: event == "open" and folder in str(arguments[0]) and made.append(1))
+    folder = str(temp_folder)
+
+    def audit(event, arguments):
+        if event == "open" and folder in str(arguments[0]):
+            made.append(arguments[0])
+
+    sys.addaudithook(audit)
     await provider.ask("from memory", PNG).read()
-    assert space.seen("from memory")["size"] == len(PNG) and not made and not any(temporary.iterdir())
+    assert space.seen("from memory")["size"] == len(PNG)
+    assert not made and not any(temp_folder.iterdir())
 
 
 heads = sampled_from([b"", PNG[:8], JPEG[:3], b"GIF89a", b"RIFF0000WEBP", b"BM00000000"])
@@ -212,7 +224,7 @@ heads = sampled_from([b"", PNG[:8], JPEG[:3], b"GIF89a", b"RIFF0000WEBP", b"BM00
 
 @given(one_of(binary(max_size=100), tuples(heads, binary(max_size=100)).map(b"".join)))
 @settings(max_examples=300, deadline=None)
-def test_bytes_of_any_kind_are_taken_or_refused(data):
+def test_any_bytes_are_accepted_or_refused(data):
     for source in (data, io.BytesIO(data), "data:," + "".join(f"%{byte:02x}" for byte in data)):
         try:
             assert picture_from(source).load(None)[1] == data
@@ -222,7 +234,7 @@ def test_bytes_of_any_kind_are_taken_or_refused(data):
 
 @given(binary(max_size=100).map(lambda data: data.decode("latin-1")))
 @settings(max_examples=300, deadline=None)
-def test_texts_of_any_kind_are_taken_or_refused(text):
+def test_any_text_is_accepted_or_refused(text):
     for source in (text, "data:" + text, "data:image/png;base64," + text):
         try:
             picture_from(source)
@@ -230,10 +242,10 @@ def test_texts_of_any_kind_are_taken_or_refused(text):
             pass
 
 
-async def test_pictures_that_lie_reach_the_space_or_are_refused(provider):
-    """What the first bytes cannot tell, the Space says."""
+async def test_a_broken_picture_is_answered_or_refused(provider):
+    """Its first bytes are those of a picture, so that only the Space can tell."""
     for data in (PNG[:40], PNG[:8] + b"nonsense", JPEG[:100], PNG + bytes(50_000_000)):
         try:
-            assert await provider.ask("lies", data).read() == "You asked: lies"
+            assert await provider.ask("broken", data).read() == "You asked: broken"
         except ResponseError:
             pass

@@ -1,4 +1,4 @@
-"""In a real Jupyter kernel. In a real browser: notebooks/test_browser.py."""
+"""Notebook output in a real Jupyter kernel. notebooks/test_browser.py uses a real browser."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ TIMEOUT = 60
 
 @pytest.fixture(autouse=True)
 def jupyter(tmp_path, monkeypatch):
-    """Jupyter without the user's own settings and history."""
+    """Keep the user's own settings and history out of Jupyter."""
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     for name in ("CONFIG", "DATA", "RUNTIME"):
@@ -29,10 +29,10 @@ def jupyter(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_cells():
-    """Runs cells in a kernel; gives what each printed or showed as text."""
+    """Run cells in a kernel. Return the text that each printed or showed."""
 
     def run(*cells):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
         NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3").execute()
         return [
             "".join(output.get("text") or output["data"]["text/plain"] for output in cell.outputs)
@@ -43,13 +43,13 @@ def run_cells():
 
 
 class Kernel:
-    """A kernel that runs a cell and notes all that the cell displays, and when."""
+    """A Jupyter kernel."""
 
     def __init__(self):
         self.manager, self.client = start_new_kernel()
 
     def run(self, code, on_shown=None):
-        """Gives a Cell; ``on_shown`` is called with it after each message."""
+        """Run a cell and return it, as a Cell. Call ``on_shown`` with it after each message."""
         cell = Cell(self.client.execute(code))
         end = time.monotonic() + TIMEOUT
         while not cell.done:
@@ -60,7 +60,12 @@ class Kernel:
 
 
 class Cell:
-    """What a cell shows: now (``screen``, by place), and all that ever was (``shown``: when, place, data)."""
+    """Records what a running cell displays.
+
+    Attributes:
+        shown: everything that was ever displayed: time, display id and data by MIME type.
+        screen: the data that is displayed now, by display id.
+    """
 
     def __init__(self, identity):
         self.identity = identity
@@ -82,12 +87,12 @@ class Cell:
             self.done = content["execution_state"] == "idle"
 
     def all(self, mime):
-        """All that was ever shown of this kind."""
+        """Return everything that was ever displayed with this MIME type."""
         return [data[mime] for _, _, data in self.shown if mime in data]
 
     @property
     def end(self):
-        """What is shown now, from top to bottom."""
+        """What is displayed now, from top to bottom."""
         return list(self.screen.values())
 
 
@@ -110,8 +115,11 @@ def test_top_level_await_and_the_synchronous_form(space, run_cells):
     shown = run_cells(
         f"from qvq_wrapper import Qwen_QVQ_72B, ask\nQwen_QVQ_72B.url = {space.url!r}",
         "await ask('awaited').read()",
-        "async with ask('streamed') as stream:\n    async for chunk in stream:\n        print(chunk, end='|')",
-        "print(*Qwen_QVQ_72B.create_completion('', [{'role': 'user', 'content': 'sync'}]), sep='|')",
+        "async with ask('streamed') as stream:\n"
+        "    async for chunk in stream:\n"
+        "        print(chunk, end='|')",
+        "messages = [{'role': 'user', 'content': 'sync'}]\n"
+        "print(*Qwen_QVQ_72B.create_completion('', messages), sep='|')",
         "stream",
     )
     assert shown[1] == "'You asked: awaited'"
@@ -120,13 +128,15 @@ def test_top_level_await_and_the_synchronous_form(space, run_cells):
     assert shown[4] == "<AnswerStream finished, 19 characters>"
 
 
-def test_a_growing_answer_and_what_is_left_of_it(kernel):
-    steps = [1.2, *(" ".join(map(str, range(number))) + r" and \(x" for number in range(1, 40)), r"So \(x\)."]
-    spread = [step for text in steps for step in ([text, 0.03] if isinstance(text, str) else [text])]
-    cell = kernel.run(f"stream = ask({script(*spread)!r})\nawait show(stream)")
+def test_a_growing_answer_and_its_final_form(kernel):
+    steps = [1.2]
+    for number in range(1, 40):
+        steps += [" ".join(map(str, range(number))) + r" and \(x", 0.03]
+    steps += [r"So \(x\).", 0.03]
+    cell = kernel.run(f"stream = ask({script(*steps)!r})\nawait show(stream)")
     assert cell.error is None
     lines = cell.all("text/html")
-    assert any("1 s" in line for line in lines), "the seconds go on although there is no news"
+    assert any("1 s" in line for line in lines), "the seconds stood still before the first word"
     assert any(re.search(r"\d+ characters", line) for line in lines)
     answers = cell.all("text/markdown")
     assert len(answers) > 4 and "x" not in "".join(answers[:-2])
@@ -141,15 +151,17 @@ def test_a_place_in_the_queue(start_space, kernel):
     with start_space("--at-once", 1) as busy:
         cell = kernel.run(
             "import asyncio\n"
-            f"first, second, third = (ask({script('here', 2.5)!r}, url={busy.url!r}) for _ in range(3))\n"
+            f"streams = [ask({script('here', 2.5)!r}, url={busy.url!r}) for _ in range(3)]\n"
+            "first, second, third = streams\n"
             "first_read = asyncio.ensure_future(first.read())\n"
             "while first.text != 'here': await asyncio.sleep(0.01)\n"
             "second_read = asyncio.ensure_future(second.read())\n"
             "while second.status.stage != 'queued': await asyncio.sleep(0.01)\n"
             "await show(third)")
     assert cell.error is None
-    assert any("In the queue · place 2 of 2" in line for line in cell.all("text/plain")), cell.all("text/plain")
-    assert any(re.search(r"about \d+ s to wait", line) for line in cell.all("text/plain"))
+    lines = cell.all("text/plain")
+    assert any("In the queue · place 2 of 2" in line for line in lines), lines
+    assert any(re.search(r"about \d+ s to wait", line) for line in lines)
 
 
 PICTURES = {
@@ -163,12 +175,15 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("source", PICTURES)
-def test_a_small_picture_of_what_was_asked_about(space, kernel, source):
+def test_a_small_copy_of_the_picture_is_shown(space, kernel, source):
     prompt = f"a picture from {source}"
     cell = kernel.run(
         "import io, IPython, numpy\nfrom PIL import Image\nfrom matplotlib.figure import Figure\n"
-        "buffer = io.BytesIO(); Image.linear_gradient('L').resize((900, 600)).save(buffer, 'PNG')\n"
-        "PNG = buffer.getvalue(); figure = Figure(); figure.subplots().plot([1, 2])\n"
+        "buffer = io.BytesIO()\n"
+        "Image.linear_gradient('L').resize((900, 600)).save(buffer, 'PNG')\n"
+        "PNG = buffer.getvalue()\n"
+        "figure = Figure()\n"
+        "figure.subplots().plot([1, 2])\n"
         f"stream = ask({prompt!r}, {PICTURES[source]})\nawait show(stream)")
     assert cell.error is None
     picture, answer, _ = cell.end
@@ -180,13 +195,14 @@ def test_a_small_picture_of_what_was_asked_about(space, kernel, source):
 
 
 def test_a_picture_at_an_address_is_not_loaded(kernel, picture_url):
-    cell = kernel.run(f"await show(ask('a picture at an address', {picture_url + '?a=<b>'!r}))")
+    url = f"{picture_url}?a=<b>"
+    cell = kernel.run(f"await show(ask('a picture at an address', {url!r}))")
     assert cell.error is None
     assert f'<a href="{picture_url}?a=&lt;b&gt;"' in cell.end[0]["text/html"]
     assert "<img" not in str(cell.shown)
 
 
-def test_an_interrupt_cancels_the_job_and_leaves_what_had_arrived(space, kernel):
+def test_an_interrupt_cancels_the_job_and_keeps_the_text_so_far(space, kernel):
     class Interrupt:
         sent = False
 
@@ -201,16 +217,18 @@ def test_an_interrupt_cancels_the_job_and_leaves_what_had_arrived(space, kernel)
         f"stream = Endless.ask({prompt!r})\nawait show(stream)", Interrupt())
     assert cell.error["ename"] in ("CancelledError", "KeyboardInterrupt")
     assert len(cell.error["traceback"]) < 6
-    answer, line = cell.end
-    assert "40 " in answer["text/markdown"] and "Interrupted after" in line["text/html"]
+    answer, status = cell.end
+    assert "40 " in answer["text/markdown"] and "Interrupted after" in status["text/html"]
     wait_until(lambda: space.log("left", prompt=prompt))
     assert not space.log("finished", prompt=prompt)
     after = kernel.run("await show(ask('and on'))")
     assert after.error is None and after.end[0]["text/plain"] == "You asked: and on"
 
 
-def test_an_error_is_a_box_and_is_raised(kernel):
-    quota = "You have exceeded your GPU quota (60s requested vs. 56s left). <a href='http://x'>Log in</a>"
+def test_an_error_is_shown_in_a_box_and_raised(kernel):
+    quota = (
+        "You have exceeded your GPU quota (60s requested vs. 56s left). "
+        "<a href='http://x'>Log in</a>")
     cell = kernel.run(f"await show(ask({script('As far as', 0.3, {'raise': quota})!r}))")
     assert cell.error["ename"] == "RateLimitError" and len(cell.error["traceback"]) < 6
     answer, box = cell.end
@@ -219,13 +237,16 @@ def test_an_error_is_a_box_and_is_raised(kernel):
     assert "http://x" not in box["text/html"] and "run the cell again" in box["text/html"]
 
 
-def test_what_is_no_stream_is_refused(kernel):
-    assert kernel.run("await show('an answer')").error["evalue"] == "show() takes the stream that ask() gives, not str"
+def test_show_refuses_anything_but_a_stream(kernel):
+    error = kernel.run("await show('an answer')").error
+    assert error["evalue"] == "show() takes the stream that ask() gives, not str"
 
 
-def test_what_a_space_sends_is_text(kernel):
-    cell = kernel.run(f"await show(ask({script('<img src=http://127.0.0.1:9/a> ![](http://127.0.0.1:9/b)')!r}))")
-    assert cell.end[0]["text/markdown"] == "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"
+def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):
+    prompt = script("<img src=http://127.0.0.1:9/a> ![](http://127.0.0.1:9/b)")
+    cell = kernel.run(f"await show(ask({prompt!r}))")
+    shown = "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"
+    assert cell.end[0]["text/markdown"] == shown
 
 
 def test_a_stream_as_the_last_expression(kernel):
@@ -236,7 +257,7 @@ def test_a_stream_as_the_last_expression(kernel):
     assert shown["text/plain"] == "<AnswerStream finished, 9 characters>"
 
 
-def test_the_block_of_the_readme(space, kernel, tmp_path):
+def test_the_readmes_notebook_example(space, kernel, tmp_path):
     readme = (HERE.parent / "README.rst").read_text()
     block = re.search(r"code-block:: python\n\n((?:    .*\n|\n)+?    await show.*\n)", readme)[1]
     (tmp_path / "triangle.png").write_bytes(PNG)
@@ -245,10 +266,13 @@ def test_the_block_of_the_readme(space, kernel, tmp_path):
     assert "area of this triangle?" in cell.end[1]["text/plain"]
 
 
+@pytest.mark.space  # the notebook starts one in a child process
 def test_the_quickstart_runs_from_top_to_bottom():
     path = HERE / "notebooks" / "quickstart.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells), "stored with outputs"
+    executed = [
+        cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
+    assert not executed, "stored with outputs"
     NotebookClient(notebook, timeout=180, kernel_name="python3").execute()
     shown = str([cell.outputs for cell in notebook.cells if cell.cell_type == "code"])
     assert "OPEN DAILY" in shown and "<img" in shown

@@ -1,6 +1,7 @@
-"""Secrets and privacy: what goes where, and what is shown nowhere."""
+"""Secrets and privacy: where requests go, and where secrets never appear."""
 
 import gc
+import json
 import logging
 import os
 import subprocess
@@ -9,7 +10,6 @@ import traceback
 import types
 import warnings
 
-import anyio
 import pytest
 from conftest import PNG, free_port, script
 from network import HttpProxy, Relay, SocksProxy, web_server
@@ -51,15 +51,18 @@ print(*sorted(map(str, connected)))
 
 @pytest.fixture
 def calls(space, tmp_path):
-    """Runs a call, a cancelled and a failing one in a fresh process; gives the ports that it connected to."""
+    """Run CALLS in a new process. Return the ports that it connected to and the hosts it looked up.
+
+    It makes a complete call, a cancelled one and one that fails.
+    """
 
     def run(url=space.url, options="{}", **environment):
         (tmp_path / "x.png").write_bytes(PNG)
         result = subprocess.run(
             [sys.executable, "-c", CALLS, url, str(tmp_path / "x.png"), options],
             capture_output=True, text=True, timeout=60,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hub"),
-                 "HF_TOKEN": TOKEN, **environment})
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path),
+                 "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": TOKEN, **environment})
         assert result.stderr == "" and result.returncode == 0
         return result.stdout.split()
 
@@ -69,7 +72,8 @@ def calls(space, tmp_path):
 def test_everything_goes_through_the_proxy(calls, space):
     with HttpProxy() as proxy:
         assert calls(options=f'{{"proxy": "{proxy.url}"}}') == [str(proxy.port)]
-        paths = {target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.targets}
+        paths = {
+            target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.targets}
         assert {"/upload", "/queue/join", "/queue/data", "/cancel", "/info"} <= paths
         assert ("CONNECT", "owner-name.hf.space:443") in proxy.targets
     assert TOKEN not in space.log_file.read_text()
@@ -96,23 +100,25 @@ def test_without_a_proxy_only_the_space_is_connected_to(calls, space):
 
 
 async def test_a_redirect_is_not_followed():
-    with web_server(200, "{}") as elsewhere, web_server(302, headers=[("Location", elsewhere.url)]) as server:
-        with pytest.raises(SpaceUnavailableError, match="redirects"):
-            await ask("Hi", url=server.url, api_key=TOKEN).read()
-        assert server.asked and not elsewhere.asked
-
-
-async def test_a_config_that_leads_elsewhere_is_not_followed():
     with web_server(200, "{}") as elsewhere:
-        config = ('{"components": [], "dependencies": [], "protocol": "sse_v3", "version": "6.0", "api_prefix": "%s"}'
-                  % elsewhere.url)
-        with web_server(200, config) as server:
+        with web_server(302, headers=[("Location", elsewhere.url)]) as server:
+            with pytest.raises(SpaceUnavailableError, match="redirects"):
+                await ask("Hi", url=server.url, api_key=TOKEN).read()
+            assert server.requests and not elsewhere.requests
+
+
+async def test_a_config_that_leads_to_another_host_is_not_followed():
+    with web_server(200, "{}") as elsewhere:
+        config = {
+            "components": [], "dependencies": [], "protocol": "sse_v3", "version": "6.0",
+            "api_prefix": elsewhere.url}
+        with web_server(200, json.dumps(config)) as server:
             with pytest.raises(SpaceUnavailableError, match="leads to another host"):
                 await ask("Hi", url=server.url, api_key=TOKEN).read()
-        assert not elsewhere.asked
+        assert not elsewhere.requests
 
 
-async def test_a_space_cannot_name_a_file_of_ours_as_a_default(space):
+async def test_a_space_cannot_name_a_local_file_as_a_default(space):
     class File(Qwen_QVQ_72B):
         api_endpoint = "/file"
 
@@ -132,16 +138,28 @@ def test_a_token_over_plain_http_warns():
         ask("Hi", url="http://192.0.2.1")
 
 
-SECRETS = {"api_key": TOKEN, "proxy": None, "auth": None, "headers": {"X-Secret": "hf_header_secret"}}
-SHOWN = [TOKEN, "hf_header_secret", "proxy_secret", "login_secret", repr(PNG)[2:60], "picture_secret"]
+SHOWN = [
+    TOKEN, "hf_header_secret", "proxy_secret", "login_secret", repr(PNG)[2:60], "picture_secret"]
 
 
-def assert_discreet(text):
+def assert_no_secret(text):
     assert not [secret for secret in SHOWN if secret in text]
 
 
+def own_locals(error):
+    """Return the local variables that a traceback shows of this package's functions."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return [frame.locals for frame in shown.stack if "qvq_wrapper/" in frame.filename]
+
+
 def reachable(error):
-    """Every str and bytes that can be reached from an error, its frames of this package included."""
+    """Yield every string that the error refers to, also by local variables of this package.
+
+    Bytes are included. Each string comes as its ``repr``.
+    """
+    followed = str, bytes, dict, list, tuple, set, BaseException, types.MethodType
+    skipped = type, types.ModuleType, types.FunctionType, types.FrameType, types.TracebackType
+    foreign = "asyncio", "trio", "_pytest", "anyio", "builtins"
     seen, queue = set(), [error]
     frame = error.__traceback__
     while frame:
@@ -150,12 +168,10 @@ def reachable(error):
         frame = frame.tb_next
     while queue:
         item = queue.pop()
-        if id(item) in seen or isinstance(item, (type, types.ModuleType, types.FunctionType, types.FrameType)):
+        if id(item) in seen or isinstance(item, skipped):
             continue
-        plain = isinstance(item, (str, bytes, dict, list, tuple, set, BaseException, types.MethodType))
-        if not plain and type(item).__module__.split(".")[0] in ("asyncio", "trio", "_pytest", "anyio", "builtins"):
-            continue
-        if isinstance(item, types.TracebackType):
+        package = type(item).__module__.split(".")[0]
+        if package in foreign and not isinstance(item, followed):
             continue
         seen.add(id(item))
         if isinstance(item, (str, bytes)):
@@ -165,58 +181,75 @@ def reachable(error):
 
 
 @pytest.mark.parametrize("options", [
-    {"api_key": TOKEN + "\ninjected: yes"}, {"api_key": TOKEN + "\u00e9"}, {"proxy": "ftp://u:proxy_secret@h"},
-    {"proxy": "http://u:proxy_secret@h:port"}, {"auth": ("u", "login_secret", 3)}, {"timeout": -1, "api_key": TOKEN},
-    {"headers": {"X": "hf_header_secret\n"}}, {"max_chars": "x", "api_key": TOKEN}, {"unknown": 1, "api_key": TOKEN},
+    {"api_key": TOKEN + "\ninjected: yes"},
+    {"api_key": TOKEN + "\u00e9"},
+    {"proxy": "ftp://u:proxy_secret@h"},
+    {"proxy": "http://u:proxy_secret@h:port"},
+    {"auth": ("u", "login_secret", 3)},
+    {"timeout": -1, "api_key": TOKEN},
+    {"headers": {"X": "hf_header_secret\n"}},
+    {"max_chars": "x", "api_key": TOKEN},
+    {"unknown": 1, "api_key": TOKEN},
     {"url": f"http://user:{TOKEN}@host"},
 ])
-@pytest.mark.parametrize("form", ["ask", "create_async_generator", "create_completion", "create_async"])
+@pytest.mark.parametrize(
+    "form", ["ask", "create_async_generator", "create_completion", "create_async"])
 def test_a_refusal_shows_no_secret(options, form):
     messages = [{"role": "user", "content": "Hi"}]
     try:
         if form == "ask":
             ask("Hi", PNG, **options)
         else:
-            getattr(Qwen_QVQ_72B, form)("" if "unknown" not in options else "x", messages, media=[PNG], **options)
+            # These methods ignore an unknown option, so they are given an unknown model instead.
+            model = "x" if "unknown" in options else ""
+            getattr(Qwen_QVQ_72B, form)(model, messages, media=[PNG], **options)
     except (ValueError, TypeError) as error:
         assert error.__cause__ is None and error.__context__ is None
-        own = [frame for frame in traceback.TracebackException.from_exception(error, capture_locals=True).stack
-               if "qvq_wrapper/" in frame.filename]
-        assert_discreet(f"{error!r} {[frame.locals for frame in own]}")
-        assert_discreet("".join(reachable(error)))
+        assert_no_secret(f"{error!r} {own_locals(error)}")
+        assert_no_secret("".join(reachable(error)))
     else:
         pytest.fail("not refused")
 
 
-async def test_a_failure_shows_no_secret(space, caplog, capfd, temporary):
+async def test_a_failure_shows_no_secret(space, caplog, capfd, temp_folder):
     caplog.set_level(logging.DEBUG)
+    targets = [
+        space.url, f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{space.port}"]
     with HttpProxy("u:proxy_secret") as proxy:
-        for target in (space.url, f"http://127.0.0.1:{free_port()}", f"https://127.0.0.1:{space.port}"):
+        for target in targets:
             stream = Qwen_QVQ_72B.create_async_generator(
-                "", [{"role": "user", "content": script({"raise": "no"})}], media=[(PNG, "picture_secret.png")],
-                url=target, api_key=TOKEN, headers={"X-Secret": "hf_header_secret"}, max_retries=1,
+                "", [{"role": "user", "content": script({"raise": "no"})}],
+                media=[(PNG, "picture_secret.png")], url=target, api_key=TOKEN,
+                headers={"X-Secret": "hf_header_secret"}, max_retries=1,
                 proxy=f"http://u:proxy_secret@127.0.0.1:{proxy.port}")
-            assert_discreet(repr(stream) + repr(vars(stream)))
+            assert_no_secret(repr(stream) + repr(vars(stream)))
             with pytest.raises(ResponseError) as caught:
                 await stream.read()
-            shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
-            assert_discreet(str([frame.locals for frame in shown if "qvq_wrapper/" in frame.filename]))
-            assert_discreet(f"{caught.value!r} {vars(caught.value)}")
-            assert_discreet("".join(reachable(caught.value)))
-    assert_discreet(caplog.text)
+            assert_no_secret(str(own_locals(caught.value)))
+            assert_no_secret(f"{caught.value!r} {vars(caught.value)}")
+            assert_no_secret("".join(reachable(caught.value)))
+    assert_no_secret(caplog.text)
     output = capfd.readouterr()
-    assert_discreet(output.out + output.err)
+    assert_no_secret(output.out + output.err)
 
 
-async def test_the_text_of_a_message_opens_nothing_here(provider, space):
+async def test_the_text_of_a_message_opens_nothing_on_this_machine(provider, space):
     opened = []
-    sys.addaudithook(lambda event, arguments: opened.append(arguments) if event in ("open", "socket.connect") else None)
-    for text in ("/etc/hostname", "file:///etc/hostname", "http://169.254.169.254/latest/meta-data.txt"):
-        assert await provider.create_async("", [{"role": "user", "content": text}]) == f"You asked: {text}"
-    async with anyio.create_task_group():
-        stream = provider.create_async_generator(
-            "", [{"role": "user", "content": "q"}, {"role": "user", "content": "http://169.254.169.254/a.png"}])
-        with pytest.raises(ResponseError):
-            await stream.read()
+
+    def audit(event, arguments):
+        if event in ("open", "socket.connect"):
+            opened.append(arguments)
+
+    sys.addaudithook(audit)
+    texts = [
+        "/etc/hostname", "file:///etc/hostname", "http://169.254.169.254/latest/meta-data.txt"]
+    for text in texts:
+        messages = [{"role": "user", "content": text}]
+        assert await provider.create_async("", messages) == f"You asked: {text}"
+    stream = provider.create_async_generator("", [
+        {"role": "user", "content": "q"},
+        {"role": "user", "content": "http://169.254.169.254/a.png"}])
+    with pytest.raises(ResponseError):
+        await stream.read()
     shown = str(opened)
     assert "hostname" not in shown and "169.254" not in shown

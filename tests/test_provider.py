@@ -1,4 +1,4 @@
-"""The documented interface, word for word, and what it takes."""
+"""The documented interface, word for word, and the options of a question."""
 
 import inspect
 
@@ -7,7 +7,8 @@ import pytest
 from conftest import script
 
 from qvq_wrapper import (
-    AsyncGeneratorProvider, AsyncResult, Messages, ModelNotSupportedError, ProviderModelMixin, Qwen_QVQ_72B, ask,
+    AsyncGeneratorProvider, AsyncResult, Messages, ModelNotSupportedError, ProviderModelMixin,
+    Qwen_QVQ_72B, ask,
 )
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,8 @@ def test_signature():
 async def test_documented_example(space, monkeypatch, capsys):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
     messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
-    async_generator = await Qwen_QVQ_72B.create_async_generator(model="qwen-qvq-72b-preview", messages=messages)
+    async_generator = await Qwen_QVQ_72B.create_async_generator(
+        model="qwen-qvq-72b-preview", messages=messages)
     async for chunk in async_generator:
         print(chunk)
     assert "".join(capsys.readouterr().out.splitlines()) == "You asked: Hello, how are you?"
@@ -51,13 +53,14 @@ async def test_documented_example_with_a_picture_by_url(space, monkeypatch, pict
         {"role": "user", "content": picture_url},
     ])
     chunks = []
-    async for chunk in Qwen_QVQ_72B.create_async_generator(model="qwen-qvq-72b-preview", messages=messages):
+    async for chunk in Qwen_QVQ_72B.create_async_generator(
+            model="qwen-qvq-72b-preview", messages=messages):
         chunks.append(chunk)
     assert "".join(chunks) == "You asked: Describe this image:"
     assert space.log("asked", prompt="Describe this image:")[-1]["image"] == "image.png"
 
 
-async def test_history_is_one_prompt(provider):
+async def test_a_conversation_becomes_one_prompt(provider):
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "One?"},
@@ -65,7 +68,8 @@ async def test_history_is_one_prompt(provider):
         {"role": "user", "content": "Two?"},
     ]
     answer = await provider.create_async("", messages)
-    assert answer == "You asked: System: Be brief.\nUser: One?\nAssistant: 1\nUser: Two?\nAssistant:"
+    prompt = "System: Be brief.\nUser: One?\nAssistant: 1\nUser: Two?\nAssistant:"
+    assert answer == f"You asked: {prompt}"
 
 
 @pytest.mark.parametrize("model", ["", None, "qvq-72b", "qwen-qvq-72b-preview"])
@@ -80,7 +84,7 @@ def test_unknown_model():
     assert Qwen_QVQ_72B.get_models() == Qwen_QVQ_72B.models
 
 
-def test_a_subclass_without_models_takes_any():
+def test_a_subclass_without_models_accepts_any():
     class Other(Qwen_QVQ_72B):
         models = []
 
@@ -94,22 +98,24 @@ async def test_another_space_by_url_and_by_subclass(space):
 
     assert await Once.create_async("", question("by subclass")) == "At once: by subclass"
     assert await ask("by url", url=space.url).read() == "You asked: by url"
-    assert await ask("capitals", url=space.url.replace("http", "HTTP")).read() == "You asked: capitals"
+    capitals = ask("capitals", url=space.url.replace("http", "HTTP"))
+    assert await capitals.read() == "You asked: capitals"
 
 
 class More(Qwen_QVQ_72B):
     api_endpoint = "/gradio_api/call/more"
 
 
-async def test_an_endpoint_keyword_is_passed_through_and_others_are_left_out(space, caplog):
+async def test_keywords_that_the_endpoint_lacks_are_left_out(space, caplog):
     caplog.set_level("DEBUG", "qvq_wrapper")
     answer = await More.create_async(
         "", question("passed"), url=space.url, temperature=1.5, stream=True, top_p=0.3)
     assert answer == "passed at 1.5, no headers"
-    assert [record.message for record in caplog.records] == ["/more has no parameter stream, top_p: left out"]
+    messages = [record.message for record in caplog.records]
+    assert messages == ["/more has no parameter stream, top_p: left out"]
 
 
-async def test_an_endpoint_keyword_has_the_spaces_default(space):
+async def test_a_missing_keyword_has_the_spaces_default(space):
     assert await More.create_async("", question("left"), url=space.url) == "left at 0.5, no headers"
 
 
@@ -120,19 +126,20 @@ def test_ask_refuses_an_unknown_keyword(unknown):
 
 
 @pytest.mark.parametrize("options", [
-    {"timeout": -1}, {"timeout": 1e10}, {"timeout": "1"}, {"read_timeout": 0}, {"max_retries": 1.5},
-    {"max_retries": -1},
-    {"max_chars": 0}, {"on_status": 3}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
-    {"on_status": anyio.sleep}, {"verify": "x"}, {"url": ""},
-    {"auth": "user"}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
+    {"timeout": -1}, {"timeout": 1e10}, {"timeout": "1"}, {"read_timeout": 0},
+    {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
+    {"on_status": 3}, {"on_status": anyio.sleep},
+    {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
+    {"verify": "x"}, {"auth": "user"},
+    {"url": ""}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
     {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": ""}, {"api_key": 3}, {"api_key": "a b"},
 ])
-def test_an_option_that_cannot_be_used_is_refused_at_the_call(options):
+def test_an_invalid_option_is_refused_at_the_call(options):
     with pytest.raises((ValueError, TypeError), match=next(iter(options))):
         ask("Hi", **options)
 
 
-def test_owner_and_name_are_mapped_without_asking():
+def test_owner_and_name_become_an_address_without_a_request():
     stream = ask("Hi", url="Qwen/QVQ-72B_preview.2")
     assert stream._call._question.access.url == "https://qwen-qvq-72b-preview-2.hf.space/"
 
@@ -149,12 +156,12 @@ async def test_the_token_and_headers_go_to_the_space(provider, space):
     assert not {"authorization", "x-hf-authorization"} & space.seen(prompt)["headers"].keys()
 
 
-async def test_both_forms_are_one_object(provider):
+async def test_a_stream_can_be_awaited_or_iterated(provider):
     stream = provider.ask("Hi")
     assert isinstance(stream, AsyncResult) and await stream is stream
 
 
-async def test_on_status_hears_of_the_queue_and_of_what_the_space_says(start_space):
+async def test_the_place_in_the_queue_reaches_on_status(start_space):
     heard = []
     with start_space("--at-once", 1) as space:
         async with ask(script("a", 2, "ab"), url=space.url) as first:
@@ -168,6 +175,7 @@ async def test_on_status_hears_of_the_queue_and_of_what_the_space_says(start_spa
 
 async def test_progress_and_messages_reach_on_status(provider):
     heard = []
-    await provider.ask(script({"progress": 0.25}, 0.3, {"info": "warming up"}, "done"), on_status=heard.append).read()
+    prompt = script({"progress": 0.25}, 0.3, {"info": "warming up"}, "done")
+    await provider.ask(prompt, on_status=heard.append).read()
     assert any(status.progress == 0.25 and status.log == "thinking" for status in heard)
     assert any(status.log == "warming up" for status in heard)

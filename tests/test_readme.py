@@ -1,4 +1,4 @@
-"""Every Python block of the README does what it shows, one after the other."""
+"""The Python examples of the README run, in order, and print what they should."""
 
 import ast
 import asyncio
@@ -13,11 +13,11 @@ README = (HERE.parent / "README.rst").read_text()
 
 def blocks():
     for match in re.finditer(r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README, re.M):
-        if "await show(" not in match[1]:  # test_notebook.py runs that one, in a kernel
+        if "await show(" not in match[1]:  # test_notebook.py runs that one
             yield re.sub(r"^    ", "", match[1], flags=re.M)
 
 
-def test_every_block_runs(space, monkeypatch, tmp_path, capsys):
+def test_every_example_runs(space, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
     monkeypatch.setenv("G4F_CONFIG_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -30,5 +30,6 @@ def test_every_block_runs(space, monkeypatch, tmp_path, capsys):
         if running is not None:
             asyncio.run(running)
     shown = capsys.readouterr().out
-    assert shown.count("area of this triangle?") == 1 and "Hello, how are you?" in shown.replace("\n", "")
+    assert shown.count("area of this triangle?") == 1
+    assert "Hello, how are you?" in shown.replace("\n", "")
     assert names["answer"]

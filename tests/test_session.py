@@ -1,4 +1,7 @@
-"""The seams onto gradio_client: each is used today, and does without where a newer version has moved on."""
+"""Our overrides of gradio_client's methods and attributes, called seams.
+
+Each is in use. If a newer version no longer uses one, questions are still answered.
+"""
 
 import gc
 import subprocess
@@ -52,15 +55,18 @@ def undo_all(session):
 
 
 UNDO = [
-    undo_executor, undo_helper_executor, undo_stream_executor, undo_send_data, undo_new_helper, undo_upload, undo_all]
+    undo_executor, undo_helper_executor, undo_stream_executor, undo_send_data, undo_new_helper,
+    undo_upload, undo_all]
+"""Functions that undo a seam of a session that was made."""
 OVERRIDES = [
     pytest.param("_get_config", marks=pytest.mark.keeps_a_socket("gradio_client's heartbeat")),
     "_get_api_info", "_telemetry_thread", "_stream_heartbeat"]
+"""Methods that gradio_client calls while a session is made."""
 
 
 @pytest.fixture(params=[*UNDO, *OVERRIDES], ids=lambda seam: getattr(seam, "__name__", seam))
 def without_a_seam(request, monkeypatch):
-    """As if a newer gradio_client did not call one of our overrides."""
+    """Act like a newer gradio_client that no longer uses one of the seams."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     if isinstance(request.param, str):
         monkeypatch.setattr(session.Session, request.param, vars(Client)[request.param])
@@ -78,16 +84,16 @@ async def test_the_answer_arrives_without_a_seam(without_a_seam, provider, space
     prompt = f"without {time.time_ns()}"
     assert await provider.ask(prompt, PNG, timeout=10).read() == f"You asked: {prompt}"
     seen = space.log("asked", prompt=prompt)
-    assert [line["size"] for line in seen] == [len(PNG)]
+    assert [entry["size"] for entry in seen] == [len(PNG)]
 
 
-async def test_a_cancelled_job_ends_at_the_space_without_a_seam(without_a_seam, provider, space):
+async def test_a_job_is_cancelled_without_a_seam(without_a_seam, provider, space):
     prompt = script(f"without {time.time_ns()}", *["a", 0.1] * 100)
     async with anyio.create_task_group() as group:
         group.start_soon(provider.ask(prompt).read)
         await space.wait_log("step", prompt=prompt)
         group.cancel_scope.cancel()
-    await space.gone(prompt)
+    await space.wait_job_gone(prompt)
 
 
 async def test_each_seam_is_used(monkeypatch, provider):
@@ -103,22 +109,29 @@ async def test_each_seam_is_used(monkeypatch, provider):
         monkeypatch.setattr(owner, name, watched)
 
     seams = [
-        (session.Session, "_get_config"), (session.Session, "_get_api_info"), (session.Session, "new_helper"),
-        (session.Session, "send_data"), (session, "publish"), (session, "_upload"),
-        (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__"),
+        (session.Session, "_get_config"),
+        (session.Session, "_get_api_info"),
+        (session.Session, "new_helper"),
+        (session.Session, "send_data"),
+        (session, "publish"),
+        (session, "_upload"),
+        (executors.JobExecutor, "submit"),
+        (messages.MessageQueue, "__len__"),
     ]
     for seam in seams:
         watch(*seam)
     before = set(threading.enumerate())
     async with provider.ask(script("a", 0.1, "ab"), PNG) as stream:
         await anext(stream)
-        names = {thread.name for thread in set(threading.enumerate()) - before if "Trio" not in thread.name}
+        new = set(threading.enumerate()) - before
+        names = {thread.name for thread in new if "Trio" not in thread.name}
     assert used == set(seams)
     assert names - {"qvq_wrapper idle"} == {"qvq_wrapper"}
 
 
-@pytest.mark.skipif(gradio_client.__version__ < "2.7.2", reason="up to 2.7.1 a Client is a cycle of its own")
-async def test_a_session_is_freed_without_the_collector(monkeypatch, provider):
+@pytest.mark.skipif(
+    gradio_client.__version__ < "2.7.2", reason="up to 2.7.1 a Client refers to itself")
+async def test_a_session_is_freed_without_the_garbage_collector(monkeypatch, provider):
     made = []
 
     class Watched(session.Session):
@@ -138,14 +151,17 @@ async def test_a_session_is_freed_without_the_collector(monkeypatch, provider):
 async def test_only_one_output_is_kept(monkeypatch, provider):
     kept, helpers = [], []
     new_helper, publish = session.Session.new_helper, session.publish
-    monkeypatch.setattr(session.Session, "new_helper", lambda *arguments, **options: helpers.append(
-        new_helper(*arguments, **options)) or helpers[-1])
 
-    def watched(*arguments):
+    def watched_new_helper(*arguments, **options):
+        helpers.append(new_helper(*arguments, **options))
+        return helpers[-1]
+
+    def watched_publish(*arguments):
         kept.append(len(helpers[-1].job.outputs))
         publish(*arguments)
 
-    monkeypatch.setattr(session, "publish", watched)
+    monkeypatch.setattr(session.Session, "new_helper", watched_new_helper)
+    monkeypatch.setattr(session, "publish", watched_publish)
     await provider.ask(script(*(str(number) for number in range(50)))).read()
     assert max(kept) == 1
 
@@ -154,17 +170,20 @@ class Picture(Qwen_QVQ_72B):
     api_endpoint = "/call/picture"
 
 
-async def test_a_space_cannot_make_us_write_a_file(space, temporary):
+async def test_a_space_cannot_make_us_write_a_file(space, temp_folder):
     with pytest.raises(Exception, match="no text but dict"):
         await Picture.ask("give a file", PNG, url=space.url).read()
 
 
 def test_no_connection_but_to_the_space(space, tmp_path):
-    """In a fresh process, with huggingface_hub imported first and an empty cache."""
+    """In a new process that imports huggingface_hub first and has an empty cache."""
     code = """
 import sys
 hosts = []
-sys.addaudithook(lambda event, args: event in ("socket.connect", "socket.getaddrinfo") and hosts.append(args))
+def audit(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        hosts.append(args)
+sys.addaudithook(audit)
 import huggingface_hub
 from qvq_wrapper import ask
 print("".join(ask("Hi", url=sys.argv[1]).iterate()))
@@ -174,21 +193,24 @@ print(sorted(connected), sorted(asked))
 """
     result = subprocess.run(
         [sys.executable, "-c", code, space.url], capture_output=True, text=True, timeout=30,
-        env={"PATH": "", "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": "hf_saved"})
+        env={"PATH": "", "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hub"),
+             "HF_TOKEN": "hf_saved"})
     assert result.stderr == ""
-    assert result.stdout.splitlines() == ["You asked: Hi", f"[('127.0.0.1', {space.port})] ['127.0.0.1']"]
+    hosts = f"[('127.0.0.1', {space.port})] ['127.0.0.1']"
+    assert result.stdout.splitlines() == ["You asked: Hi", hosts]
     assert "hf_saved" not in space.log_file.read_text()
 
 
 async def test_no_telemetry_is_sent(monkeypatch, provider):
     sent = []
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "True")
-    monkeypatch.setattr("gradio_client.client.send_telemetry", lambda *arguments, **options: sent.append(options))
+    monkeypatch.setattr(
+        "gradio_client.client.send_telemetry", lambda *arguments, **options: sent.append(options))
     await provider.ask("Hi").read()
     assert not sent
 
 
-async def test_one_tls_context(monkeypatch, provider):
+async def test_a_second_call_makes_no_tls_context(monkeypatch, provider):
     import httpx
 
     await provider.ask("warm").read()

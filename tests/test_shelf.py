@@ -1,4 +1,4 @@
-"""A connection is kept for the next call, and no call spoils another's."""
+"""A connection is kept for the next call, and no call disturbs another."""
 
 import gc
 import os
@@ -9,8 +9,10 @@ from contextvars import ContextVar
 
 import anyio
 import pytest
-from conftest import PNG, call_threads, failure, script, sockets_to, wait_until
-from network import HttpProxy, Relay, SocksProxy, read_head
+from conftest import (
+    PNG, call_threads, failure, script, sockets_to, space_object, wait_until,
+)
+from network import HttpProxy, Relay, SocksProxy, add_header, first_line, read_head
 
 from qvq_wrapper import ResponseError, ResponseTimeoutError, SpaceConnectionError, ask
 from qvq_wrapper.bridge import connection as connection_module, shelf as shelf_module, space as space_module
@@ -23,55 +25,58 @@ CHAT = {"/queue/join", "/queue/data"}
 
 @pytest.fixture
 def relay(space):
-    """A relay to the shared Space, which is new to the calls that go through it."""
+    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
     with Relay(space.port) as relay:
         yield relay
 
 
-def own(relay):
-    """The connections but for the heartbeats', each of which has one of its own."""
+def call_connections(relay):
+    """Return the number of connections without those for heartbeats. Each heartbeat has its own."""
     return relay.connections - sum("/heartbeat/" in line for line in relay.requests)
 
 
-async def settled():
-    """The thread of the last call has put its connection on the shelf, and ended."""
+async def calls_ended():
+    """Wait until the threads of all calls have ended. Their connections are then on the shelf."""
     await anyio.to_thread.run_sync(lambda: wait_until(lambda: not call_threads()))
 
 
 async def test_calls_one_after_the_other_share_a_connection(relay):
     for number in range(5):
-        assert await ask(f"number {number}", PNG, url=relay.url).read() == f"You asked: number {number}"
-        await settled()  # on a busy machine the next call might not find it yet
-    assert own(relay) == 1
-    assert [relay.asked(path) for path in ("/config", "/info", "/app_id", "/queue/join")] == [1, 1, 0, 5]
+        answer = await ask(f"number {number}", PNG, url=relay.url).read()
+        assert answer == f"You asked: number {number}"
+        await calls_ended()  # or the next call might not find the connection yet
+    assert call_connections(relay) == 1
+    paths = ("/config", "/info", "/app_id", "/queue/join")
+    assert [relay.count(path) for path in paths] == [1, 1, 0, 5]
 
 
 async def test_without_keep_alive_each_request_has_a_connection(relay):
     for _ in range(2):
-        assert await ask("closed", url=relay.url, headers={"Connection": "close"}).read() == "You asked: closed"
-    await settled()
-    assert relay.connections == len(relay.requests) and relay.asked("/queue/join") == 2
-    assert relay.asked("/app_id") == 1  # nothing would tell of a restart
+        stream = ask("closed", url=relay.url, headers={"Connection": "close"})
+        assert await stream.read() == "You asked: closed"
+    await calls_ended()
+    assert relay.connections == len(relay.requests) and relay.count("/queue/join") == 2
+    assert relay.count("/app_id") == 1  # only a kept connection would show a restart
 
 
-async def test_a_chat_interface_costs_one_connection_more(relay):
+async def test_a_heartbeat_takes_one_more_connection(relay):
     for _ in range(3):
         await ask("heart", url=relay.url).read()
-        await settled()
+        await calls_ended()
     beats = [line for line in relay.requests if "/heartbeat/" in line]
     assert relay.connections == 1 + len(beats) and len(set(beats)) == 3
 
 
 @on_asyncio
-async def test_the_space_is_told_that_a_session_is_over(start_space):
+async def test_the_space_hears_that_a_session_has_ended(start_space):
     with start_space() as space:
-        space.needs(5, 50)
+        space.require_gradio(5, 50)
         await ask("over", url=space.url).read()
         await space.wait_log("unloaded")
 
 
 @pytest.mark.parametrize("how", ["cancel", "aclose", "forget"])
-async def test_what_is_done_to_a_finished_answer_does_not_touch_the_next(relay, how):
+async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
     first = ask("first", url=relay.url)
     assert await first.read() == "You asked: first"
     async with ask(script("a", *["", 0.05] * 10, "the next"), url=relay.url) as second:
@@ -83,12 +88,12 @@ async def test_what_is_done_to_a_finished_answer_does_not_touch_the_next(relay, 
         del first
         gc.collect()
         assert await second.read() == "the next"
-    await settled()
-    assert own(relay) == 1
+    await calls_ended()
+    assert call_connections(relay) == 1
 
 
 @pytest.mark.parametrize("how", ["break", "scope", "timeout", "max_chars"])
-async def test_a_half_read_connection_is_never_handed_on(relay, how):
+async def test_a_connection_with_unread_data_is_never_reused(relay, how):
     prompt = script("a", *["ab", 0.05, "abc", 0.05] * 50)
     with suppress(Exception), anyio.move_on_after(0.5 if how == "scope" else 30):
         options = {"timeout": {"timeout": 0.5}, "max_chars": {"max_chars": 2}}.get(how, {})
@@ -97,30 +102,33 @@ async def test_a_half_read_connection_is_never_handed_on(relay, how):
                 if how == "break":
                     break
     for number in range(3):
-        assert await ask(f"after {number}", url=relay.url).read() == f"You asked: after {number}"
+        answer = await ask(f"after {number}", url=relay.url).read()
+        assert answer == f"You asked: after {number}"
 
 
-async def test_an_answer_that_failed_gives_its_connection_on(relay):
+async def test_the_connection_of_a_failed_answer_is_reused(relay):
     await failure(ask(script("some", {"raise": "too dark"}), url=relay.url))
-    await settled()
+    await calls_ended()
     assert await ask("after", url=relay.url).read() == "You asked: after"
-    await settled()
-    assert own(relay) == 1
+    await calls_ended()
+    assert call_connections(relay) == 1
 
 
 @pytest.mark.parametrize("path", ["/app_id", "/upload", "/queue/join", "/queue/data", "/login"])
-async def test_a_connection_that_was_closed_while_a_request_is_on_its_way(relay, space, monkeypatch, path):
-    """All but the question goes again over a new one."""
-    options = {"url": relay.url, "max_retries": 0, "auth": ("user", "word") if path == "/login" else None}
+async def test_the_connection_closes_while_a_request_is_on_its_way(
+        relay, space, monkeypatch, path):
+    """The request is sent again over a new connection, unless it is the question."""
+    auth = ("user", "word") if path == "/login" else None
+    options = {"url": relay.url, "max_retries": 0, "auth": auth}
     await ask("warm", **options).read()
-    await settled()
+    await calls_ended()
     if path == "/app_id":
         monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
     if path == "/login":
-        next(known for known in space_module._spaces.values() if known.access.url.startswith(relay.url))._info = None
+        space_object(relay.url)._info = None
 
     def close_once(data):
-        if path.encode() in data.split(b"\r\n", 1)[0]:
+        if path.encode() in first_line(data):
             relay.up = lambda data: data
             return None
         return data
@@ -139,37 +147,39 @@ async def test_a_connection_that_was_closed_while_a_request_is_on_its_way(relay,
 
 async def test_a_proxy_that_drops_idle_connections(relay):
     for number in range(3):
-        assert await ask(f"dropped {number}", url=relay.url).read() == f"You asked: dropped {number}"
-        await settled()
+        answer = await ask(f"dropped {number}", url=relay.url).read()
+        assert answer == f"You asked: dropped {number}"
+        await calls_ended()
         relay.cut()
         await anyio.sleep(0.05)
-    assert own(relay) == 3 and relay.asked("/app_id") == 2
+    assert call_connections(relay) == 3 and relay.count("/app_id") == 2
 
 
-async def test_what_keep_alive_says_is_heeded(relay):
-    relay.down = lambda data: data.replace(b"\r\n", b"\r\nKeep-Alive: timeout=1, max=9\r\n", 1) \
-        if data.startswith(b"HTTP/1.1") else data
+async def test_the_keep_alive_header_is_respected(relay):
+    relay.down = lambda data: add_header(data, b"Keep-Alive: timeout=1, max=9")
     await ask("kept a second", url=relay.url).read()
-    await settled()
+    await calls_ended()
     assert sockets_to(relay.port)
     await anyio.to_thread.run_sync(lambda: wait_until(lambda: not sockets_to(relay.port), 2))
 
 
 @on_asyncio
 async def test_tunnels_are_kept(start_space, certificate, space):
-    with start_space("--certificate", *certificate) as secure, HttpProxy() as proxy, SocksProxy() as socks:
+    secure_space = start_space("--certificate", *certificate)
+    with secure_space as secure, HttpProxy() as proxy, SocksProxy() as socks:
         for number in range(3):
             text = f"tunnel {number}"
-            assert await ask(text, url=secure.url, verify=False, proxy=proxy.url).read() == f"You asked: {text}"
-            assert await ask(text, url=secure.url, verify=False,
-                             proxy=f"socks5://127.0.0.1:{socks.port}").read() == f"You asked: {text}"
-        await settled()
-        assert len(proxy.targets) - 3 == len(socks.targets) - 3 == 1  # and three heartbeats
+            for url in (proxy.url, f"socks5://127.0.0.1:{socks.port}"):
+                answer = await ask(text, url=secure.url, verify=False, proxy=url).read()
+                assert answer == f"You asked: {text}"
+        await calls_ended()
+        # The three heartbeats have tunnels of their own.
+        assert len(proxy.targets) - 3 == len(socks.targets) - 3 == 1
 
 
 @on_asyncio
-async def test_a_cancel_through_a_slow_proxy(start_space, certificate):
-    """The answer's own connection is cut, and a new one takes the proxy a second."""
+async def test_a_job_is_cancelled_through_a_slow_proxy(start_space, certificate):
+    """The request needs a new connection, which takes the proxy a second."""
     with start_space("--certificate", *certificate) as space, HttpProxy() as proxy:
         prompt = script(*["a", 0.1] * 100)
         async with ask(prompt, url=space.url, verify=False, proxy=proxy.url) as stream:
@@ -180,34 +190,40 @@ async def test_a_cancel_through_a_slow_proxy(start_space, certificate):
 
 
 @on_asyncio
-async def test_a_hundred_at_once_then_silence(space):
+async def test_idle_connections_are_limited_and_closed_later(space):
     shelf.close_idle()
     async with anyio.create_task_group() as group:
         for number in range(100):
             group.start_soon(ask(f"hundred {number}", url=space.url).read)
-    await settled()
+    await calls_ended()
     assert len(shelf._idle) == shelf_module.MAX_IDLE
     wait_until(lambda: not sockets_to(space.port), 5)
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name.startswith("qvq_wrapper")], 1)
+
+    def threads():
+        return [each for each in threading.enumerate() if each.name.startswith("qvq_wrapper")]
+
+    wait_until(lambda: not threads(), 1)
 
 
-async def test_no_access_uses_the_connection_of_another(relay, space):
-    accesses = [{}, {"api_key": "hf_one"}, {"api_key": "hf_two"}, {"headers": {"x": "1"}}, {"verify": False},
-                {"auth": ("user", "word")}]
+async def test_calls_with_other_credentials_or_headers_share_no_connection(relay, space):
+    accesses = [
+        {}, {"api_key": "hf_one"}, {"api_key": "hf_two"}, {"headers": {"x": "1"}},
+        {"verify": False}, {"auth": ("user", "word")}]
     for _ in range(2):
         for number, access in enumerate(accesses):
             await ask(f"access {number}", url=relay.url, **access).read()
-    await settled()
-    assert own(relay) == len(accesses)
+    await calls_ended()
+    assert call_connections(relay) == len(accesses)
     for number, access in enumerate(accesses):
-        for seen in space.log("asked", prompt=f"access {number}"):
-            token = access.get("api_key")
-            assert seen["headers"].get("authorization") == (f"Bearer {token}" if token else None)
+        token = access.get("api_key")
+        expected = f"Bearer {token}" if token else None
+        for entry in space.log("asked", prompt=f"access {number}"):
+            assert entry["headers"].get("authorization") == expected
 
 
-async def test_a_proxy_named_by_the_environment_later(space, monkeypatch):
+async def test_a_proxy_that_appears_in_the_environment_later(space, monkeypatch):
     await ask("direct", url=space.url).read()
-    await settled()
+    await calls_ended()
     with HttpProxy() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert await ask("by proxy", url=space.url).read() == "You asked: by proxy"
@@ -215,28 +231,32 @@ async def test_a_proxy_named_by_the_environment_later(space, monkeypatch):
 
 
 class Cookies(Relay):
-    """Sets a cookie at the config and another of that name at the question; writes down what comes back."""
+    """Sets one cookie with the config, and another value of it with the question's response.
+
+    ``sent`` has the path of each request and its cookie headers.
+    """
 
     def __init__(self, target):
         super().__init__(target)
         self.sent = []
 
     def handle(self, client):
-        from network import connection
-
         head = read_head(client)
         path = head.split(b" ")[1].split(b"?")[0].decode()
-        lines = [line for line in head.decode("latin-1").split("\r\n") if line.lower().startswith("cookie:")]
-        self.sent.append((path, *lines))
-        value = {"/config": b"replica=1; path=/", "/gradio_api/queue/join": b"replica=2; path=/"}.get(path)
-        server = connection(("127.0.0.1", self.target))
-        server.sendall(head.replace(b"keep-alive", b"close", 1))
-        self.pump(client, server, lambda data: data.replace(
-            b"\r\n", b"\r\nset-cookie: %b\r\n" % value, 1) if value and data.startswith(b"HTTP/1.1") else data)
+        lines = head.decode("latin-1").split("\r\n")
+        self.sent.append((path, *(line for line in lines if line.lower().startswith("cookie:"))))
+        values = {"/config": b"1", "/gradio_api/queue/join": b"2"}
+
+        def down(data):
+            if path in values:
+                return add_header(data, b"set-cookie: replica=%b; path=/" % values[path])
+            return data
+
+        self.forward(client, head, ("127.0.0.1", self.target), down)
 
 
 @on_asyncio
-async def test_a_cookie_of_the_same_name_twice(start_space):
+async def test_a_cookie_that_is_set_twice(start_space):
     with start_space() as space, Cookies(space.port) as relay:
         for _ in range(2):
             await ask("cookie", url=relay.url).read()
@@ -244,15 +264,14 @@ async def test_a_cookie_of_the_same_name_twice(start_space):
     assert sent == [["Cookie: replica=1"], ["Cookie: replica=2"]] * 2
 
 
-async def test_a_stream_that_does_not_end_is_cut_and_holds_up_nobody(relay, monkeypatch):
-    """The answer is reported although the Space does not close its stream."""
+async def test_a_stream_without_an_end_delays_no_call(relay, monkeypatch):
+    """The answer is complete although the Space does not close its stream."""
     monkeypatch.setattr(connection_module, "DRAIN_TIMEOUT", 0.3)
-    relay.down = lambda data: data.partition(b'data: {"msg":"close_stream"')[0] or b"" \
-        if b'"close_stream"' in data else data
+    relay.down = lambda data: data.partition(b'data: {"msg":"close_stream"')[0]
     start = time.monotonic()
     assert await ask("no end", url=relay.url).read() == "You asked: no end"
     assert time.monotonic() - start < 5
-    await settled()
+    await calls_ended()
     relay.down = lambda data: data
     assert await ask("after", url=relay.url).read() == "You asked: after"
 
@@ -260,7 +279,7 @@ async def test_a_stream_that_does_not_end_is_cut_and_holds_up_nobody(relay, monk
 seen = ContextVar("seen", default="nothing")
 
 
-async def test_a_calls_thread_has_the_callers_context(provider):
+async def test_the_thread_of_a_call_has_the_callers_context(provider):
     class Shown:
         def _repr_png_(self):
             found.append(seen.get())
@@ -272,11 +291,11 @@ async def test_a_calls_thread_has_the_callers_context(provider):
     assert found == ["the caller's"]
 
 
-# fork
+# Forked processes
 
 
 def in_a_child(run):
-    """Run a function in a forked child; returns its exit status within a bound."""
+    """Run a function in a forked child process. Return its exit status."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -294,7 +313,7 @@ def in_a_child(run):
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("secure", [False, True])
-def test_fork_with_calls_under_way(start_space, certificate, secure):
+def test_a_fork_while_calls_are_running(start_space, certificate, secure):
     with start_space(*(["--certificate", *certificate] if secure else [])) as space:
         options = {"url": space.url, "verify": False}
         assert list(ask("warm", **options).iterate())
@@ -328,12 +347,19 @@ def test_fork_with_calls_under_way(start_space, certificate, secure):
         assert len(space.log("finished")) == 8
 
 
-async def test_timeout_is_no_sign_of_a_stale_connection(relay, space):
-    """A Space that is slow to answer is not asked again."""
+async def test_no_request_is_sent_again_after_a_timeout(relay, space):
+    """The Space is slow. Its connection was not closed."""
     await ask("warm", url=relay.url).read()
-    await settled()
-    relay.up = lambda data: data if b"/queue/join" not in data else relay.stalled.set() or relay.wait() or data
+    await calls_ended()
+
+    def stall_at_join(data):
+        if b"/queue/join" in data:
+            relay.stalled.set()
+            relay.wait()
+        return data
+
+    relay.up = stall_at_join
     with pytest.raises(ResponseTimeoutError):
         await ask("slow", url=relay.url, read_timeout=0.3, max_retries=0).read()
     relay.stalled.clear()
-    assert relay.asked("/queue/join") == 2
+    assert relay.count("/queue/join") == 2

@@ -1,11 +1,11 @@
-"""What a Space told us is asked once, shared, and not trusted for ever."""
+"""A Space's info is fetched once, shared between calls, and checked when it may be outdated."""
 
 import json
 import signal
 
 import anyio
 import pytest
-from conftest import failure, free_port, script, wait_until
+from conftest import failure, free_port, script, space_object, wait_until
 from network import Relay, web_server
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError, ask
@@ -16,27 +16,27 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def fetched(monkeypatch):
-    """Counts how often facts are fetched, beginning with none."""
-    count = []
+    """Forget all Spaces, and record the address of each Space whose info is fetched."""
+    urls = []
     fetch = space_module.SpaceInfo.fetch
 
-    def counted(line):
-        count.append(line.access.url)
-        return fetch(line)
+    def recorded_fetch(connection):
+        urls.append(connection.access.url)
+        return fetch(connection)
 
-    monkeypatch.setattr(space_module.SpaceInfo, "fetch", counted)
+    monkeypatch.setattr(space_module.SpaceInfo, "fetch", recorded_fetch)
     monkeypatch.setattr(space_module, "_spaces", type(space_module._spaces)())
-    return count
+    return urls
 
 
-async def test_facts_are_fetched_once_however_many_wait(provider, fetched):
+async def test_many_calls_at_once_fetch_the_info_once(provider, fetched):
     async with anyio.create_task_group() as group:
         for number in range(20):
             group.start_soon(provider.ask(f"at once {number}").read)
     assert len(fetched) == 1
 
 
-async def test_an_error_while_fetching_is_each_callers_own():
+async def test_each_waiting_call_gets_its_own_error():
     errors = []
 
     async def fail(url):
@@ -51,11 +51,12 @@ async def test_an_error_while_fetching_is_each_callers_own():
     assert len(set(errors)) == 5
 
 
-async def test_anothers_read_timeout_is_not_ours(space):
+async def test_the_read_timeout_of_one_call_does_not_end_another(space):
     with Relay(space.port) as relay:
         relay.stalled.set()
         async with anyio.create_task_group() as group:
-            group.start_soon(failure, ask("impatient", url=relay.url, read_timeout=0.5, max_retries=0))
+            impatient = ask("impatient", url=relay.url, read_timeout=0.5, max_retries=0)
+            group.start_soon(failure, impatient)
             await anyio.sleep(0.1)
             patient = ask("patient", url=relay.url, read_timeout=30, max_retries=0)
             group.start_soon(patient.read)
@@ -64,13 +65,13 @@ async def test_anothers_read_timeout_is_not_ours(space):
     assert patient.text == "You asked: patient"
 
 
-async def test_two_tokens_share_nothing(provider, fetched):
+async def test_calls_with_different_tokens_share_no_info(provider, fetched):
     for token in ("hf_one", "hf_two", "hf_one"):
         await provider.ask("Hi", api_key=token).read()
     assert len(fetched) == 2
 
 
-async def test_old_facts_are_checked_and_kept_while_they_are_true(provider, fetched, monkeypatch):
+async def test_old_info_is_checked_and_kept_if_still_true(provider, fetched, monkeypatch):
     await provider.ask("Hi").read()
     monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
     assert await provider.ask("Hi").read() == "You asked: Hi"
@@ -90,12 +91,13 @@ async def test_the_number_of_spaces_is_bounded(provider, monkeypatch, fetched):
     pytest.param(["--first"], [], id="the old number fails"),
     pytest.param([], [], id="the same number"),
 ])
-async def test_a_restarted_space_never_answers_with_another_function(start_space, monkeypatch, first, now):
+async def test_a_restarted_space_never_answers_with_another_function(
+        start_space, monkeypatch, first, now):
     with start_space(*first) as before:
         assert await ask("before", url=before.url).read() == "You asked: before"
         port = before.port
     monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
-    with start_space("--port", port, *now) as space:  # with --first every function's number is one up
+    with start_space("--port", port, *now) as space:  # --first adds 1 to each function's number
         assert await ask("after", url=space.url).read() == "You asked: after"
         assert len(space.log("finished", prompt="after")) == 1
 
@@ -103,69 +105,70 @@ async def test_a_restarted_space_never_answers_with_another_function(start_space
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("before", ["answered", "cancelled", "failed"])
 async def test_a_space_that_is_launched_again_at_once(start_space, before):
-    """In the same process, as in a notebook: what was known is fresh, and another function has the number."""
+    """A notebook does so, in the same process. The info is recent, but the numbers have changed."""
     with start_space("--port", free_port()) as space:
         for number in range(4):
-            stream = ask(script("a", *[0.05, "b"] * 10) if before == "cancelled" else "before", url=space.url)
             if before == "cancelled":
-                async with stream:
+                async with ask(script("a", *[0.05, "b"] * 10), url=space.url) as stream:
                     await anext(stream)
             elif before == "failed":
                 await failure(ask(script("a", {"raise": "no"}), url=space.url))
             else:
-                await stream.read()
+                await ask("before", url=space.url).read()
             space.signal(signal.SIGUSR1)
             await anyio.to_thread.run_sync(
                 lambda: wait_until(lambda: len(space.log("launched again")) == number + 1))
-            assert await ask(f"after {number}", url=space.url).read() == f"You asked: after {number}"
+            answer = await ask(f"after {number}", url=space.url).read()
+            assert answer == f"You asked: after {number}"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("pause, checks", [(0, 0), (2, 1)])
-async def test_an_answer_confirms_what_is_known(space, monkeypatch, pause, checks):
-    """After a long answer the next question is asked at once; after a pause there is one check before it."""
+async def test_an_answer_confirms_the_info(space, monkeypatch, pause, checks):
+    """After a long answer, the next question needs no check. After a pause, it needs one."""
     monkeypatch.setattr(space_module, "INFO_MAX_AGE", 1.5)
     with Relay(space.port) as relay:
         await ask(script("a", 1.8, "ab"), url=relay.url).read()
         await anyio.sleep(pause)
         await ask("next", url=relay.url).read()
-        assert relay.asked("/app_id") == checks and relay.asked("/config") == 1
-        paths = [line.split()[1].split("?")[0] for line in relay.requests if "/heartbeat/" not in line]
+        assert relay.count("/app_id") == checks and relay.count("/config") == 1
+        paths = [line.split()[1].split("?")[0] for line in relay.requests]
+        paths = [path for path in paths if "/heartbeat/" not in path]
         assert paths[-2:] == ["/gradio_api/queue/join", "/gradio_api/queue/data"]
 
 
-async def test_what_would_refuse_a_question_is_checked_first(space):
+async def test_info_is_checked_before_it_refuses_a_question(space):
     with Relay(space.port) as relay:
         await ask("warm", url=relay.url).read()
-        access = next(access for access in space_module._spaces if access.url.startswith(relay.url))
-        known = space_module._spaces[access]._info
-        known.config["app_id"] = "another"
-        del known.api["named_endpoints"]["/generate"]
+        info = space_object(relay.url)._info
+        info.config["app_id"] = "another"
+        del info.api["named_endpoints"]["/generate"]
         assert await ask("there now", url=relay.url).read() == "You asked: there now"
-        assert relay.asked("/app_id") == 1 and relay.asked("/config") == 2
+        assert relay.count("/app_id") == 1 and relay.count("/config") == 2
 
 
-async def test_a_check_is_shared_by_all_that_wait(space, monkeypatch):
+async def test_waiting_calls_share_a_check(space, monkeypatch):
     with Relay(space.port) as relay:
         await ask("warm", url=relay.url).read()
-        access = next(access for access in space_module._spaces if access.url.startswith(relay.url))
-        space_module._spaces[access].suspect()
+        space_object(relay.url).suspect()
         async with anyio.create_task_group() as group:
             for number in range(10):
                 group.start_soon(ask(f"shared {number}", url=relay.url).read)
-        assert 1 <= relay.asked("/app_id") <= 3 and relay.asked("/config") == 1
+        assert 1 <= relay.count("/app_id") <= 3 and relay.count("/config") == 1
 
 
-@pytest.mark.parametrize("fault", ["sse", "sse_v1", "sse_v2", "sse_v2.1", "ws", "4.43.0", "3.50", "none", ""])
-async def test_an_old_protocol_is_refused(fault):
-    version, protocol = (fault, "sse_v3") if fault[:1].isdigit() or fault in ("none", "") else ("4.44.1", fault)
+@pytest.mark.parametrize("fault", [
+    "sse", "sse_v1", "sse_v2", "sse_v2.1", "ws", "4.43.0", "3.50", "none", ""])
+async def test_an_old_protocol_or_version_is_refused(fault):
+    is_protocol = fault.startswith(("sse", "ws"))
+    version, protocol = ("4.44.1", fault) if is_protocol else (fault, "sse_v3")
     config = {"components": [], "dependencies": [], "protocol": protocol, "version": version}
     with web_server(200, json.dumps(config)) as server:
         error = await failure(ask("Hi", url=server.url, max_retries=0))
     assert type(error) is SpaceUnavailableError and "4.44 or newer" in str(error)
 
 
-async def test_a_cancelled_call_leaves_the_fetching_to_the_next(space, fetched):
+async def test_another_call_fetches_the_info_if_one_is_cancelled(space, fetched):
     async with anyio.create_task_group() as group:
 
         async def leave():

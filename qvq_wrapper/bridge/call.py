@@ -55,8 +55,14 @@ class Call:
         if question:
             self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
             run = copy_context().run
-            threading.Thread(
-                target=run, args=(self._run, question), name="qvq_wrapper", daemon=True).start()
+            thread = threading.Thread(
+                target=run, args=(self._run, question), name="qvq_wrapper", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._fail(ResponseError("This machine cannot start another thread."))
+                self._stage("failed")
+                self.done = True
 
     def next_chunk(self) -> str | None:
         """Return new text, ``""`` if there is none yet, None after the end."""
@@ -131,9 +137,12 @@ class Call:
 
     def _attempt(self, question: Question, later: list[Callable[[], None]]) -> Exception | None:
         """Ask once. Return what went wrong, if anything."""
-        from . import connection, failures, session, space  # takes 0.4 s
-
         self._stage("connecting")
+        try:
+            from . import connection, failures, session, space  # takes 0.4 s
+        except Exception as error:
+            kind = type(error).__name__
+            return ResponseError(f"gradio_client cannot be imported ({kind}: {error}).")
         try:
             mine = connection.Connection(space.space_at(question.access), self._limits, self._stage)
             self._connection = mine
@@ -175,7 +184,7 @@ class Call:
         self._wake()
 
     def on_status(self, status: Status) -> None:
-        if status != self.status:
+        if status is not self.status and status != self.status:
             self._statuses.append(status)
             self._wake()
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import lru_cache, partial
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from ..errors import SpaceConnectionError, SpaceUnavailableError
+from ..errors import SpaceUnavailableError
 from ..question.options import Limits, origin
 from ..types import Stage
+from .bounds import BoundedBody
 from .failures import from_response
 from .shelf import KeptClient, shelf, shut_down
 
 if TYPE_CHECKING:
     from .space import Space
 
-CONNECT_TIMEOUT = 10.0  # seconds for one connection to be made
+CONNECT_TIMEOUT = 10.0  # seconds from the first address to the first byte of our request
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
-MAX_BODY_BYTES = 2**25  # of a response that is no answer
 
 
 class CallCancelled(Exception):
@@ -53,6 +57,9 @@ class Connection(httpx.Auth):
         self.may_have_job = False  # the Space may have started a job
         self.completed = False  # the stream has brought the whole answer
         self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
+        self.draining = False  # the answer is complete, and its stream is read to the end
+        self._expired = False  # the time for the current step is over
+        self._connect_until = 0.0
         self._joining = False  # the question is under way: its answer has the event_id for /cancel
         self._is_new = self._answered = False  # of the latest request: its connection, its response
         self._on_stage, self._pid = on_stage, os.getpid()
@@ -84,9 +91,15 @@ class Connection(httpx.Auth):
             method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)
-        except (httpx.NetworkError, httpx.RemoteProtocolError):
-            if not again or self._is_new or self._answered:
+        except Exception as error:
+            if self._expired and not self.cancelled:
+                kind = httpx.ConnectTimeout if self._connect_until else httpx.ReadTimeout
+                raise kind("it took too long", request=request) from None
+            stale = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
+            if not stale or not again or self._is_new or self._answered:
                 raise
+        finally:
+            shelf.unwatch(self)
         return self.send(method, url, again=False, stream=stream, **options)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -108,12 +121,14 @@ class Connection(httpx.Auth):
             self._client.keep = min(self._client.keep, float(keep[1]))
         if response.is_error or not path.endswith("/queue/data"):
             assert isinstance(response.stream, httpx.SyncByteStream)
-            response.stream = _Bounded(response.stream)
+            response.stream = BoundedBody(response.stream)
         if joins:
-            response.read()  # the response holds the event_id, which /cancel needs
-            self._joining = False
             self.may_have_job = response.status_code not in (*range(400, 500), 503)
-        if error := from_response(response):
+        error = from_response(response)
+        if joins and not error:
+            response.read()  # the response holds the event_id, which /cancel needs
+        self._joining = False
+        if error:
             raise error
 
     def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
@@ -125,16 +140,43 @@ class Connection(httpx.Auth):
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
             self._is_new = True
+            self._start_connecting(info)
+        elif step == "start_tls.started":
+            info["timeout"] = max(0.01, self._connect_until - time.monotonic())
+        elif step == "send_request_headers.started" and sends and self._connect_until:
+            self._connect_until = 0.0
+            shelf.unwatch(self)
+            self.may_have_job = self.may_have_job or joins
         elif step in ("connect_tcp.complete", "start_tls.complete") and kept:
             kept.stream = info["return_value"]
         elif step in ("connect_tcp.complete", "start_tls.complete"):
             self._other_streams.append(info["return_value"])
         elif step == "send_request_headers.started" and sends and joins:
             self.may_have_job = True
-        elif step == "receive_response_headers.started" and sends and self.patience:
-            info["request"].extensions["timeout"]["read"] = self.patience
+        elif step == "receive_response_headers.started" and sends:
+            # httpx's timeout is for each read. A server that drips bytes would never meet it.
+            shelf.watch(self, self.patience or self.timeout.read or TIMEOUT_MAX)
         elif step == "receive_response_headers.complete":
             self._answered = True
+            if not kept:
+                shelf.unwatch(self)
+
+    def _start_connecting(self, info: dict[str, Any]) -> None:
+        """Bound the whole of connecting: httpcore's timeout is for each address and each step.
+
+        httpcore takes what is set here. A proxy's handshake it reads without a timeout (1.0.9).
+        """
+        seconds = self.timeout.connect or CONNECT_TIMEOUT
+        self._connect_until = time.monotonic() + seconds
+        shelf.watch(self, seconds)
+        with suppress(OSError, UnicodeError):
+            addresses = socket.getaddrinfo(info["host"], info["port"], type=socket.SOCK_STREAM)
+            info["timeout"] = seconds / len(addresses)
+
+    def expire(self) -> None:
+        """Cut the connection, because the time for its current step is over."""
+        self._expired = True
+        self._shut_down()
 
     def cut(self, *, now: bool = False) -> None:
         """End what the call's thread waits for; from any thread or destructor, without blocking.
@@ -145,6 +187,9 @@ class Connection(httpx.Auth):
         self.cancelled = True
         if self._joining and not now or os.getpid() != self._pid:  # a parent process still reads
             return
+        self._shut_down()
+
+    def _shut_down(self) -> None:
         with suppress(IndexError):
             shut_down(self._owned.pop().stream)
         for stream in list(self._other_streams):
@@ -157,7 +202,8 @@ class Connection(httpx.Auth):
             wait: for what has not arrived yet; ``DRAIN_TIMEOUT`` seconds at most.
         """
         if self.messages and self.completed:
-            shelf.drain(self, DRAIN_TIMEOUT)
+            self.draining = True
+            shelf.watch(self, DRAIN_TIMEOUT)
             with suppress(Exception):  # the answer is complete: an error is nobody's business
                 while wait or self._client.stream.get_extra_info("is_readable"):
                     next(self.messages)
@@ -181,24 +227,25 @@ class Connection(httpx.Auth):
             (self._client.http if self._alone else self._client).close()
 
 
-class _Bounded(httpx.SyncByteStream):
-    """The body of a response, up to ``MAX_BODY_BYTES``."""
-
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
-        self._stream = stream
-        self.close = stream.close  # type: ignore[method-assign]
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for data in self._stream:
-            size += len(data)
-            if size > MAX_BODY_BYTES:
-                raise SpaceConnectionError(
-                    f"The line went bad: a response of more than {MAX_BODY_BYTES} bytes.")
-            yield data
-
-
 @lru_cache(maxsize=16)
-def tls_context(verify: Any) -> Any:
-    """One TLS context for all calls: httpx would build one, 20 ms, for each client."""
+def _tls_context(verify: Any) -> Any:
     return httpx.create_ssl_context(verify=verify)
+
+
+def tls_context(verify: Any) -> Any:
+    """Return the TLS context of all calls: httpx would build one, 20 ms, for each client.
+
+    Under a lock: OpenSSL may crash at exit while several threads build their first one.
+    """
+    with _tls_lock:
+        return _tls_context(verify)
+
+
+def forget_tls_contexts() -> None:
+    """Start anew in a forked process: OpenSSL's own locks may be held."""
+    global _tls_lock
+    _tls_lock = threading.Lock()
+    _tls_context.cache_clear()
+
+
+_tls_lock = threading.Lock()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import html
+import json
 import re
 import ssl
 import time
@@ -21,9 +23,17 @@ from ..errors import (
     ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError,
 )
 
+MAX_ERROR_BYTES = 2**16  # of what a Space says of an error; the rest is not read
+
+# A str's repr. Other escapes would make Python warn, with the Space's words.
+_REPR = re.compile(
+    r"""(['"])(?:(?!\1)[^\\\n]|\\(?:['"\\nrt]|x[\da-f]{2}|u[\da-f]{4}|U[\da-f]{8}))*\1""")
+_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
+
 
 def one_line(text: str, limit: int = 500) -> str:
     """Return text in one line, without HTML tags and control characters, cut at ``limit``."""
+    text = text[: 10 * limit]  # a Space's words can be long
     text = html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", " ", text))
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -36,7 +46,6 @@ def from_response(response: httpx.Response) -> ResponseError | None:
         return None
     if code < 400 and path.endswith("/login"):  # a Space without a login shows its page
         return None
-    response.read()
     host, found = response.url.host, _found(response)
     retry_after = _retry_after(response.headers.get("retry-after", ""))
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
@@ -68,10 +77,17 @@ def from_response(response: httpx.Response) -> ResponseError | None:
 
 def _found(response: httpx.Response) -> str:
     """Return the words of an error response: the detail of JSON, or the title of a page."""
+    body = bytearray()
+    for data in response.iter_raw():
+        body += data
+        if len(body) > MAX_ERROR_BYTES:
+            break
+    response.close()
     try:
-        said = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        title = re.search(r"<title[^>]*>(.*?)</title>", response.text[:10_000], re.I | re.S)
+        said = json.loads(body[:MAX_ERROR_BYTES])["detail"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        page = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")  # not the charset that it names
+        title = re.search(r"<title[^>]*>(.*?)</title>", page, re.I | re.S)
         said = f"a web page, “{one_line(title[1], 100)}”" if title else ""
     return f": {one_line(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
@@ -90,6 +106,8 @@ def from_exception(error: BaseException) -> Exception:
 
     It is never chained: httpx's exceptions hold the request with its headers, and so the token.
     """
+    if trouble := _machine_trouble(error):
+        return ResponseError(f"This machine has run out of something: {trouble}.")
     kind = type(error).__name__
     detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
@@ -112,10 +130,21 @@ def from_exception(error: BaseException) -> Exception:
     return mapped.with_traceback(None)
 
 
+def _machine_trouble(error: BaseException | None) -> str:
+    """Return what this machine lacks, if that is the error or its cause."""
+    while error:
+        if isinstance(error, OSError) and error.errno in _MACHINE:
+            return str(error.strerror)
+        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+            return "memory" if isinstance(error, MemoryError) else "threads"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
 def _from_app(message: str) -> ResponseError:
     """Return the error for what a Space's own code raised, in its own words."""
-    # gradio 4 sends the repr of gr.Error's words.
-    if re.fullmatch(r"""(['"])(?:(?!\1)[^\\]|\\.)*\1""", message):
+    message = message[:MAX_ERROR_BYTES]
+    if _REPR.fullmatch(message):  # gradio 4 sends the repr of gr.Error's words
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
     message = one_line(message, 2000) or "The Space's app failed and did not say why."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -12,13 +11,17 @@ import httpx
 
 from ..errors import SpaceConnectionError
 from ..types import Stage, Status
-from .connection import Connection
+from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
+from .connection import CallCancelled, Connection
 from .failures import one_line
+
+MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
 
 _STAGES: dict[str, Stage] = {
     "IN_QUEUE": "queued", "PROCESSING": "processing", "PROGRESS": "processing",
     "LOG": "processing", "ITERATING": "streaming",
 }
+_STREAMING = Status("streaming")
 _MESSAGES = {
     "estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
 
@@ -31,7 +34,8 @@ def publish(on_text: OnText, on_status: OnStatus, update: Any) -> None:
     if update.type == "output" and not update.final and isinstance(update.outputs, str):
         on_text(update.outputs)
     elif update.type == "status" and update.code.name in _STAGES:
-        on_status(_status(update))
+        usual = update.code.name == "ITERATING" and not update.progress_data and not update.log
+        on_status(_STREAMING if usual else _status(update))
 
 
 class MessageQueue(deque[Any]):
@@ -52,24 +56,26 @@ class MessageQueue(deque[Any]):
 def read_messages(
     connection: Connection, url: str, session_hash: str, headers: dict[str, str]
 ) -> Generator[dict[str, Any], None, None]:
-    """The messages of a session's job, as the Space sends them."""
-    params = {"session_hash": session_hash}
+    """Yield the messages of a session's job, as the Space sends them."""
+    params, most = {"session_hash": session_hash}, connection.limits.max_chars
     response = connection.send("GET", url, params=params, headers=headers, stream=True)
+    outputs = OutputBounds(4 * most + 65536)
     with closing(response):
         # JSON writes a character in six bytes at most.
-        for event in _read_events(response, 6 * connection.limits.max_chars + 65536):
-            try:
-                message = json.loads(event.removeprefix(b"data:"))
-            except ValueError:
-                message = None
+        for event in _read_events(response, 6 * most + 65536):
+            if connection.cancelled:
+                raise CallCancelled
+            message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
                 raise SpaceConnectionError(
-                    "The line went bad: what arrived is no message of a Gradio Space.")
+                    "The connection brought nonsense: no message of a Gradio Space.")
             kind = message.get("msg")
-            connection.completed = connection.completed or kind == "process_completed"
             if kind == "unexpected_error":
                 said = one_line(str(message.get("message")))
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
+            if kind == "process_generating":
+                outputs.check(message)
+            connection.completed = connection.completed or kind == "process_completed"
             if kind in _MESSAGES:
                 yield message
 
@@ -90,17 +96,31 @@ def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:
                 yield event
         if len(buffer) > largest:
             raise SpaceConnectionError(
-                f"The line went bad: a message of more than {largest} bytes.")
+                f"The connection brought nonsense: a message of more than {largest} bytes.")
 
 
 def _status(update: Any) -> Status:
-    """Return our Status for gradio_client's StatusUpdate."""
+    """Return our Status for gradio_client's StatusUpdate. What a Space says can be of any type."""
     unit = update.progress_data[-1] if update.progress_data else None
-    progress = unit and unit.progress
-    if unit and progress is None and unit.index is not None and unit.length:
-        progress = unit.index / unit.length
+    progress = _number(unit and unit.progress)
+    index, length = _number(unit and unit.index), _number(unit and unit.length)
+    if progress is None and index is not None and length:
+        progress = index / length
+    rank, queue_size = _number(update.rank), _number(update.queue_size)
     log = update.log[0] if update.log else unit and unit.desc
-    position = None if update.rank is None else update.rank + 1
+    if log is not None:
+        log = str(log)[:MAX_LOG_CHARS].encode("utf-8", "replace").decode()
     return Status(
-        _STAGES[update.code.name], position, update.queue_size, update.eta, progress,
-        None if log is None else str(log))
+        _STAGES[update.code.name],
+        position=None if rank is None else int(rank) + 1,
+        queue_size=None if queue_size is None else int(queue_size),
+        eta=_number(update.eta),
+        progress=None if progress is None else min(1.0, progress),
+        log=log)
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number that is not negative, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if 0 <= value < 1e9 else None

@@ -8,8 +8,9 @@ gradio_client's name    why it is overridden                     without it
 ======================= ======================================== ===============================
 ``_get_config``,        fetched anew for each client             two requests more
 ``_get_api_info``
-``_telemetry_thread``,  goes to the Hub; keeps a connection      a request past the proxy, a
-``_stream_heartbeat``                                            thread
+``analytics_enabled``,  goes to the Hub; keeps a connection      a request past the proxy, a
+``_telemetry_thread``,                                           thread
+``_stream_heartbeat``
 ``executor``,           start a thread for each task, joined at  threads
 ``helper_executor``,    the interpreter's exit
 ``stream_executor``
@@ -43,7 +44,7 @@ import huggingface_hub
 from gradio_client import Client, exceptions, utils
 from gradio_client.client import Endpoint
 
-from ..errors import ResponseError, SpaceUnavailableError
+from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
 from ..question.options import Question
 from .connection import Connection
@@ -71,19 +72,28 @@ def ask(
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
-    space, picture = connection.space, question.picture
+    space = connection.space
+    known = space.info(connection)
+    try:
+        return _ask(question, connection, known, on_text, on_status, later)
+    except (SpaceUnavailableError, AuthenticationError) as error:
+        # Another app may answer there by now, or the login may have ended: look once more.
+        if connection.may_have_job or connection.cancelled or error.retryable:
+            raise
+    info = space.info(connection, outdated=known)
+    _ask(question, connection, info, on_text, on_status, later)
+
+
+def _ask(
+    question: Question, connection: Connection, info: SpaceInfo, on_text: OnText,
+    on_status: OnStatus, later: Tasks,
+) -> None:
+    picture = question.picture
     path = picture and (picture.url or NO_FILE)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}} if path else None
-    info = space.info(connection)
-    try:
-        function, arguments = prepare(info.config, info.api, question, file)
-    except SpaceUnavailableError:  # is this still the same app?
-        info = space.info(connection, check=True)
-        function, arguments = prepare(info.config, info.api, question, file)
+    function, arguments = prepare(info.config, info.api, question, file)
     connection.http.cookies = httpx.Cookies(info.cookies)
     session = Session(info, connection, function, partial(publish, on_text, on_status))
-    if info.config.get("connect_heartbeat"):
-        later.append(session.end_on_server)
     try:
         output = session.ask(arguments, file, picture)
     except BaseException:
@@ -91,7 +101,9 @@ def ask(
         raise
     finally:
         connection.drain(wait=False)
-    space.confirm(info)
+        if info.config.get("connect_heartbeat") and connection.may_have_job:
+            later.append(session.end_on_server)
+    connection.space.confirm(info)
     if not isinstance(output, str):
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
     on_text(output)
@@ -99,6 +111,9 @@ def ask(
 
 class Session(Client):
     """A gradio_client session for one job."""
+
+    # gradio_client starts a thread for telemetry where this is true, whatever it is told.
+    analytics_enabled = property(lambda self: False, lambda self, value: None)
 
     def __init__(
         self, info: SpaceInfo, connection: Connection, function: Any, publish: Callable[[Any], None]
@@ -148,9 +163,8 @@ class Session(Client):
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat. Without one, the Space would keep its state."""
-        if self._connection.may_have_job:
-            path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-            self._tell("GET", path, HEARTBEAT_TIMEOUT, None, alone=True, stream=True)
+        path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
+        self._tell("GET", path, HEARTBEAT_TIMEOUT, None, alone=True, stream=True)
 
     def _tell(
         self, method: str, path: str, timeout: float, patience: float | None, *,
@@ -195,7 +209,7 @@ class Session(Client):
         return self._space_info.api
 
     def _telemetry_thread(self) -> None:
-        """Send nothing. analytics_enabled=False alone would not see to that."""
+        """Send nothing, if a newer version starts the thread all the same."""
 
     def _stream_heartbeat(self, *args: Any) -> None:  # type: ignore[override]
         """Keep no connection. Up to 2.7.1 each session would, and for ever."""

@@ -55,19 +55,23 @@ def shut_down(stream: Any) -> None:
 
 
 class Shelf:
-    """Holds idle connections. One thread closes them after a while, and ends with the last."""
+    """Holds idle connections, and watches those that must not take too long.
+
+    One thread closes and cuts them when their time is over. It ends with the last.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._idle: dict[KeptClient, float] = {}  # with the time at which each is closed
-        self._draining: dict[Connection, float] = {}  # with the time at which each is cut
+        self._watched: dict[Connection, float] = {}  # with the time at which each is cut
         self._wakes = math.inf  # when the closing thread looks next; inf: there is none
 
     def take(self, space: Space) -> KeptClient | None:
         """Return an open connection to the Space, the latest used first, or None."""
         with self._changed:
             self._changed.wait_for(
-                lambda: all(each.space is not space for each in self._draining), DRAIN_WAIT)
+                lambda: not any(each.space is space and each.draining for each in self._watched),
+                DRAIN_WAIT)
             for client in [each for each in reversed(self._idle) if each.space is space]:
                 del self._idle[client]
                 if client.is_open():
@@ -75,16 +79,20 @@ class Shelf:
                 client.close()
         return None
 
-    def drain(self, connection: Connection, seconds: float) -> None:
-        """Cut the connection after so many seconds, unless ``put`` is called before."""
+    def watch(self, connection: Connection, seconds: float) -> None:
+        """Cut the connection after so many seconds, unless ``unwatch`` is called before."""
         with self._changed:
-            self._draining[connection] = time.monotonic() + seconds
-            self._wake_at(self._draining[connection])
+            self._watched[connection] = time.monotonic() + seconds
+            self._wake_at(self._watched[connection])
+
+    def unwatch(self, connection: Connection) -> None:
+        with self._changed:
+            self._watched.pop(connection, None)
 
     def put(self, connection: Connection, client: KeptClient | None) -> None:
         """Keep the client of a call that has ended; None where it cannot be kept."""
         with self._changed:
-            self._draining.pop(connection, None)
+            self._watched.pop(connection, None)
             if client and sum(each.space is client.space for each in self._idle) >= MAX_IDLE:
                 client.http.close()
             elif client:
@@ -102,19 +110,21 @@ class Shelf:
     def _wake_at(self, end: float) -> None:
         if self._wakes == math.inf:
             threading.Thread(target=self._close, name="qvq_wrapper idle", daemon=True).start()
+        elif end < self._wakes:
+            self._changed.notify_all()
         self._wakes = min(self._wakes, end)
 
     def _close(self) -> None:
         with self._changed:
-            while self._idle or self._draining:
+            while self._idle or self._watched:
                 now = time.monotonic()
-                for connection in [each for each, end in self._draining.items() if end <= now]:
-                    del self._draining[connection]
-                    connection.cut(now=True)
+                for connection in [each for each, end in self._watched.items() if end <= now]:
+                    del self._watched[connection]
+                    connection.expire()
                 for client in [each for each, end in self._idle.items() if end <= now]:
                     del self._idle[client]
                     client.close()
-                self._wakes = min([*self._idle.values(), *self._draining.values()], default=now)
+                self._wakes = min([*self._idle.values(), *self._watched.values()], default=now)
                 self._changed.wait(self._wakes - now)
             self._wakes = math.inf
 

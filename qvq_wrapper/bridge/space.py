@@ -22,10 +22,13 @@ import httpx
 from ..errors import ResponseError, SpaceUnavailableError
 from ..question.options import Access
 from . import shelf
-from .connection import CallCancelled, Connection, tls_context
+from .bounds import load_json, weigh_json
+from .connection import CallCancelled, Connection, forget_tls_contexts
 
 INFO_MAX_AGE = 4.0  # seconds for which the info is used without a check
-MAX_SPACES = 64  # Spaces remembered at once
+MAX_SPACES = 64  # Spaces that are remembered
+MAX_INFO_BYTES = 2**27  # of memory for what they said, estimated
+FORGET_AFTER = 600.0  # seconds after its last call, a Space is forgotten by the next call to any
 OLDEST = (4, 44)
 
 
@@ -37,6 +40,7 @@ class SpaceInfo:
     api: dict[str, Any]
     cookies: httpx.Cookies
     root: str
+    weight: int  # bytes of memory, estimated
 
     @classmethod
     def fetch(cls, connection: Connection) -> SpaceInfo:
@@ -51,7 +55,8 @@ class SpaceInfo:
         if connection.access.auth:
             login = dict(zip(("username", "password"), connection.access.auth))
             connection.send("POST", urljoin(url, "login"), data=login)
-        config = _json(connection.send("GET", urljoin(url, "config")), "components", "dependencies")
+        answer = connection.send("GET", urljoin(url, "config"))
+        config = _json(answer, "components", "dependencies")
         protocol = config.get("protocol", "ws")
         version = re.match(r"(\d{1,6})\.(\d{1,6})", str(config.get("version")))
         if protocol != "sse_v3" or not version or tuple(map(int, version.groups())) < OLDEST:
@@ -62,7 +67,8 @@ class SpaceInfo:
         root = urljoin(url, prefix + "/").rstrip("/") + "/"
         response = connection.send("GET", urljoin(root, "info?serialize=False"))
         api = _json(response, "named_endpoints")
-        return cls(config, api, httpx.Cookies(connection.http.cookies), root)
+        weight = weigh_json(answer.content) + weigh_json(response.content)
+        return cls(config, api, httpx.Cookies(connection.http.cookies), root, weight)
 
     def is_current(self, connection: Connection) -> bool:
         """Return whether the same app still answers. False also if it cannot be asked."""
@@ -74,10 +80,7 @@ class SpaceInfo:
 
 
 def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
-    try:
-        found = response.json()
-    except ValueError:
-        found = None
+    found = load_json(response.content)
     if isinstance(found, dict) and all(isinstance(found.get(key), (list, dict)) for key in keys):
         return found
     raise SpaceUnavailableError(
@@ -94,15 +97,21 @@ class Space:
         self._info: SpaceInfo | None = None
         self._loading: Future[SpaceInfo] | None = None
         self._checked = -math.inf
+        self.used = 0.0  # when the latest call began
 
-    def info(self, connection: Connection, *, check: bool = False) -> SpaceInfo:
+    @property
+    def weight(self) -> int:
+        info = self._info
+        return info.weight if info else 0
+
+    def info(self, connection: Connection, *, outdated: SpaceInfo | None = None) -> SpaceInfo:
         """Return the Space's info. One call asks for it, however many wait.
 
         gradio_client asks by function number. After a restart with other functions, an old number
         would reach the wrong one. So info that may be outdated is checked before the question.
 
         Args:
-            check: ask the Space, however fresh the info is.
+            outdated: the info that turned out to be wrong. It is not used again.
 
         Raises:
             TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
@@ -110,8 +119,10 @@ class Space:
         """
         while True:
             with self._lock:
+                if outdated and self._info is outdated:
+                    self._info = None
                 fresh = time.monotonic() - self._checked < INFO_MAX_AGE
-                if self._info and fresh and not check:
+                if self._info and fresh:
                     return self._info
                 loading = self._loading
                 mine = loading is None
@@ -152,11 +163,17 @@ _spaces_lock = threading.Lock()
 
 
 def space_at(access: Access) -> Space:
-    """Return the one Space of this address and access."""
+    """Return the one Space of this address and access. Forgets others, with their tokens."""
+    now = time.monotonic()
     with _spaces_lock:
         space = _spaces.pop(access) if access in _spaces else Space(access)
+        space.used = now
         _spaces[access] = space
-        if len(_spaces) > MAX_SPACES:
+        while (
+            len(_spaces) > MAX_SPACES
+            or next(iter(_spaces.values())).used < now - FORGET_AFTER
+            or len(_spaces) > 1 and sum(each.weight for each in _spaces.values()) > MAX_INFO_BYTES
+        ):
             _spaces.popitem(last=False)
         return space
 
@@ -166,7 +183,7 @@ def _after_fork() -> None:
     global _spaces_lock
     _spaces_lock = threading.Lock()
     _spaces.clear()
-    tls_context.cache_clear()  # OpenSSL's locks may be held too
+    forget_tls_contexts()
     shelf.after_fork()
 
 

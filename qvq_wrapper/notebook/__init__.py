@@ -1,4 +1,7 @@
-"""Answers in Jupyter, shown as they arrive: nothing in them is live but links, and nothing is loaded from elsewhere."""
+"""Displays answers in Jupyter as they arrive.
+
+Links are the only active content of an answer. Nothing is loaded from outside the notebook.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import io
 import time
 from collections.abc import Callable
 from html import escape
-from typing import Any
 
 import anyio
-import IPython
-import IPython.display
+from IPython import get_ipython
+from IPython.display import display
 
 from ..errors import (
     AuthenticationError, MediaError, RateLimitError, ResponseError, ResponseTimeoutError,
@@ -22,22 +24,27 @@ from ..stream import AnswerStream
 from ..types import describe_seconds
 from .markdown import as_markdown
 
-INTERVAL = 0.14  # seconds from one drawing to the next; with the line below, twice a second, under ten updates
+# Seconds between two displays of the answer. The status line changes twice a second, so that a cell
+# sends fewer than ten updates a second.
+INTERVAL = 0.14
 
-Bundle = dict[str, str]
-"""A thing to show, by MIME type."""
+MimeBundle = dict[str, str]
+"""One thing to display, by MIME type
+(https://jupyter-client.readthedocs.io/en/stable/messaging.html#display-data)."""
 
-Place = Callable[[Bundle], None]
-"""A place on the screen, which shows what it is given."""
+UpdateDisplay = Callable[[MimeBundle], None]
+"""A function that replaces the content of one display."""
 
 
 async def show(stream: AnswerStream) -> None:
-    """Show a picture and its answer in the notebook as it arrives; afterwards it is ``stream.text``.
+    """Display a picture and the answer as it arrives. The answer is then in ``stream.text``.
 
-    Interrupting the cell cancels the job at the Space and leaves what had arrived.
+    Interrupting the cell cancels the job at the Space. The text that arrived stays on the screen.
 
     Raises:
-        ResponseError: as the stream does, after a box that says what to do.
+        TypeError: ``stream`` is not an AnswerStream.
+        RuntimeError: this is not a notebook.
+        ResponseError, MediaError: as the stream raises them. A box first says what to do.
 
     Example::
 
@@ -45,87 +52,88 @@ async def show(stream: AnswerStream) -> None:
         await show(stream)
     """
     if not isinstance(stream, AnswerStream):
-        raise TypeError(f"show() takes the stream that ask() gives, not {type(stream).__name__}")
-    place = _place(_note("picture")) if stream.picture else None
-    screen = _Screen(stream)
-    screen.draw()
+        raise TypeError(f"show() takes the stream that ask() returns, not {type(stream).__name__}")
+    update_picture = _new_display(_small_text("picture")) if stream.picture else None
+    output = _CellOutput(stream)
+    output.refresh()
     failure: Exception | None = None
     try:
         async with stream, anyio.create_task_group() as group:
-            if place and stream.picture:
-                group.start_soon(_show_picture, stream.picture, place)
-            group.start_soon(screen.follow)
+            if update_picture and stream.picture:
+                group.start_soon(_show_picture, stream.picture, update_picture)
+            group.start_soon(output.keep_refreshing)
             try:
                 await stream.read()
-            except Exception as error:  # leaving the group with it would wrap it
+            except Exception as error:  # raised in here, it would become an ExceptionGroup
                 failure = error
-            screen.over.set()
+            output.answer_ended.set()
     except BaseException as stop:
-        screen.end(_note(f"■ Interrupted after {screen.elapsed:.1f} s"))
-        raise stop.with_traceback(None)  # below the cell it would be a page of what goes on in here
+        output.finish(_small_text(f"■ Interrupted after {output.elapsed:.1f} s"))
+        raise stop.with_traceback(None)  # the notebook would print a page of this package's frames
     if failure:
-        screen.end(_box(failure))
+        output.finish(_error_box(failure))
         raise failure.with_traceback(None)
-    ended = "■ Cancelled" if stream.status.stage == "cancelled" else f"{screen.elapsed:.1f} s"
-    screen.end(_note(ended))
+    cancelled = stream.status.stage == "cancelled"
+    output.finish(_small_text("■ Cancelled" if cancelled else f"{output.elapsed:.1f} s"))
 
 
-class _Screen:
-    """The cell's output: the answer, once there is one, and a line on how it goes."""
+class _CellOutput:
+    """The displays of a cell: the answer, as soon as it has text, and a status line below it."""
 
     def __init__(self, stream: AnswerStream) -> None:
-        self.over = anyio.Event()
+        self.answer_ended = anyio.Event()
         self._stream = stream
-        self._began = time.monotonic()
-        self._answer: Place | None = None
-        self._line: Place | None = None
-        self._drawn = ""
-        self._beat = -1
+        self._start = time.monotonic()
+        self._update_answer: UpdateDisplay | None = None
+        self._update_status: UpdateDisplay | None = None
+        self._shown_text = ""
+        self._shown_half_second = -1
 
     @property
     def elapsed(self) -> float:
-        """Seconds so far."""
-        return time.monotonic() - self._began
+        """Seconds since the start."""
+        return time.monotonic() - self._start
 
-    async def follow(self) -> None:
-        while not self.over.is_set():
-            # A long answer, which takes the browser longer to set, is drawn less often.
-            with anyio.move_on_after(INTERVAL + len(self._drawn) / 40_000):
-                await self.over.wait()
+    async def keep_refreshing(self) -> None:
+        while not self.answer_ended.is_set():
+            # A browser takes longer to render a long answer, so update that less often.
+            with anyio.move_on_after(INTERVAL + len(self._shown_text) / 40_000):
+                await self.answer_ended.wait()
                 return
-            self.draw()
+            self.refresh()
 
-    def draw(self) -> None:
+    def refresh(self) -> None:
         text = self._stream.text
-        if text != self._drawn:
-            self._draw_answer(text, partial=True)
-        beat = int(2 * self.elapsed)
-        if beat != self._beat or self._line is None:
-            self._beat = beat
-            self._draw_line(_note(_how_it_goes(self._stream, int(self.elapsed))))
+        if text != self._shown_text:
+            self._show_answer(text, partial=True)
+        half_second = int(2 * self.elapsed)
+        if half_second != self._shown_half_second or self._update_status is None:
+            self._shown_half_second = half_second
+            self._show_status(_small_text(_describe(self._stream, int(self.elapsed))))
 
-    def end(self, last: Bundle) -> None:
-        self._draw_answer(self._stream.text, partial=self._stream.status.stage != "finished")
-        self._draw_line(last)
+    def finish(self, status: MimeBundle) -> None:
+        self._show_answer(self._stream.text, partial=self._stream.status.stage != "finished")
+        self._show_status(status)
 
-    def _draw_answer(self, text: str, *, partial: bool) -> None:
-        self._drawn = text
+    def _show_answer(self, text: str, *, partial: bool) -> None:
+        self._shown_text = text
         bundle = {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
-        if self._answer:
-            self._answer(bundle)
-        elif bundle["text/markdown"]:  # the answer takes the line's place, and the line goes below it
-            self._answer, self._line = self._line or _place(bundle), None
-            self._answer(bundle)
+        if self._update_answer is None and bundle["text/markdown"]:
+            # The answer takes the status line's display. The next status gets a new one below.
+            self._update_answer = self._update_status or _new_display(bundle)
+            self._update_status = None
+        if self._update_answer:
+            self._update_answer(bundle)
 
-    def _draw_line(self, bundle: Bundle) -> None:
-        if self._line:
-            self._line(bundle)
+    def _show_status(self, bundle: MimeBundle) -> None:
+        if self._update_status:
+            self._update_status(bundle)
         else:
-            self._line = _place(bundle)
+            self._update_status = _new_display(bundle)
 
 
-def _how_it_goes(stream: AnswerStream, seconds: int) -> str:
-    """One line: the stage, place and wait where they are known, seconds so far, and how much has come."""
+def _describe(stream: AnswerStream, seconds: int) -> str:
+    """Return the status, or the length of a text that has begun, and the seconds so far."""
     parts = stream.status.describe()
     if stream.text:
         parts[0] = f"{len(stream.text):,} characters"
@@ -134,67 +142,68 @@ def _how_it_goes(stream: AnswerStream, seconds: int) -> str:
     return "… " + " · ".join(parts)
 
 
-def _place(bundle: Bundle) -> Place:
-    display: Any = IPython.display.display  # it has no types
-    handle = display(bundle, raw=True, display_id=True)
+def _new_display(bundle: MimeBundle) -> UpdateDisplay:
+    handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
     if handle is None:
-        raise RuntimeError("show() needs a notebook; elsewhere iterate over the stream, or await stream.read()")
+        raise RuntimeError("show() needs a notebook; elsewhere use the stream: await stream.read()")
     return lambda bundle: handle.update(bundle, raw=True)
 
 
-def _note(text: str) -> Bundle:
-    return {"text/html": f'<div style="opacity: .65; font-size: .9em">{escape(text)}</div>', "text/plain": text}
+def _small_text(text: str) -> MimeBundle:
+    html = f'<div style="opacity: .65; font-size: .9em">{escape(text)}</div>'
+    return {"text/html": html, "text/plain": text}
 
 
 _ADVICE = {
-    AuthenticationError: "Give a valid token, api_key=\"hf_...\", or the Space's login, auth=(user, password).",
-    RateLimitError: "Wait a while and run the cell again. With a token (api_key=...) the quota is your own.",
-    SpaceConnectionError: "Run the cell again once the Space can be reached from this machine.",
-    SpaceUnavailableError: "Open the Space in a browser to see how it does, or give the url of another one.",
-    ResponseTimeoutError: "Run the cell again, with a longer timeout or read_timeout if the Space is only slow.",
+    AuthenticationError: "Give a valid token (api_key), or the Space's login (auth).",
+    RateLimitError: "Wait, then run the cell again. With a token (api_key) you use your own quota.",
+    SpaceConnectionError: "Check the connection to the Space, then run the cell again.",
+    SpaceUnavailableError: "Look at the Space in a browser, or ask another Space (url).",
+    ResponseTimeoutError: "Run the cell again. A slow Space may need a longer timeout.",
     MediaError: "Give another picture, or a smaller one.",
-    ResponseError: "This is what the Space's app itself says; another question or picture may help.",
+    ResponseError: "The Space's app says this. Another question or picture may help.",
 }
 
 
-def _box(error: Exception) -> Bundle:
-    """What happened, and what to do."""
+def _error_box(error: Exception) -> MimeBundle:
+    """Return a box with the error's message and advice on what to do."""
     kind, message = type(error).__name__, str(error)
     advice = next((words for known, words in _ADVICE.items() if isinstance(error, known)), "")
     if (wait := getattr(error, "retry_after", None)) is not None:
         advice = f"Try again in {describe_seconds(wait)}."
-    box = ("border: 1px solid #d3455b; border-left-width: 5px; border-radius: 4px; padding: .6em 1em; "
-           "background: rgba(211, 69, 91, .1); max-width: 50em")
-    return {
-        "text/html": f'<div style="{box}"><b>{escape(kind)}</b><div style="margin: .3em 0">{escape(message)}</div>'
-                     f'<div style="opacity: .75">{escape(advice)}</div></div>',
-        "text/plain": "\n".join([f"{kind}: {message}", advice]),
-    }
+    box = ("border: 1px solid #d3455b; border-left-width: 5px; border-radius: 4px; "
+           "padding: .6em 1em; background: rgba(211, 69, 91, .1); max-width: 50em")
+    html = (f'<div style="{box}"><b>{escape(kind)}</b><div style="margin: .3em 0">{escape(message)}'
+            f'</div><div style="opacity: .75">{escape(advice)}</div></div>')
+    return {"text/html": html, "text/plain": f"{kind}: {message}\n{advice}"}
 
 
-async def _show_picture(picture: Picture, place: Place) -> None:
-    """A small picture of a picture. One at an address is not fetched: its address is shown."""
+async def _show_picture(picture: Picture, update: UpdateDisplay) -> None:
+    """Display a thumbnail, or the URL of a picture that the Space fetches itself."""
     if picture.url:
-        address = escape(picture.url)
-        link = f'<a href="{address}" target="_blank" rel="noopener noreferrer">{address}</a>'
-        place({"text/html": link, "text/plain": picture.url})
+        url = escape(picture.url)
+        link = f'<a href="{url}" target="_blank" rel="noopener noreferrer">{url}</a>'
+        update({"text/html": link, "text/plain": picture.url})
         return
     try:
         kind, data = await anyio.to_thread.run_sync(_thumbnail, picture)
-    except Exception:  # the Space may still take what cannot be shown here, and says so if not
+    except Exception:  # the Space may be able to read it, and its answer says if not
         return
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     style = "max-height: 120px; max-width: 240px; border-radius: 4px; background: white"
-    shown = f'<img alt="the picture asked about" style="{style}" src="{source}">'
-    place({"text/html": shown, "text/plain": "(the picture asked about)"})
+    image = f'<img alt="the picture asked about" style="{style}" src="{source}">'
+    update({"text/html": image, "text/plain": "(the picture asked about)"})
 
 
 def _thumbnail(picture: Picture) -> tuple[str, bytes]:
-    """Its kind and its bytes, for a place of 240 by 120 on a fine screen."""
+    """Return the format and the bytes of a thumbnail.
+
+    It has at most 480 by 240 pixels, twice the displayed size, for screens with a high density.
+    """
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(picture.read())) as image:
-        image.draft("RGB", (480, 240))  # a large JPEG is decoded no larger than needed
+        image.draft("RGB", (480, 240))  # decodes a large JPEG at a reduced size
         small = ImageOps.exif_transpose(image)
     small.thumbnail((480, 240))
     kind, mode = ("png", "RGBA") if small.has_transparency_data else ("jpeg", "RGB")
@@ -203,16 +212,16 @@ def _thumbnail(picture: Picture) -> tuple[str, bytes]:
     return kind, buffer.getvalue()
 
 
-def _show_as_result(stream: AnswerStream) -> str:
-    """What a notebook shows of a stream that is the last expression of a cell."""
+def _result_markdown(stream: AnswerStream) -> str:
+    """Return the Markdown that a notebook displays when a stream is a cell's last expression."""
     stage = stream.status.stage
     if stage == "idle":
-        return ("*Not asked yet: `await show(stream)` shows the answer as it comes, "
-                "`await stream.read()` gives it.*")
+        return ("*Not asked yet: `await show(stream)` displays the answer as it arrives, "
+                "`await stream.read()` returns it.*")
     answer = as_markdown(stream.text, partial=stage != "finished")
     return f"{answer}\n\n*{stage}, {len(stream.text):,} characters*".strip()
 
 
-if shell := IPython.get_ipython():
+if shell := get_ipython():
     formatter = shell.display_formatter.formatters["text/markdown"]
-    formatter.for_type(AnswerStream, _show_as_result)
+    formatter.for_type(AnswerStream, _result_markdown)

@@ -1,1 +1,1 @@
-"""What goes into a question: options, prompt and picture."""
+"""The parts of a question: its options, its prompt and its picture."""

@@ -1,4 +1,4 @@
-"""Whatever picture a person holds, made into the bytes of one file."""
+"""Turns the picture that a caller gives, in any supported form, into the bytes of one file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from urllib.parse import unquote_to_bytes
 from ..errors import MediaError
 from .encode import find_encoder
 
-_KINDS = (  # name, suffix, how its data starts
+# https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern gives the first five, TIFF 6.0
+# (section 2) the sixth, and the brands in ISO/IEC 14496-12's file type box the last two.
+_FORMATS = (  # name, file suffix, pattern of the first bytes
     ("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
     ("JPEG", ".jpg", rb"\xff\xd8\xff"),
     ("GIF", ".gif", rb"GIF8[79]a"),
@@ -26,14 +28,17 @@ _KINDS = (  # name, suffix, how its data starts
     ("AVIF", ".avif", rb"....ftypavi[fs]"),
     ("HEIC", ".heic", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
 )
-_HEAD = 32  # bytes that tell a picture's kind
+HEAD_BYTES = 32  # enough for every pattern above
 
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """One picture: a URL that the Space fetches itself, or a way to get the bytes.
+    """A picture: a URL that the Space fetches itself, or a function that returns the bytes.
 
-    ``read`` blocks while the picture is read or encoded, and raises a MediaError where it cannot be.
+    Attributes:
+        url: the http(s) URL, or None if there are bytes.
+        read: returns the bytes. Blocks while it reads or encodes them, and can raise MediaError.
+        filename: the file name that the caller gave, or None.
     """
 
     url: str | None = None
@@ -41,35 +46,37 @@ class Picture:
     filename: str | None = None
 
     def load(self, limit: float | None) -> tuple[str, bytes]:
-        """The name and the bytes that are uploaded. Blocks while the picture is read or encoded.
+        """Return the file name and the bytes to upload. Blocks while it reads or encodes them.
 
         Args:
-            limit: the largest file that the Space takes, in bytes.
+            limit: the largest file that the Space takes, in bytes. None is no limit.
 
         Raises:
-            MediaError: there is no picture, or it is larger than ``limit``.
+            MediaError: the picture cannot be read or encoded, or is larger than ``limit``.
         """
         data = self.read()
-        suffix, size = _suffix(data), len(data)
+        suffix, size = _detect_suffix(data), len(data)
         if limit is not None and size > limit:
-            raise MediaError(f"the picture has {size:,} bytes, and the Space takes {int(limit):,} at most")
+            raise MediaError(f"the picture has {size:,} bytes; the Space's limit is {int(limit):,}")
         return _safe_name(self.filename) or f"image{suffix}", data
 
 
 def picture_from(source: Any, filename: str | None = None) -> Picture:
-    """The picture that ``source`` is, looked at as far as that does not take long.
+    """Return the Picture for ``source``.
+
+    Checks only the first bytes; a file is read and an object is encoded when the picture is sent.
 
     Args:
         source: bytes, an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy
             array, a matplotlib figure, or an object with ``_repr_png_`` or ``_repr_jpeg_``.
-        filename: the name that the Space is told.
+        filename: the file name to send to the Space.
 
     Raises:
-        MediaError: it is empty or no picture by its first bytes, or there is no such file.
-        TypeError: it is nothing that a picture can be made from.
+        MediaError: the picture is empty, cannot be read, or has an unknown format.
+        TypeError: ``source`` or ``filename`` has a type that is not supported.
     """
     if filename is not None and not isinstance(filename, str):
-        raise TypeError(f"a picture's filename must be a str or None, not {type(filename).__name__}")
+        raise TypeError(f"filename must be a str or None, not {type(filename).__name__}")
     if isinstance(source, str) and re.match(r"https?://", source, re.I):
         scheme, _, rest = source.partition(":")
         return Picture(url=f"{scheme.lower()}:{rest}", filename=filename)
@@ -79,41 +86,36 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
         if not os.fspath(source):
             raise MediaError("the picture is an empty string")
         path = Path(source)
-        if path.is_fifo():  # a shell's <(...), which can be read but once
+        if path.is_fifo():  # a shell's <(...), which can be read only once
             return _from_file(path.open("rb"), filename)
-        _suffix(_read(path, _HEAD))
+        _detect_suffix(_read(path, HEAD_BYTES))
         return Picture(read=lambda: _read(path), filename=filename or path.name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
-        _suffix(data)
+        _detect_suffix(data)
         return Picture(read=lambda: data, filename=filename)
     if hasattr(source, "read"):
         return _from_file(source, filename)
     encode = find_encoder(source)
     if encode is None:
         raise TypeError(
-            f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, a path, "
-            "a data: or http(s) URL, a PIL image, a numpy array or a matplotlib figure")
-    return Picture(read=_once(encode), filename=filename)
+            f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, "
+            "a path, a data: or http(s) URL, a PIL image, a numpy array or a matplotlib figure")
+    return Picture(read=_memoize(encode), filename=filename)
 
 
 def _from_data_uri(uri: str, filename: str | None) -> Picture:
-    """https://datatracker.ietf.org/doc/html/rfc2397"""
+    """Return the picture that a ``data:`` URI holds (https://www.rfc-editor.org/rfc/rfc2397)."""
     header, comma, body = uri.partition(",")
     if not comma:
-        raise MediaError("the data: URI of a picture has no comma, and so no data")
-
-    def decode(text: str) -> bytes:
-        data = unquote_to_bytes(text)
-        if not header.lower().endswith(";base64"):
-            return data
+        raise MediaError("the picture's data: URI has no comma, so it has no data")
+    data = unquote_to_bytes(body)
+    if header.lower().endswith(";base64"):
         try:
-            return base64.b64decode(data + b"=" * (-len(data) % 4))
+            data = base64.b64decode(data + b"=" * (-len(data) % 4))
         except binascii.Error:
-            raise MediaError("the data: URI of a picture holds no valid base64") from None
-
-    data = decode(body)
-    _suffix(data)
+            raise MediaError("the picture's data: URI has invalid base64") from None
+    _detect_suffix(data)
     return Picture(read=lambda: data, filename=filename)
 
 
@@ -127,38 +129,42 @@ def _from_file(file: Any, filename: str | None) -> Picture:
             raise MediaError("the picture's file is open as text; open it with mode 'rb'")
         return data
 
-    head = read(_HEAD)
-    _suffix(head)
-    return Picture(read=_once(lambda: head + read()), filename=filename)
+    head = read(HEAD_BYTES)
+    _detect_suffix(head)
+    return Picture(read=_memoize(lambda: head + read()), filename=filename)
 
 
-def _once(load: Callable[[], bytes]) -> Callable[[], bytes]:
-    """``load``, done once for all: a file can be read but once, and an object is drawn in one thread at a time."""
+def _memoize(load: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return a function that calls ``load`` once and returns the same bytes each time.
+
+    A file can be read only once, and a figure must not be drawn in two threads at a time.
+    """
     lock = threading.Lock()
     loaded: list[bytes] = []
 
-    def once() -> bytes:
+    def load_once() -> bytes:
         with lock:
             if not loaded:
                 try:
                     loaded.append(load())
                 except MediaError:
                     raise
-                except Exception as error:  # of the object that was to be drawn
-                    raise MediaError(f"the picture cannot be encoded ({type(error).__name__}: {error})") from None
+                except Exception as error:  # the object's own code can raise anything
+                    reason = f"{type(error).__name__}: {error}"
+                    raise MediaError(f"the picture cannot be encoded ({reason})") from None
         return loaded[0]
 
-    return once
+    return load_once
 
 
-def _suffix(head: bytes) -> str:
-    """Return the file suffix of the picture that begins with ``head``."""
+def _detect_suffix(head: bytes) -> str:
+    """Return the file suffix for the format of a picture that begins with ``head``."""
     if not head:
         raise MediaError("the picture is empty")
-    for _, suffix, start in _KINDS:
+    for _, suffix, start in _FORMATS:
         if re.match(start, head, re.S):
             return suffix
-    names = ", ".join(name for name, _, _ in _KINDS)
+    names = ", ".join(name for name, _, _ in _FORMATS)
     raise MediaError(f"not a picture: the data starts with {head[:8]!r}. Supported: {names}")
 
 
@@ -172,6 +178,6 @@ def _read(path: Path, size: int = -1) -> bytes:
 
 
 def _safe_name(filename: str | None) -> str:
-    """``filename`` without folders and without what no file system takes."""
+    """Return ``filename`` without folders and without characters that a file system may refuse."""
     name = re.split(r"[/\\]", filename or "")[-1]
     return re.sub(r"[^\w .()-]", "", name).strip(" .")[-100:]

@@ -1,4 +1,4 @@
-"""What a caller asked for, checked before anything is sent: the address, the bounds, the question."""
+"""The options of a call, checked before anything is sent: the access, the limits, the question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,18 @@ from .media import Picture
 
 @dataclass(frozen=True)
 class Access:
-    """A Space's address and how to get there: all that can change what the Space says to us."""
+    """A Space's address and the way to reach it: everything that can change the Space's replies.
+
+    Attributes:
+        url: the Space's address, with a slash at the end.
+        api_key: a Hugging Face token.
+        auth: user and password of the Space's login.
+        headers: names and values of further headers.
+        proxy: URL of an HTTP or SOCKS proxy.
+        verify: how certificates are checked, as in httpx.
+        environment: the proxies that the environment names. They are stored because an httpx client
+            reads them only once, when it is created.
+    """
 
     url: str
     api_key: str | None = field(default=None, repr=False)
@@ -29,19 +40,22 @@ class Access:
     proxy: str | None = field(default=None, repr=False)
     verify: bool | ssl.SSLContext = field(default=True, repr=False)
     environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """The proxies that the environment names. An httpx client reads them once, when it is made."""
 
     @classmethod
     def checked(
-        cls,
-        url: object,
-        api_key: object = None,
-        auth: Any = None,
-        headers: Mapping[str, str] | None = None,
-        proxy: object = None,
+        cls, url: object, api_key: object = None, auth: Any = None,
+        headers: Mapping[str, str] | None = None, proxy: object = None,
         verify: bool | ssl.SSLContext = True,
     ) -> Access:
-        """The access that these options describe. No message holds a secret.
+        """Return the Access for these options, or refuse them. Error messages contain no secrets.
+
+        Args:
+            url: an http(s) URL, or ``owner/name`` of a Space on Hugging Face.
+            api_key: a Hugging Face token. Whitespace around it is removed.
+            auth: ``(user, password)``.
+            headers: a dict of header names and values.
+            proxy: an http, https, socks5 or socks5h URL.
+            verify: True, False or an ``ssl.SSLContext``.
 
         Raises:
             ValueError, TypeError: an option cannot be used.
@@ -51,32 +65,32 @@ class Access:
                 raise TypeError(f"api_key must be a str, not {type(api_key).__name__}")
             api_key = api_key.strip()  # a token read from a file ends with a newline
             if not re.fullmatch(r"[!-~]+", api_key):
-                raise ValueError("api_key is empty or holds a blank, control or non-ASCII character")
-        if auth is not None and not (
-            isinstance(auth, (tuple, list)) and len(auth) == 2 and all(isinstance(part, str) for part in auth)
-        ):
+                raise ValueError("api_key must be printable ASCII without spaces, and not empty")
+        is_pair = isinstance(auth, (tuple, list)) and len(auth) == 2
+        if auth is not None and not (is_pair and all(isinstance(part, str) for part in auth)):
             raise TypeError("auth must be a pair of strings: (user, password)")
         if headers is not None and not isinstance(headers, Mapping):
             raise TypeError(f"headers must be a dict of strings, not {type(headers).__name__}")
         pairs = tuple(dict(headers or {}).items())
         for name, value in pairs:
+            # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
             if not (isinstance(name, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
-                raise ValueError("headers holds a name that is no HTTP header name")
+                raise ValueError("headers has a key that is not a valid HTTP header name")
             if not (isinstance(value, str) and re.fullmatch(r"[\t -~]*", value)):
                 raise ValueError(f"headers: the value of {name!r} must be a str of printable ASCII")
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
-        access = cls(
-            _space_url(url), api_key, tuple(auth) if auth else None, pairs, _proxy_url(proxy), verify,
-            () if proxy else _proxies_of_environment())
+        login = tuple(auth) if auth else None
+        environment = () if proxy else _environment_proxies()
+        access = cls(_space_url(url), api_key, login, pairs, _proxy_url(proxy), verify, environment)
         scheme, host, _ = origin(access.url)
         if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
-            warnings.warn(f"a secret goes to {host} over plain http, where others can read it", stacklevel=4)
+            warnings.warn(f"others can read a secret sent to {host} over plain http", stacklevel=4)
         return access
 
     @property
     def request_headers(self) -> dict[str, str]:
-        """The headers that go with every request to the Space's own origin."""
+        """The headers of every request to the Space's own origin."""
         result = {"Accept": "application/json, text/event-stream", "Accept-Encoding": "identity"}
         if self.api_key:
             result["Authorization"] = result["x-hf-authorization"] = f"Bearer {self.api_key}"
@@ -84,7 +98,10 @@ class Access:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port: where the token may go."""
+    """Return scheme, host and port (https://www.rfc-editor.org/rfc/rfc6454#section-4).
+
+    The token is sent only to the origin of the Space's URL.
+    """
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
@@ -95,9 +112,10 @@ def _space_url(url: object) -> str:
     url = url.strip()
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", url, re.ASCII):
         # https://huggingface.co/docs/hub/spaces-embed#direct-url
-        return f"https://{re.sub(r'[^a-z0-9]+', '-', url.lower()).strip('-')}.hf.space/"
+        subdomain = re.sub(r"[^a-z0-9]+", "-", url.lower()).strip("-")
+        return f"https://{subdomain}.hf.space/"
     if not _is_url(url, ("http", "https")) or urlsplit(url).username is not None:
-        raise ValueError("url must be an http(s) URL without user and password, or 'owner/name' of a Space")
+        raise ValueError("url must be an http(s) URL without user and password, or 'owner/name'")
     return url.split("?")[0].split("#")[0].rstrip("/") + "/"
 
 
@@ -118,7 +136,7 @@ def _proxy_url(proxy: object) -> str | None:
     return proxy
 
 
-def _proxies_of_environment() -> tuple[tuple[str, str], ...]:
+def _environment_proxies() -> tuple[tuple[str, str], ...]:
     from urllib.request import getproxies  # takes 10 ms to import
 
     return tuple(sorted(getproxies().items()))
@@ -127,15 +145,24 @@ def _proxies_of_environment() -> tuple[tuple[str, str], ...]:
 def _is_url(url: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(url)
-        parts.port  # raises where it is no number
+        parts.port  # raises ValueError if the port is not a number
     except ValueError:
         return False
-    return parts.scheme in schemes and bool(parts.hostname) and not re.search(r"[\s\x00-\x1f\x7f]", url)
+    has_control = re.search(r"[\s\x00-\x1f\x7f]", url)
+    return parts.scheme in schemes and bool(parts.hostname) and not has_control
 
 
 @dataclass(frozen=True, repr=False)
 class Question:
-    """What is asked, and where."""
+    """A question to a Space.
+
+    Attributes:
+        access: the Space's address and the way to reach it.
+        api_name: the endpoint's name with a slash, such as ``/generate``.
+        prompt: the text of the question.
+        picture: the picture of the question, or None.
+        extras: values for the endpoint's other parameters, by name.
+    """
 
     access: Access
     api_name: str
@@ -146,7 +173,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of one answer; see ``Qwen_QVQ_72B.create_async_generator``."""
+    """The limits of one answer, as ``Qwen_QVQ_72B.create_async_generator`` describes them.
+
+    Raises:
+        ValueError: a number is out of range.
+        TypeError: a value has the wrong type.
+    """
 
     timeout: float | None = None
     read_timeout: float = 60.0
@@ -155,15 +187,18 @@ class Limits:
     on_status: Callable[[Status], object] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("timeout", 0), ("read_timeout", 1e-3), ("max_retries", 0), ("max_chars", 1)):
+        minimums = {"timeout": 0, "read_timeout": 1e-3, "max_retries": 0, "max_chars": 1}
+        for name, minimum in minimums.items():
             value = getattr(self, name)
             if name == "timeout" and value is None:
                 continue
-            whole = name in ("max_retries", "max_chars")
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                kind = "whole number" if whole else "number"
+            kind = "number" if "timeout" in name else "whole number"
+            types = (int, float) if kind == "number" else int
+            if isinstance(value, bool) or not isinstance(value, types):
                 raise TypeError(f"{name} must be a {kind}, not {type(value).__name__}")
-            if not least <= value <= TIMEOUT_MAX:
-                raise ValueError(f"{name} must be a number from {least:g} to {TIMEOUT_MAX:g}, not {value}")
-        if self.on_status is not None and (not callable(self.on_status) or iscoroutinefunction(self.on_status)):
-            raise TypeError("on_status must be a function, and no asynchronous one")
+            if not minimum <= value <= TIMEOUT_MAX:
+                valid = f"from {minimum:g} to {TIMEOUT_MAX:g}"
+                raise ValueError(f"{name} must be a number {valid}, not {value}")
+        call = self.on_status
+        if call is not None and (not callable(call) or iscoroutinefunction(call)):
+            raise TypeError("on_status must be a synchronous function")

@@ -1,6 +1,6 @@
-"""A Space on this machine with the endpoint of QVQ's, for trying things out without the Internet.
+"""A local Space with QVQ's endpoint, for trials without the Internet. It only reads pictures' text.
 
-It reads the text in a picture; that is all it does. ``python -m qvq_wrapper.serve`` serves it.
+``python -m qvq_wrapper.serve`` serves it.
 """
 
 from .child import SAMPLE, running_space

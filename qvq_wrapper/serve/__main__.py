@@ -1,4 +1,4 @@
-"""``python -m qvq_wrapper.serve`` serves the Space until Ctrl-C."""
+"""The command ``python -m qvq_wrapper.serve``: serves the local Space until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from threading import Thread
 
 
 def main() -> None:
-    """Read the command line and serve; Ctrl-C and SIGTERM end it with exit status 0."""
+    """Read the command line and serve the Space. Ctrl-C and SIGTERM end it with exit status 0.
+
+    Raises:
+        SystemExit: a package is missing, the address cannot be used, or the Space was stopped.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m qvq_wrapper.serve", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Serve a Space that reads the text in a picture, standing in for QVQ. Ctrl-C ends it.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--port", type=int, default=7860, help="port to listen at, or 0 for any free one")
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
+        "python -m qvq_wrapper.serve", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Serve a Space that reads the text in a picture. Ctrl-C ends it.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=7860, help="port, or 0 for any free port")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end with standard input")
     options = parser.parse_args()
     missing = [name for name in ("gradio", "onnxruntime", "rapidocr") if find_spec(name) is None]
     if missing:
@@ -33,35 +37,35 @@ def main() -> None:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         listener = socket.create_server((options.host, options.port), family=family)
     except (OSError, OverflowError) as error:
-        sys.exit(f"Cannot listen at {options.host}, port {options.port}: {error}")
-    with tempfile.TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
+        sys.exit(f"Cannot listen on {options.host}, port {options.port}: {error}")
+    with TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
         _serve(listener, folder)
 
 
 def _end_with_stdin() -> None:
-    os.read(0, 1)  # not sys.stdin, whose lock must be free when the interpreter exits
+    os.read(0, 1)  # not sys.stdin: its lock must be free when the interpreter exits
     _thread.interrupt_main(signal.SIGTERM)
 
 
 def _serve(listener: socket.socket, folder: str) -> None:
-    # Read at import. Without them Gradio and onnxruntime report the use of them to their makers.
+    # Set before the imports below, some of which read them. The first two turn telemetry off.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", ORT_DISABLE_TELEMETRY="1")
     os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=folder)
     from .reader import Reader
 
-    reader = Reader()  # it loads while Gradio is imported: the first answer comes seconds earlier
+    reader = Reader()  # loads its models while Gradio is imported, which saves seconds
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
-    from gradio.themes import Soft
 
-    from .page import build
+    from .page import build_page
 
-    app = mount_gradio_app(FastAPI(), build(reader), path="/", show_error=True, theme=Soft())
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+    app = mount_gradio_app(FastAPI(), build_page(reader), path="/", show_error=True, theme="soft")
+    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
     host, port = listener.getsockname()[:2]
-    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", flush=True)
-    server.run(sockets=[listener])
+    host = f"[{host}]" if ":" in host else host  # an IPv6 address in a URL (RFC 3986, 3.2.2)
+    print(f"http://{host}:{port}/", flush=True)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs the Space in a process of its own, for as long as a ``with`` block lasts."""
+"""Runs the local Space in a child process while a ``with`` block is active."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ SAMPLE = Path(__file__).with_name("sample.png")
 
 @contextmanager
 def running_space(timeout: float = 120) -> Iterator[str]:
-    """Start the Space on a free loopback port; gives its URL. It ends with the block or with this process.
+    """Start the local Space on a free loopback port and yield its URL.
+
+    The Space stops at the end of the block, or when this process ends.
 
     Args:
         timeout: seconds that the start may take.
 
     Raises:
-        RuntimeError: it did not start; the message holds its last words.
+        RuntimeError: the Space did not start. The message holds the last lines of its stderr.
     """
     command = [sys.executable, "-m", "qvq_wrapper.serve", "--port", "0", "--until-stdin-closes"]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
-        # In a session of its own, so that an interrupt at the terminal or in a notebook is ours alone.
+        # A session of its own keeps Ctrl-C and a notebook's interrupt away from the child.
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                          text=True, start_new_session=True) as child,
     ):
@@ -38,18 +40,19 @@ def running_space(timeout: float = 120) -> Iterator[str]:
             url = _first_line(child.stdout, timeout)
             if not url:
                 errors.seek(0)
-                last = "".join(errors.readlines()[-8:]).strip() or f"{timeout:g} s were not enough."
+                last = "".join(errors.readlines()[-8:]).strip() or f"Time limit: {timeout:g} s."
                 raise RuntimeError(f"The demo Space did not start. {last}")
             yield url
         finally:
-            child.stdin.close()  # then it ends by itself; terminate() on Windows would leave the pictures
+            # The child then ends and deletes its pictures. terminate() would leave them on Windows.
+            child.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(5)
             child.kill()
 
 
 def _first_line(stream: IO[str], timeout: float) -> str:
-    """Empty where the stream ends before, or ``timeout`` seconds pass."""
+    """Return the first line, or "" if the stream ends or ``timeout`` seconds pass before it."""
     lines: SimpleQueue[str] = SimpleQueue()
     Thread(target=lambda: lines.put(stream.readline().strip()), daemon=True).start()
     with suppress(Empty):

@@ -1,8 +1,10 @@
-"""A Gradio Space that does what the prompt tells it, and keeps a log of what it saw.
+"""A Gradio Space that does what the prompt says, and logs what happens.
 
-A prompt that begins with ``script:`` goes on with a JSON list of steps: a string is the whole text so far,
-a number is a sleep in seconds, and a dict does what its key says (see ``_do``). Any other prompt is echoed
-word by word.
+A prompt ``script:[...]`` holds a JSON list of steps. A string is the whole answer so far. A number
+is a pause in seconds. A dict does what its key says (see ``_do``). Any other prompt is echoed word
+by word.
+
+The process starts a Space for each line on stdin: a JSON list of arguments (see ``serve``).
 """
 
 import argparse
@@ -23,13 +25,13 @@ options = argparse.Namespace(running=False)
 _lock = threading.Lock()
 
 
-def log(event, **facts):
+def log(event, **fields):
     with _lock, open(options.log, "a") as file:
-        file.write(json.dumps({"event": event, "time": time.time(), **facts}) + "\n")
+        file.write(json.dumps({"event": event, "time": time.time(), **fields}) + "\n")
 
 
 def _do(step):
-    """Carry out one step; gives what the endpoint is to output, or None."""
+    """Carry out one step. Return the endpoint's next output, or None if it has none."""
     if "raise" in step:
         raise gr.Error(step["raise"])
     if "hidden" in step:
@@ -43,15 +45,17 @@ def _do(step):
     return step.get("output")
 
 
-def _look(image):
+def _describe(image):
+    """Return the log fields for a picture."""
     if image is None:
         return {"image": None}
     data = Path(image).read_bytes()
-    return {"image": Path(image).name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    digest = hashlib.sha256(data).hexdigest()
+    return {"image": Path(image).name, "size": len(data), "sha256": digest}
 
 
 def generate(image, prompt, request: gr.Request, progress=gr.Progress()):
-    log("asked", prompt=prompt, headers=dict(request.headers), **_look(image))
+    log("asked", prompt=prompt, headers=dict(request.headers), **_describe(image))
     try:
         if prompt.startswith("script:"):
             for step in json.loads(prompt.removeprefix("script:")):
@@ -78,8 +82,8 @@ def generate(image, prompt, request: gr.Request, progress=gr.Progress()):
 
 
 def endless(image, prompt):
-    """Goes on until it is cancelled, but for half a minute at most."""
-    log("asked", prompt=prompt, **_look(image))
+    """Count until the job is cancelled, for half a minute at most."""
+    log("asked", prompt=prompt, **_describe(image))
     text = ""
     try:
         for number in range(1500):
@@ -98,12 +102,13 @@ def once(image, prompt):
 
 
 def swapped(prompt, image):
-    log("swapped", prompt=prompt, **_look(image))
+    log("swapped", prompt=prompt, **_describe(image))
     return prompt
 
 
-def long_enough(image, prompt):
-    return [gr.validate(True, ""), gr.validate(len(prompt) > 5, "the prompt is too short")]
+def check_length(image, prompt):
+    long_enough = gr.validate(len(prompt) > 5, "the prompt is too short")
+    return [gr.validate(True, ""), long_enough]
 
 
 def with_more(image, state, prompt, temperature, headers):
@@ -111,11 +116,16 @@ def with_more(image, state, prompt, temperature, headers):
     yield f"{prompt} at {temperature}, {headers}"
 
 
-# With one letter changed on its way to the client, it names a file of the client's machine.
+# A test changes the X to an F on the way. Then this names a file on the client's machine.
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.XileData"}}
 
 
 def build():
+    """Return the app. Each endpoint has the name of what a test needs it for."""
+
+    def add(function, inputs, outputs, api_name, **options):
+        gr.Button().click(function, inputs, outputs, api_name=api_name, **options)
+
     with gr.Blocks() as app:
         image = gr.Image(type="filepath", image_mode=None)
         prompt = gr.Textbox()
@@ -124,46 +134,51 @@ def build():
         headers = gr.Textbox("no headers")
         number = gr.Number()
         answer = gr.Markdown()
+        both = [image, prompt]
         if options.first:
-            gr.Button().click(lambda image, prompt: "the wrong function", [image, prompt], answer, api_name="another")
-        gr.Button().click(generate, [image, prompt], answer, api_name=options.endpoint)
-        gr.Button().click(generate, [image, prompt], gr.JSON(), api_name="json")
-        gr.Button().click(generate, [image, prompt], gr.Textbox(), api_name="text")
-        gr.Button().click(endless, [image, prompt], answer, api_name="endless")
-        gr.Button().click(once, [image, prompt], answer, api_name="once")
-        gr.Button().click(swapped, [prompt, image], answer, api_name="swapped")
+            add(lambda image, prompt: "the wrong function", both, answer, "another")
+        add(generate, both, answer, options.endpoint)
+        add(generate, both, gr.JSON(), "json")
+        add(generate, both, gr.Textbox(), "text")
+        add(endless, both, answer, "endless")
+        add(once, both, answer, "once")
+        add(swapped, [prompt, image], answer, "swapped")
         if "validator" in inspect.signature(gr.Button.click).parameters:
-            gr.Button().click(once, [image, prompt], answer, api_name="validated", validator=long_enough)
-        gr.Button().click(lambda image, prompt, the_number: "", [image, prompt, gr.Number()], answer, api_name="needy")
-        gr.Button().click(with_more, [image, state, prompt, temperature, headers], answer, api_name="more")
-        gr.Button().click(lambda image, prompt, more: "", [image, prompt, gr.JSON(FILE)], answer, api_name="file")
-        gr.Button().click(lambda number: number, [number], [number], api_name="number")
-        gr.Button().click(lambda image, prompt: image, [image, prompt], [image], api_name="picture")
+            add(once, both, answer, "validated", validator=check_length)
+        add(lambda image, prompt, the_number: "", [*both, gr.Number()], answer, "needy")
+        add(with_more, [image, state, prompt, temperature, headers], answer, "more")
+        add(lambda image, prompt, more: "", [*both, gr.JSON(FILE)], answer, "file")
+        add(lambda number: number, [number], [number], "number")
+        add(lambda image, prompt: image, both, [image], "picture")
         app.unload(lambda: log("unloaded"))
     return app
 
 
 def serve(arguments):
-    """Run one Space; prints its process and its address."""
+    """Run one Space. Print its process id, its address and the version of gradio."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--log", required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--queue", type=int, help="places in the queue")
-    parser.add_argument("--at-once", type=int, help="answers at once")
+    parser.add_argument("--at-once", type=int, help="how many answers it gives at once")
     parser.add_argument("--max-file-size", type=int)
     parser.add_argument("--login", nargs=2)
-    parser.add_argument("--certificate", nargs=2, help="files of the certificate and its key")
-    parser.add_argument("--first", action="store_true", help="another function before the others: other numbers")
+    parser.add_argument("--certificate", nargs=2, help="the files of certificate and key")
+    parser.add_argument(
+        "--first", action="store_true",
+        help="put another function before the others, which changes their numbers")
     parser.add_argument("--hide-errors", action="store_true")
     parser.add_argument("--endpoint", default="generate")
     parser.parse_args(arguments, options)
-    if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):  # the tests' pictures come from loopback
+    if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):
+        # The tests' pictures are on a web server at this address.
         gr.processing_utils.PUBLIC_HOSTNAME_WHITELIST.append("127.0.0.1")
     app, url = launch()
     options.running = True
     print(os.getpid(), url, gr.__version__, file=announcements, flush=True)
     while True:
-        signal.sigwait([signal.SIGUSR1])  # as a notebook does it: the same process and port, other functions
+        # Launch again with other functions in the same process on the same port, as notebooks do.
+        signal.sigwait([signal.SIGUSR1])
         options.first = not options.first
         app.close()
         app, _ = launch()
@@ -177,19 +192,19 @@ def launch():
     _, url, _ = app.launch(
         server_name="127.0.0.1", server_port=options.port or None, max_threads=300, quiet=True,
         show_error=not options.hide_errors, max_file_size=options.max_file_size,
-        auth=tuple(options.login) if options.login else None, ssl_certfile=certificate, ssl_keyfile=key,
-        ssl_verify=False, prevent_thread_lock=True)
+        auth=tuple(options.login) if options.login else None,
+        ssl_certfile=certificate, ssl_keyfile=key, ssl_verify=False, prevent_thread_lock=True)
     return app, url
 
 
-# A Space for each line on stdin, each in a process of its own that need not import gradio again.
+# Each Space is a fork of this process, so that gradio is imported only once.
 announcements = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # gradio 4 has things to say
+os.dup2(2, 1)  # gradio 4 prints to stdout
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 for line in sys.stdin:
     if os.fork() == 0:
-        random.seed()  # a Space's app_id is a random number
+        random.seed()  # app_id is a random number: each Space needs its own
         try:
             serve(json.loads(line))
         finally:

@@ -1,0 +1,86 @@
+"""Bounds on what a Space can make this process hold and compute."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from ..errors import ResponseError, SpaceConnectionError
+
+MAX_BODY_BYTES = 2**23  # of a response that is not an answer
+MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estimated
+MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
+
+
+class BoundedBody(httpx.SyncByteStream):
+    """The body of a response, up to ``MAX_BODY_BYTES``."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+        self.close = stream.close  # type: ignore[method-assign]
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for data in self._stream:
+            size += len(data)
+            if size > MAX_BODY_BYTES:
+                raise SpaceConnectionError(
+                    "The connection brought nonsense: a response of more than "
+                    f"{MAX_BODY_BYTES} bytes.")
+            yield data
+
+
+def weigh_json(data: bytes) -> int:
+    """Return the bytes that the objects in JSON take, estimated. A list `[]` takes 64."""
+    rest, texts = re.subn(rb'"(?:[^"\\]|\\.)*"', b"", data, flags=re.S)
+    return len(data) + 60 * texts + 24 * len(rest)
+
+
+def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
+    """Return what JSON holds. None if it is not JSON, or would take more bytes than ``most``."""
+    if 85 * len(data) > most and weigh_json(data) > most:  # less data than that weighs less
+        return None
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+class OutputBounds:
+    """Bounds what gradio_client keeps and computes of a job's outputs, before it gets them.
+
+    gradio_client copies an output for each edit of a message. ``limit`` bounds the characters of
+    all outputs, ``MAX_EDIT_WORK`` the characters that one message makes it copy.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._sizes: list[int] = []
+
+    def check(self, message: dict[str, Any]) -> None:
+        """Raise an error if the outputs of this message are too large."""
+        output = message.get("output")
+        data = output.get("data") if isinstance(output, dict) else None
+        if not isinstance(data, list):
+            return
+        first = not self._sizes
+        for index, value in enumerate(data):
+            if index == len(self._sizes):
+                self._sizes.append(0)
+            edits = value if isinstance(value, list) and not first else [["replace", [], value]]
+            for edit in edits:
+                if isinstance(edit, list) and len(edit) == 3:
+                    whole = edit[0] == "replace" and not edit[1]
+                    self._sizes[index] = _size(edit[2]) + (0 if whole else self._sizes[index])
+            if self._sizes[index] * len(edits) > MAX_EDIT_WORK:
+                raise ResponseError("The Space edits its answer in too many places at once.")
+        if sum(self._sizes) > self._limit:
+            raise ResponseError(f"The Space's outputs grew past {self._limit} characters.")
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, str) else len(json.dumps(value))
