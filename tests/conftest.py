@@ -58,6 +58,11 @@ def wait_until(condition, bound=BOUND):
     return value
 
 
+async def wait_until_async(condition, bound=BOUND):
+    """The same, without blocking the event loop."""
+    return await anyio.to_thread.run_sync(wait_until, condition, bound)
+
+
 class LocalSpace:
     """A Gradio Space in a process of its own."""
 
@@ -93,7 +98,7 @@ class LocalSpace:
 
     async def wait_log(self, event, **fields):
         """Wait until the log has such entries, and return them."""
-        return await anyio.to_thread.run_sync(lambda: wait_until(lambda: self.log(event, **fields)))
+        return await wait_until_async(lambda: self.log(event, **fields))
 
     async def wait_job_gone(self, prompt):
         """Wait until the Space has stopped the job of this prompt. Fail if the job finished.

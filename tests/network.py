@@ -273,8 +273,11 @@ def web_server(status, body="", headers=()):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # shutdown() waits for one poll interval.
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     server.requests, server.url = requests, f"http://127.0.0.1:{server.server_port}"
-    yield server
-    server.shutdown()
-    server.server_close()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()

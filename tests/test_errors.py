@@ -121,13 +121,19 @@ async def test_the_address_has_no_usable_space(status, body, headers, kind, mess
         raise error
 
 
-@pytest.mark.parametrize("path", ["/config", "/queue/data"])
-async def test_a_response_larger_than_the_limit(space, monkeypatch, path):
+@pytest.mark.parametrize("path, status, kind, message", [
+    ("/config", 200, SpaceConnectionError, "more than 200000 bytes"),
+    ("/config", 429, RateLimitError, "too many requests"),
+    ("/queue/join", 429, RateLimitError, "too many requests"),
+    ("/queue/data", 500, SpaceUnavailableError, "HTTP 500"),
+])
+async def test_a_response_larger_than_the_limit(space, monkeypatch, path, status, kind, message):
+    """Of an error, only the beginning is read."""
     await ask("warm", url=space.url).read()
-    with Faulty(space.port, path, 500, body=b"x" * 200_001) as relay:
+    with Faulty(space.port, path, status, body=b"x" * 200_001) as relay:
         monkeypatch.setattr("qvq_wrapper.bridge.bounds.MAX_BODY_BYTES", 200_000)
         error = await failure(ask("Hi", url=relay.url, max_retries=0))
-    assert type(error) is SpaceConnectionError and "more than 200000 bytes" in str(error)
+    assert type(error) is kind and message in str(error)
 
 
 @pytest.mark.parametrize("value, seconds", [

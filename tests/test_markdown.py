@@ -58,6 +58,8 @@ def test_code_is_not_changed(text):
     ("      ```\n      a\n      ```", "   ```\n   a\n   ```"),
     ("```\nnever closed", "```\nnever closed\n```"),
     ("```mermaid\ngraph\n```", "```\ngraph\n```"),
+    ("```memermaidrmaid\ngraph\n```", "```\ngraph\n```"),
+    ("```Mermaid\ngraph\n```", "```\ngraph\n```"),
     ("one ` alone", "one &#96; alone"),
 ])
 def test_every_front_end_sees_the_same_code(sent, shown):

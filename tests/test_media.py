@@ -200,7 +200,7 @@ async def test_a_file_that_is_closed_before_it_is_sent(provider):
 async def test_a_picture_larger_than_the_space_accepts(start_space):
     with start_space("--max-file-size", 500) as space:
         for picture in (PNG, io.BytesIO(PNG)):
-            with pytest.raises(MediaError, match=f"{len(PNG):,} bytes, and the Space takes 500"):
+            with pytest.raises(MediaError, match=f"{len(PNG):,} bytes; the Space's limit is 500"):
                 await ask("too large", picture, url=space.url).read()
         assert not space.log()
 

@@ -239,7 +239,7 @@ def test_an_error_is_shown_in_a_box_and_raised(kernel):
 
 def test_show_refuses_anything_but_a_stream(kernel):
     error = kernel.run("await show('an answer')").error
-    assert error["evalue"] == "show() takes the stream that ask() gives, not str"
+    assert error["evalue"] == "show() takes the stream that ask() returns, not str"
 
 
 def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):

@@ -10,17 +10,18 @@ from contextvars import ContextVar
 import anyio
 import pytest
 from conftest import (
-    PNG, call_threads, failure, script, sockets_to, space_object, wait_until,
+    PNG, call_threads, failure, script, sockets_to, space_object, wait_until, wait_until_async,
 )
 from network import HttpProxy, Relay, SocksProxy, add_header, first_line, read_head
 
 from qvq_wrapper import ResponseError, ResponseTimeoutError, SpaceConnectionError, ask
-from qvq_wrapper.bridge import connection as connection_module, shelf as shelf_module, space as space_module
+from qvq_wrapper.bridge import connection as connection_module
+from qvq_wrapper.bridge import shelf as shelf_module
+from qvq_wrapper.bridge import space as space_module
 from qvq_wrapper.bridge.shelf import shelf
 
 pytestmark = pytest.mark.anyio
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-CHAT = {"/queue/join", "/queue/data"}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def call_connections(relay):
 
 async def calls_ended():
     """Wait until the threads of all calls have ended. Their connections are then on the shelf."""
-    await anyio.to_thread.run_sync(lambda: wait_until(lambda: not call_threads()))
+    await wait_until_async(lambda: not call_threads())
 
 
 async def test_calls_one_after_the_other_share_a_connection(relay):
@@ -160,7 +161,7 @@ async def test_the_keep_alive_header_is_respected(relay):
     await ask("kept a second", url=relay.url).read()
     await calls_ended()
     assert sockets_to(relay.port)
-    await anyio.to_thread.run_sync(lambda: wait_until(lambda: not sockets_to(relay.port), 2))
+    await wait_until_async(lambda: not sockets_to(relay.port), 2)
 
 
 @on_asyncio
@@ -205,7 +206,7 @@ async def test_idle_connections_are_limited_and_closed_later(space):
     wait_until(lambda: not threads(), 1)
 
 
-async def test_calls_with_other_credentials_or_headers_share_no_connection(relay, space):
+async def test_calls_with_different_options_share_no_connection(relay, space):
     accesses = [
         {}, {"api_key": "hf_one"}, {"api_key": "hf_two"}, {"headers": {"x": "1"}},
         {"verify": False}, {"auth": ("user", "word")}]
@@ -323,7 +324,11 @@ def test_a_fork_while_calls_are_running(start_space, certificate, secure):
         for each in chunks:
             next(each)
         ends = []
-        busy = threading.Thread(target=lambda: ends.append("".join(ask("busy", **options).iterate())))
+
+        def ask_busy():
+            ends.append("".join(ask("busy", **options).iterate()))
+
+        busy = threading.Thread(target=ask_busy)
         busy.start()
 
         def child():

@@ -1,4 +1,4 @@
-"""What a reader of an answer sees, and that a reader who leaves takes the job along."""
+"""What the reader of an answer gets. A reader who leaves cancels the job."""
 
 import asyncio
 import gc
@@ -8,10 +8,13 @@ from contextlib import suppress
 
 import anyio
 import pytest
-from conftest import BOUND, PNG, call_threads, close_idle_sockets_to, script, sockets_to, wait_until
+from conftest import (
+    BOUND, PNG, call_threads, close_idle_sockets_to, script, sockets_to, wait_until,
+    wait_until_async,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import lists, text
-from network import Relay
+from network import Relay, first_line
 
 from qvq_wrapper import AnswerStream, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError, ask
 from qvq_wrapper.stream import CLEANUP
@@ -32,7 +35,7 @@ def endless(space):
     return Endless
 
 
-async def test_a_streaming_space(provider):
+async def test_a_space_that_streams(provider):
     stream = provider.ask(script("one", 0.5, "one two", 0.5, "one two three"))
     assert await read(stream) == ["one", " two", " three"]
     assert stream.text == "one two three"
@@ -59,7 +62,7 @@ async def test_a_space_that_says_nothing(provider, steps):
 
 
 @pytest.mark.parametrize("output", [None, 7, ["a"], {"a": 1}])
-async def test_an_output_that_is_no_text(space, output):
+async def test_an_output_that_is_not_text(space, output):
     class Json(Qwen_QVQ_72B):
         url = space.url
         api_endpoint = "/gradio_api/call/json"
@@ -87,7 +90,7 @@ async def test_a_slow_reader_loses_nothing(provider):
     words = [" ".join("word" for _ in range(n)) for n in range(1, 200)]
     stream = provider.ask(script(*words))
     first = await anext(stream)
-    await anyio.to_thread.run_sync(lambda: wait_until(lambda: stream.status.stage == "finished"))
+    await wait_until_async(lambda: stream.status.stage == "finished")
     assert first + "".join(await read(stream)) == words[-1]
 
 
@@ -97,15 +100,19 @@ async def test_the_answer_is_cut_at_max_chars(provider, space):
     with pytest.raises(ResponseError, match="max_chars=1000") as caught:
         await stream.read()
     assert len(caught.value.text) == len(stream.text) == 1000
-    await space.gone(prompt)
+    await space.wait_job_gone(prompt)
 
 
 async def test_the_last_status_comes_after_the_last_chunk(provider):
     order = []
-    stream = provider.ask(script("a", 0.1, "ab"), on_status=lambda status: order.append(status.stage))
+
+    def on_status(status):
+        order.append(status.stage)
+
+    stream = provider.ask(script("a", 0.1, "ab"), on_status=on_status)
     async for chunk in stream:
         order.append(chunk)
-        await anyio.to_thread.run_sync(lambda: wait_until(lambda: stream.status.stage == "finished"))
+        await wait_until_async(lambda: stream.status.stage == "finished")
     assert order[-1] == "finished" and order.count("finished") == 1
 
 
@@ -114,7 +121,7 @@ async def test_timeout_before_the_first_word(provider, space):
     with pytest.raises(ResponseTimeoutError, match="timeout=0.5 s") as caught:
         await provider.ask(prompt, timeout=0.5).read()
     assert isinstance(caught.value, TimeoutError) and caught.value.text == ""
-    await space.gone(prompt)
+    await space.wait_job_gone(prompt)
 
 
 async def test_timeout_after_the_first_word(endless, space):
@@ -123,7 +130,7 @@ async def test_timeout_after_the_first_word(endless, space):
     with pytest.raises(ResponseTimeoutError) as caught:
         await stream.read()
     assert caught.value.text == stream.text != "" and stream.status.stage == "failed"
-    await space.gone(prompt)
+    await space.wait_job_gone(prompt)
 
 
 async def test_timeout_of_a_reader_slower_than_the_space(endless):
@@ -149,7 +156,7 @@ async def test_aclose_cancels_the_job(endless, space):
     await anext(stream)
     await stream.aclose()
     assert stream.status.stage == "cancelled"
-    await space.gone("aclose")
+    await space.wait_job_gone("aclose")
     await stream.aclose()
     assert await read(stream) == []
 
@@ -159,10 +166,10 @@ async def test_leaving_async_with_cancels_the_job(endless, space):
         async for _ in stream:
             break
     assert await stream.read() == stream.text != ""
-    await space.gone("async with")
+    await space.wait_job_gone("async with")
 
 
-async def test_cancelling_the_task_cancels_the_job_and_is_not_converted(endless, space):
+async def test_cancelling_the_task_cancels_the_job_and_is_raised_as_it_is(endless, space):
     outcomes = []
 
     async def reader():
@@ -177,14 +184,14 @@ async def test_cancelling_the_task_cancels_the_job_and_is_not_converted(endless,
         await space.wait_log("asked", prompt="task")
         group.cancel_scope.cancel()
     assert outcomes == [anyio.get_cancelled_exc_class()]
-    await space.gone("task")
+    await space.wait_job_gone("task")
 
 
 async def test_move_on_after_cancels_the_job(endless, space):
     with anyio.move_on_after(0.5) as scope:
         await endless.ask("move on").read()
     assert scope.cancelled_caught
-    await space.gone("move on")
+    await space.wait_job_gone("move on")
 
 
 @pytest.mark.filterwarnings("ignore:Async generator.*:ResourceWarning")
@@ -192,12 +199,12 @@ async def test_the_last_reference_cancels_the_job(endless, space):
     async for _ in endless.ask("last reference"):
         break
     gc.collect()
-    await space.gone("last reference")
+    await space.wait_job_gone("last reference")
 
 
 @pytest.fixture(scope="module")
 def narrow_space(start_space):
-    """Answers one question at a time."""
+    """A Space that answers one question at a time."""
     with start_space("--at-once", 1) as space:
         yield space
 
@@ -215,7 +222,8 @@ async def test_leaving_in_the_queue(narrow_space, anyio_backend_name, how):
 
     async def wait_in_the_queue():
         timeout = 0.5 if how == "timeout" else None
-        with suppress(ResponseTimeoutError, LookupError), anyio.move_on_after(0.5 if how == "move_on_after" else 30):
+        delay = 0.5 if how == "move_on_after" else 30
+        with suppress(ResponseTimeoutError, LookupError), anyio.move_on_after(delay):
             await ask(prompt, url=narrow_space.url, timeout=timeout, on_status=on_status).read()
 
     async with ask(script(*["a", 0.1] * 100), url=narrow_space.url) as first:
@@ -230,7 +238,7 @@ async def test_leaving_in_the_queue(narrow_space, anyio_backend_name, how):
     wait_until(lambda: not call_threads() and not close_idle_sockets_to(narrow_space.port), 1)
 
 
-async def test_an_error_in_on_status_is_the_callers_own_and_ends_the_job(provider, space):
+async def test_an_error_in_on_status_is_raised_and_cancels_the_job(provider, space):
     prompt = script("a", *["b", 0.1] * 40)
 
     def fail(status):
@@ -239,7 +247,7 @@ async def test_an_error_in_on_status_is_the_callers_own_and_ends_the_job(provide
 
     with pytest.raises(LookupError, match="mine"):
         await provider.ask(prompt, on_status=fail).read()
-    await space.gone(prompt)
+    await space.wait_job_gone(prompt)
 
 
 async def test_the_synchronous_form_inside_a_running_loop(provider):
@@ -261,12 +269,13 @@ async def test_closing_the_synchronous_iterator_cancels_the_job(endless, space):
     next(chunks)
     chunks.close()
     assert stream.status.stage == "cancelled"
-    await space.gone("sync close")
+    await space.wait_job_gone("sync close")
 
 
 def test_timeout_of_the_synchronous_form(endless):
+    messages = [{"role": "user", "content": "sync timeout"}]
     with pytest.raises(ResponseTimeoutError):
-        list(endless.create_completion("", [{"role": "user", "content": "sync timeout"}], timeout=0.5))
+        list(endless.create_completion("", messages, timeout=0.5))
 
 
 async def test_many_at_once_use_one_thread_each(endless):
@@ -281,18 +290,20 @@ async def test_many_at_once_use_one_thread_each(endless):
             group.start_soon(stream.aclose)
 
 
-# A reader that leaves while the line is dead
+# A reader that leaves while nothing arrives
 
 
-STAGES = {"connecting": b"/config", "uploading": b"/upload", "joining": b"/queue/join", "streaming": b"/queue/data"}
+STAGES = {
+    "connecting": b"/config", "uploading": b"/upload", "joining": b"/queue/join",
+    "streaming": b"/queue/data"}
 
 
 @pytest.fixture(params=STAGES)
 def stalled(request, space):
-    """A relay to the Space that holds back everything as soon as this stage's request comes."""
+    """A relay to the Space that passes on nothing once this stage's request arrives."""
     with Relay(space.port) as relay:
         def stall(data):
-            if STAGES[request.param] in data.split(b"\r\n", 1)[0]:
+            if STAGES[request.param] in first_line(data):
                 relay.stalled.set()
                 relay.wait()
             return data
@@ -302,8 +313,9 @@ def stalled(request, space):
 
 
 @pytest.mark.parametrize("how", ["scope", "timeout", "task"])
-async def test_leaving_on_a_dead_line(stalled, how):
-    stream = Qwen_QVQ_72B.ask("dead line", PNG, url=stalled.url, timeout=0.5 if how == "timeout" else None)
+async def test_leaving_while_nothing_arrives(stalled, how):
+    timeout = 0.5 if how == "timeout" else None
+    stream = Qwen_QVQ_72B.ask("nothing arrives", PNG, url=stalled.url, timeout=timeout)
     start = time.monotonic()
     if how == "timeout":
         with pytest.raises(ResponseTimeoutError):
@@ -311,7 +323,7 @@ async def test_leaving_on_a_dead_line(stalled, how):
     elif how == "task":
         async with anyio.create_task_group() as group:
             group.start_soon(stream.read)
-            await anyio.to_thread.run_sync(stalled.stalled.wait)
+            await wait_until_async(stalled.stalled.is_set)
             group.cancel_scope.cancel()
     else:
         with anyio.move_on_after(0.5):
@@ -324,7 +336,7 @@ async def test_leaving_on_a_dead_line(stalled, how):
 @pytest.mark.parametrize("stalled", ["joining"], indirect=True)
 async def test_a_task_that_is_cancelled_twice(stalled):
     task = asyncio.create_task(ask("cancelled twice", PNG, url=stalled.url).read())
-    await anyio.to_thread.run_sync(stalled.stalled.wait)
+    await wait_until_async(stalled.stalled.is_set)
     task.cancel()
     await anyio.sleep(0.1)
     task.cancel()
@@ -333,8 +345,8 @@ async def test_a_task_that_is_cancelled_twice(stalled):
     wait_until(lambda: not call_threads(), 1)
 
 
-async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, space):
-    """The job is known only by the Space's answer to the question, which is waited for."""
+async def test_leaving_while_the_question_is_sent_cancels_the_job(endless, space):
+    """Only the Space's response to the question names the job, so it is waited for."""
     with Relay(space.port) as relay:
         def hold(data):
             if b"event_id" in data and not relay.stalled.is_set():
@@ -344,21 +356,26 @@ async def test_leaving_while_the_question_is_handed_in_cancels_the_job(endless, 
             return data
 
         posted = []
-        relay.up = lambda data: posted.append(data.split(b"\r\n", 1)[0]) or data
+
+        def record(data):
+            posted.append(first_line(data))
+            return data
+
+        relay.up = record
         relay.down = hold
         with anyio.move_on_after(5) as scope:
             async with anyio.create_task_group() as group:
                 stream = endless.ask("handed in", url=relay.url)
                 group.start_soon(stream.read)
-                await anyio.to_thread.run_sync(relay.stalled.wait)
+                await wait_until_async(relay.stalled.is_set)
                 group.cancel_scope.cancel()
         assert not scope.cancelled_caught
         wait_until(lambda: any(b"/cancel" in line for line in posted), 2)
-    await space.gone("handed in")
+    await space.wait_job_gone("handed in")
 
 
 def test_the_event_loop_ends_with_a_stream_open(endless, space, anyio_backend_name):
-    space.needs(5, 50)
+    space.require_gradio(5, 50)
     kept = []
 
     async def main():
@@ -370,8 +387,8 @@ def test_the_event_loop_ends_with_a_stream_open(endless, space, anyio_backend_na
     wait_until(lambda: space.log("left", prompt="loop ends"), 2)
 
 
-def test_a_loop_that_is_closed_without_a_word(endless, space):
-    space.needs(5, 50)
+def test_the_event_loop_is_closed_with_a_stream_open(endless, space):
+    space.require_gradio(5, 50)
     loop = asyncio.new_event_loop()
     stream = endless.ask("loop closed")
     loop.run_until_complete(anext(stream))
@@ -380,8 +397,8 @@ def test_a_loop_that_is_closed_without_a_word(endless, space):
     wait_until(lambda: space.log("left", prompt="loop closed"), 2)
 
 
-def test_the_last_reference_goes_after_the_loop(provider):
-    """The Space is silent, so that nothing but the reference's end can tell."""
+def test_the_last_reference_goes_after_the_loop_is_closed(provider):
+    """The Space is silent: only the end of the last reference can cancel the job."""
     loop = asyncio.new_event_loop()
     stream = provider.ask(script("a", 30))
     loop.run_until_complete(anext(stream))
@@ -392,7 +409,7 @@ def test_the_last_reference_goes_after_the_loop(provider):
 
 
 class Text(Qwen_QVQ_72B):
-    api_endpoint = "/text"  # gradio's Markdown would clean the texts
+    api_endpoint = "/text"  # a Markdown output would change the texts
 
 
 @given(outputs=lists(text(max_size=30), min_size=1, max_size=6))

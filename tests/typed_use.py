@@ -1,4 +1,4 @@
-"""Every public name as a user would write it. Never run: mypy --strict and pyright check it."""
+"""Uses every public name as a user would. It is never run: mypy --strict and pyright check it."""
 
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from qvq_wrapper import (
 
 async def documented() -> None:
     messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
-    async_generator = await Qwen_QVQ_72B.create_async_generator(model="qwen-qvq-72b-preview", messages=messages)
+    async_generator = await Qwen_QVQ_72B.create_async_generator(
+        model="qwen-qvq-72b-preview", messages=messages)
     async for chunk in async_generator:
         print(chunk.upper())
-    async for chunk in Qwen_QVQ_72B.create_async_generator("", messages, [("x.png", None)], "hf_x", "http://proxy"):
+    async for chunk in Qwen_QVQ_72B.create_async_generator(
+            "", messages, [("x.png", None)], "hf_x", "http://proxy"):
         print(chunk.upper())
 
 
@@ -47,7 +49,8 @@ async def short_form(picture: ImageType) -> AnswerStream:
 
 def on_status(status: Status) -> None:
     if status.position is not None and status.eta is not None:
-        print(status.stage, status.position, status.queue_size, f"{status.eta:.0f} s", status.progress, status.log)
+        print(status.stage, status.position, status.queue_size, f"{status.eta:.0f} s")
+        print(status.progress, status.log)
 
 
 def synchronous(messages: Messages) -> str:
@@ -65,9 +68,12 @@ async def whole(messages: Messages) -> str:
 async def errors() -> None:
     try:
         await ask("What is this?", "photo.jpg").read()
-    except (AuthenticationError, RateLimitError, SpaceConnectionError, SpaceUnavailableError) as error:
+    except (
+        AuthenticationError, RateLimitError, SpaceConnectionError, SpaceUnavailableError
+    ) as error:
         seconds: float = error.retry_after or 0.0
-        print(seconds, error.status_code, error.retryable, error.message.upper(), error.text.upper())
+        print(seconds, error.status_code, error.retryable)
+        print(error.message.upper(), error.text.upper())
     except ResponseTimeoutError as error:
         as_builtin: TimeoutError = error
         print(as_builtin)
@@ -80,7 +86,9 @@ async def errors() -> None:
 
 def pictures(figure: Any) -> MediaListType:
     with open("photo.jpg", "rb") as file:
-        return [b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure, (b"...", "x.png"), (file, None)]
+        return [
+            b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure,
+            (b"...", "x.png"), (file, None)]
 
 
 class MySpace(Qwen_QVQ_72B):
@@ -104,9 +112,11 @@ class MyProvider(AsyncGeneratorProvider, ProviderModelMixin):
         proxy: str | None = None,
         **kwargs: Any,
     ) -> AsyncResult:
-        return MySpace.create_async_generator(cls.get_model(model), messages, media, api_key, proxy, **kwargs)
+        return MySpace.create_async_generator(
+            cls.get_model(model), messages, media, api_key, proxy, **kwargs)
 
 
 def classes() -> list[type[AsyncGeneratorProvider]]:
-    print(MySpace.ask("What is this?"), MySpace.get_models(), MySpace.get_model("mine"), MyProvider.get_dict()["url"])
+    print(MySpace.ask("What is this?"), MySpace.get_models(), MySpace.get_model("mine"))
+    print(MyProvider.get_dict()["url"])
     return [Qwen_QVQ_72B, MySpace, MyProvider]

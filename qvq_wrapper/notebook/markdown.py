@@ -112,7 +112,8 @@ def _code_block(match: re.Match[str]) -> str:
         return f"{list_marker}{indent}<pre>{_code(body)}</pre>\n"
     indent = "" if "$" in body else indent  # JupyterLab sets formulas in an indented block
     # JupyterLab would draw a mermaid diagram, which can load pictures.
-    language = re.sub(r"[^\w+#.-].*|mermaid", "", match["info"].strip(), flags=re.S)
+    language = re.sub(r"[^\w+#.-].*", "", match["info"].strip(), flags=re.S)
+    language = "" if "mermaid" in language.lower() else language
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", body))])
     return list_marker + re.sub("(?m)^", indent, f"{fence}{language}\n{body}\n{fence}")
 

@@ -16,8 +16,9 @@ from urllib.parse import unquote_to_bytes
 from ..errors import MediaError
 from .encode import find_encoder
 
-# https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern gives the first five, TIFF 6.0
-# (section 2) the sixth, and the brands in ISO/IEC 14496-12's file type box the last two.
+# PNG to BMP follow https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern, with BMP's
+# reserved zeros added. TIFF follows section 2 of TIFF 6.0. AVIF and HEIC are brands in a file type
+# box (ISO/IEC 14496-12).
 _FORMATS = (  # name, file suffix, pattern of the first bytes
     ("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
     ("JPEG", ".jpg", rb"\xff\xd8\xff"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO
+
+SECRETS = {"QVQ_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}  # not for a Space to see
 
 SAMPLE = Path(__file__).with_name("sample.png")
 """A picture of a sign: OPEN DAILY, 9 AM TO 5 PM, MIND THE STEP."""
@@ -29,11 +32,12 @@ def running_space(timeout: float = 120) -> Iterator[str]:
         RuntimeError: the Space did not start. The message holds the last lines of its stderr.
     """
     command = [sys.executable, "-m", "qvq_wrapper.serve", "--port", "0", "--until-stdin-closes"]
+    env = {name: value for name, value in os.environ.items() if name not in SECRETS}
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
         # A session of its own keeps Ctrl-C and a notebook's interrupt away from the child.
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                         text=True, start_new_session=True) as child,
+                         text=True, start_new_session=True, env=env) as child,
     ):
         assert child.stdin and child.stdout
         try:

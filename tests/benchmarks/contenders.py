@@ -1,7 +1,8 @@
 """The Python contenders, and the process that runs one of them: ``contenders.py NAME SPEC``.
 
-SPEC is JSON from ``run.py``; each step's results go to stdout as one line of JSON, and the next step waits
-for a line on stdin. Imports are late, because the contenders live in different environments.
+SPEC is JSON from ``run.py``. Each step's results go to stdout as one line of JSON, and the next
+step waits for a line on stdin. Imports are late, because the contenders live in different
+environments.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Bare:
         import httpx
 
         tls = httpx.create_ssl_context()
-        self._new = lambda: httpx.AsyncClient(base_url=url + "/gradio_api", verify=tls, timeout=None)
+        self._new = lambda: httpx.AsyncClient(
+            base_url=url + "/gradio_api", verify=tls, timeout=None)
         self._picture = picture
         self._free: list[Any] = []
 
@@ -109,13 +111,16 @@ class Call(Bare):
 
     async def join(self, client: Any, data: list[Any]) -> tuple[str, dict[str, Any]]:
         event_id = (await post(client, "/call/generate", json={"data": data}))["event_id"]
-        return f"/call/generate/{event_id}", {"session_hash": event_id, "fn_index": 0, "event_id": event_id}
+        job = {"session_hash": event_id, "fn_index": 0, "event_id": event_id}
+        return f"/call/generate/{event_id}", job
 
     def read(self, event: bytes, text: str) -> tuple[str, bool]:
         kind, _, data = event.partition(b"\ndata: ")
         if kind == b"event: error":
             raise RuntimeError(data.decode()[:200])
-        return text if kind == b"event: heartbeat" else json.loads(data)[0], kind == b"event: complete"
+        if kind != b"event: heartbeat":
+            text = json.loads(data)[0]
+        return text, kind == b"event: complete"
 
 
 class Stock:
@@ -173,7 +178,8 @@ class G4f:
 
     def ask(self, prompt: str, with_picture: bool) -> Answer:
         return self._provider.create_async_generator(
-            "qvq-72b", [{"role": "user", "content": prompt}], self._media if with_picture else None)
+            "qvq-72b", [{"role": "user", "content": prompt}],
+            self._media if with_picture else None)
 
 
 class This:
@@ -191,7 +197,8 @@ class This:
 
 
 CONTENDERS: dict[str, Any] = {
-    "limit": Limit, "call": Call, "stock-new": StockNew, "stock-kept": Stock, "g4f": G4f, "this": This}
+    "limit": Limit, "call": Call, "stock-new": StockNew, "stock-kept": Stock, "g4f": G4f,
+    "this": This}
 
 
 async def one(peer: Any, step: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +251,8 @@ async def run(peer: Any, step: dict[str, Any]) -> dict[str, Any]:
     if good:
         found |= {name: good[0].get(name) for name in ("first_at", "cancelled_at")}
     if bad:
-        found["error"] = f"{len(bad)} of {len(results)} failed: {type(bad[0]).__name__}: {bad[0]}"[:200]
+        error = f"{type(bad[0]).__name__}: {bad[0]}"
+        found["error"] = f"{len(bad)} of {len(results)} failed: {error}"[:200]
     return found
 
 
@@ -258,8 +266,9 @@ async def main(name: str, spec: dict[str, Any]) -> None:
             raise SystemExit
 
     picture = Path(spec["picture"]).read_bytes()
-    if spec.get("warm"):  # what is imported late is imported here; of the measured address nothing is known
-        await one(CONTENDERS[name](spec["warm"], picture), {"prompt": {"tokens": 3}, "picture": True})
+    if spec.get("warm"):  # makes the late imports; nothing is known of the measured address yet
+        step = {"prompt": {"tokens": 3}, "picture": True}
+        await one(CONTENDERS[name](spec["warm"], picture), step)
     peer = CONTENDERS[name](spec["url"], picture)
     gc.collect()
     report("start")

@@ -1,4 +1,7 @@
-"""A line to a Space: adds latency, TCP and TLS set-up included, and counts connections, requests and bytes."""
+"""A line to a Space. It adds latency, also to the set-up of TCP and TLS.
+
+It counts connections, requests and bytes.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,15 @@ def certificate(folder: Path) -> Path | None:
     path = folder / "localhost.pem"
     if not path.exists() and shutil.which("openssl"):
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-days", "365", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "365", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
              "-keyout", str(path) + ".key", "-out", str(path)], check=True, capture_output=True)
     return path if path.exists() else None
 
 
 class Relay:
-    """Runs in a thread of its own: the line (latency, bytes), the TLS end behind it, then the Space.
+    """Runs in a thread: the line (latency, bytes), the TLS end behind it, then the Space.
 
     Args:
         latency: seconds each way.
@@ -60,15 +64,17 @@ class Relay:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.set_exception_handler(lambda *_: None)  # lines that break off are the peers' business
+        self._loop.set_exception_handler(lambda *_: None)  # a broken line is the peers' business
         context = None
         if self.cert:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.cert, str(self.cert) + ".key")
         start = asyncio.start_server
-        inner = self._loop.run_until_complete(start(self._serve, "127.0.0.1", 0, ssl=context, backlog=2000))
+        inner = self._loop.run_until_complete(
+            start(self._serve, "127.0.0.1", 0, ssl=context, backlog=2000))
         self._inner_port = inner.sockets[0].getsockname()[1]
-        outer = self._loop.run_until_complete(start(self._line, "127.0.0.1", 0, backlog=2000))
+        outer = self._loop.run_until_complete(
+            start(self._line, "127.0.0.1", 0, backlog=2000))
         self.port = outer.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
@@ -106,7 +112,9 @@ class Relay:
         up, down = await asyncio.open_connection("127.0.0.1", self.space_port)
         await asyncio.gather(self._copy(reader, down, True), self._copy(up, writer, False))
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asks: bool) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asks: bool
+    ) -> None:
         while data := await _read(reader):
             if asks and (head := _REQUEST.match(data)):
                 self.paths[head[1].decode()] += 1

@@ -1,7 +1,7 @@
-"""Measure qvq_wrapper beside what a user would take instead, and beside the least that the protocol costs.
+"""Measure qvq_wrapper beside what a user would take instead, and beside the bare protocol.
 
-Run ``python tests/benchmarks/run.py``, on Linux, where ``qvq_wrapper[bench]`` is installed. The first run makes
-the peers' environments, in the temporary directory.
+Run ``python tests/benchmarks/run.py``, on Linux, where ``qvq_wrapper[bench]`` is installed. The
+first run makes the peers' environments, in the temporary directory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ NAMES = ["limit", "call", "stock-new", "stock-kept", "g4f", "js", "this"]
 IMPORTS = {
     "limit": "import httpx", "call": "import httpx", "stock-new": "import gradio_client",
     "stock-kept": "import gradio_client", "this": "import qvq_wrapper",
-    "g4f": "from g4f.Provider.hf_space.Qwen_QVQ_72B import Qwen_QVQ_72B", "js": "import '@gradio/client'"}
+    "g4f": "from g4f.Provider.hf_space.Qwen_QVQ_72B import Qwen_QVQ_72B",
+    "js": "import '@gradio/client'"}
 PAGE = os.sysconf("SC_PAGE_SIZE")
 Row = tuple[str, str, str, float]
 Values = dict[str, dict[str, list[float | None]]]  # of a row and a contender, for each round
@@ -85,7 +86,8 @@ class Cell:
 def step(mark: str = "run", *, tokens: int, size: int = 8, **rest: Any) -> dict[str, Any]:
     knobs = {name: rest.pop(name) for name in ("delay", "stamp", "mark_file") if name in rest}
     whole = None if knobs.get("stamp") or rest.get("cancel") else tokens * size
-    return {"mark": mark, "prompt": {"tokens": tokens, "size": size, **knobs}, "chars": whole, **rest}
+    prompt = {"tokens": tokens, "size": size, **knobs}
+    return {"mark": mark, "prompt": prompt, "chars": whole, **rest}
 
 
 def scenarios(smoke: bool) -> list[Scenario]:
@@ -112,7 +114,8 @@ def scenarios(smoke: bool) -> list[Scenario]:
     chunks = pick(4000, 200)
     fast = [step(tokens=chunks)]
     found.append(Scenario("d", fast, [
-        (f"{chunks} chunks: time, s", "run", "total", 1), (f"{chunks} chunks: CPU, ms", "run", "cpu", ms),
+        (f"{chunks} chunks: time, s", "run", "total", 1),
+        (f"{chunks} chunks: CPU, ms", "run", "cpu", ms),
         (f"{chunks} chunks: memory, MB", "run", "memory", mb)]))
     found.append(Scenario("d", fast, [(f"{chunks} chunks: on the wire, kB", "run", "bytes", kb)],
                           line="count", rounds=1))
@@ -123,7 +126,8 @@ def scenarios(smoke: bool) -> list[Scenario]:
             (f"long line, {what}, {when} call: {label}", mark, metric, factor)
             for when, mark in (("first", "first"), ("later", later[-1]["mark"]))
             for label, metric, factor in (
-                ("first word, ms", "first", ms), ("connections", "connections", 1), ("requests", "requests", 1))
+                ("first word, ms", "first", ms), ("connections", "connections", 1),
+                ("requests", "requests", 1))
         ], line="long"))
     for crowd, rounds in pick(((200, None), (500, 1), (1000, 3)), ((20, None),)):
         found.append(Scenario("f", [step(tokens=pick(10, 3), delay=1, stamp=True, count=crowd)], [
@@ -195,10 +199,11 @@ class Bench:
             print("no openssl: the long line is without TLS")
         self.lines = {
             "count": Relay(port), "long": Relay(port, 0.05, cert), "state": Relay(state_port)}
-        # The Hub's telemetry would hold up gradio_client where there is no Internet: that is not measured.
+        # Without Internet, the Hub's telemetry would delay gradio_client. It is not measured.
         self.env = os.environ | {
-            "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HOME": str(folder),
-            "HF_HOME": str(folder), "GRADIO_TEMP_DIR": str(folder), "QVQ_BENCH_TEMP": str(folder),
+            "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HOME": str(folder), "HF_HOME": str(folder), "GRADIO_TEMP_DIR": str(folder),
+            "QVQ_BENCH_TEMP": str(folder),
             "NO_PROXY": "127.0.0.1,localhost"}
         if cert:
             self.env |= {"SSL_CERT_FILE": str(cert), "NODE_EXTRA_CA_CERTS": str(cert)}
@@ -217,10 +222,13 @@ class Bench:
         self.stop_space()
         self.space = subprocess.Popen(
             [sys.executable, str(HERE / "space.py"), *map(str, self.ports)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=(self.folder / "space.log").open("a"), env=self.env, text=True)
-        assert self.space.stdout
-        if not select.select([self.space.stdout], [], [], 60)[0] or "ready" not in self.space.stdout.readline():
-            raise SystemExit(f"the Space does not start:\n{(self.folder / 'space.log').read_text()[-2000:]}")
+            stdout=subprocess.PIPE, stderr=(self.folder / "space.log").open("a"), env=self.env,
+            text=True)
+        out = self.space.stdout
+        assert out
+        if not select.select([out], [], [], 60)[0] or "ready" not in out.readline():
+            log = (self.folder / "space.log").read_text()
+            raise SystemExit(f"the Space does not start:\n{log[-2000:]}")
 
     def stop_space(self) -> None:
         if self.space:
@@ -263,13 +271,15 @@ class Bench:
     def run_child(
         self, name: str, spec: dict[str, Any], most: float, line: Relay | None
     ) -> dict[str, dict[str, Any]]:
-        command = [*interpreter(name), str(JS / "peer.mjs" if name == "js" else HERE / "contenders.py")]
+        script = JS / "peer.mjs" if name == "js" else HERE / "contenders.py"
+        command = [*interpreter(name), str(script)]
         command += [json.dumps(spec)] if name == "js" else [name, json.dumps(spec)]
         results: dict[str, dict[str, Any]] = {}
         buffer, deadline = b"", time.monotonic() + most
         base = peak = threads = 0
         with (self.folder / "child.log").open("w+") as log, subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self.env, cwd=self.folder,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self.env,
+            cwd=self.folder,
         ) as child:
             assert child.stdin and child.stdout
             try:
@@ -305,12 +315,14 @@ class Bench:
     def import_time(self, name: str) -> float:
         """Seconds of the import over a bare interpreter, the least of three."""
         def least(code: str) -> float:
-            command = interpreter(name) + (["--input-type=module", "-e"] if name == "js" else ["-c"])
+            options = ["--input-type=module", "-e"] if name == "js" else ["-c"]
+            command = interpreter(name) + options
             times = []
             for _ in range(3):
                 start = time.perf_counter()
-                subprocess.run([*command, code], env=self.env, cwd=JS if name == "js" else self.folder,
-                               check=True, timeout=60, stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    [*command, code], env=self.env, cwd=JS if name == "js" else self.folder,
+                    check=True, timeout=60, stdout=subprocess.DEVNULL)
                 times.append(time.perf_counter() - start)
             return min(times)
 
@@ -318,7 +330,9 @@ class Bench:
 
 
 def interpreter(name: str) -> list[str]:
-    return ["node"] if name == "js" else [str(G4F / "bin/python")] if name == "g4f" else [sys.executable]
+    if name == "js":
+        return ["node"]
+    return [str(G4F / "bin/python") if name == "g4f" else sys.executable]
 
 
 def free_ports(count: int) -> list[int]:
@@ -346,10 +360,12 @@ def last_line(log: Any) -> str:
 def png(side: int) -> bytes:
     """A picture of noise: 3 bytes for each pixel."""
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        checksum = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + checksum
 
     rows = b"".join(b"\0" + os.urandom(3 * side) for _ in range(side))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
             + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b""))
 
 
@@ -361,7 +377,10 @@ def prepare(names: list[str], install: bool) -> dict[str, str]:
             print(f"making {G4F}", flush=True)
             made = run_quietly([sys.executable, "-m", "venv", "--clear", str(G4F)]) or run_quietly(
                 [str(G4F / "bin/python"), "-m", "pip", "install", "--quiet", "g4f==0.5.2.1"])
-            (G4F / "done").touch() if not made else reasons.update(g4f=f"cannot be installed: {made}")
+            if made:
+                reasons["g4f"] = f"cannot be installed: {made}"
+            else:
+                (G4F / "done").touch()
         else:
             reasons["g4f"] = f"no environment at {G4F} (a full run makes it)"
     if "js" in names and not shutil.which("node"):
@@ -370,8 +389,9 @@ def prepare(names: list[str], install: bool) -> dict[str, str]:
         if install and shutil.which("npm"):
             print(f"making {JS}", flush=True)
             JS.mkdir(exist_ok=True)
-            made = run_quietly(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(JS),
-                                "@gradio/client"])
+            made = run_quietly([
+                "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(JS),
+                "@gradio/client"])
             if made:
                 reasons["js"] = f"cannot be installed: {made}"
         else:
@@ -394,7 +414,8 @@ def run_quietly(command: list[str]) -> str:
 
 def versions(names: list[str]) -> dict[str, str]:
     found = {"python": platform.python_version(), "cores": str(os.cpu_count())}
-    found |= {name: version(name) for name in ("qvq_wrapper", "gradio", "gradio_client", "httpx", "anyio")}
+    packages = ("qvq_wrapper", "gradio", "gradio_client", "httpx", "anyio")
+    found |= {name: version(name) for name in packages}
     if "g4f" in names:
         found["g4f"] = "0.5.2.1"
     if "js" in names:
@@ -422,7 +443,8 @@ def table(rows: dict[str, dict[str, Any]], names: list[str]) -> str:
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = "  ".join("=" * width for width in widths)
-    body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
+    body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+            for line in lines]
     body[0] = "\\" + body[0][1:]  # reStructuredText wants a first column in every row
     return "\n".join([rule, body[0], rule, *body[1:], rule])
 
@@ -441,7 +463,8 @@ def summary(found: list[float | None], base: list[float | None]) -> Cell | None:
 def short(value: float) -> str:
     if value.is_integer():
         return f"{value:.0f}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:.{digits}f}"
 
 
 def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
@@ -456,7 +479,8 @@ def plot(rows: dict[str, dict[str, Any]], names: list[str], file: str) -> None:
     figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.22 * len(shown)), layout="constrained")
     for name in names:
         dots = [(ratios[name], row) for row, ratios in enumerate(shown.values()) if name in ratios]
-        axes.plot([x for x, _ in dots], [y for _, y in dots], "D" if name == "this" else "o", label=name)
+        mark = "D" if name == "this" else "o"
+        axes.plot([x for x, _ in dots], [y for _, y in dots], mark, label=name)
     axes.set(xscale="log", xlabel="times limit", yticks=range(len(shown)), yticklabels=list(shown))
     axes.grid(axis="both", alpha=0.3)
     axes.invert_yaxis()
@@ -468,7 +492,7 @@ def collect(
     bench: Bench, scenario: Scenario, name: str, values: Values,
     failures: dict[str, dict[str, str]],
 ) -> None:
-    """Measure once, and sort the results, or the reason why there is none, into the table's rows."""
+    """Measure once. Sort the results, or the reason why there are none, into the table's rows."""
     results: dict[str, dict[str, Any]] = {}
     reason = ""
     try:
@@ -492,7 +516,8 @@ def main() -> None:
     parser.add_argument("--contenders", metavar="limit,this,...", help="these contenders")
     parser.add_argument("--repeat", type=int, metavar="N", help="7, or 1 with --smoke")
     options = parser.parse_args()
-    names = [name for name in NAMES if not options.contenders or name in options.contenders.split(",")]
+    names = [name for name in NAMES
+             if not options.contenders or name in options.contenders.split(",")]
     wanted = [each for each in scenarios(options.smoke)
               if not options.only or each.key in options.only.split(",")]
     reasons = prepare(names, not options.smoke)
@@ -531,12 +556,14 @@ def main() -> None:
     about = versions(names)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     main_rows = {label: cells for label, cells in rows.items() if not label.startswith("growth")}
-    growth = {label.removeprefix("growth  "): cells for label, cells in rows.items() if label not in main_rows}
+    growth = {label.removeprefix("growth  "): cells for label, cells in rows.items()
+              if label not in main_rows}
     if main_rows:
         print("\nMedian (median ratio to `limit` in the same round) [least-most]:\n")
         print(table(main_rows, names))
     if growth:
-        print("\nHow cost grows:\n\n" + table(growth, [name for name in names if name in ("limit", "this")]))
+        compared = [name for name in names if name in ("limit", "this")]
+        print("\nHow cost grows:\n\n" + table(growth, compared))
     for reason, note in notes.items():
         print(f"{note} {reason}")
     if options.json:

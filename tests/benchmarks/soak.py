@@ -1,7 +1,7 @@
-"""Many answers and many cancelled ones in one process: threads, open files and memory have to stay flat.
+"""Check that threads, open files and memory do not grow with the number of answers.
 
-``python tests/benchmarks/soak.py [--answers 2000] [--cancelled 500]`` starts a Space, prints the figures from the
-200th answer on, and ends with status 1 where one of them grew.
+``python tests/benchmarks/soak.py [--answers 2000] [--cancelled 500]`` starts a Space, prints the
+figures from the 200th answer on, and ends with status 1 if one of them grew.
 """
 
 import argparse
@@ -39,7 +39,8 @@ async def cancelled(url, number):
 
 async def run(url, kind, total, report):
     for start in range(0, total, AT_ONCE):
-        await asyncio.gather(*(kind(url, number) for number in range(start, min(start + AT_ONCE, total))))
+        end = min(start + AT_ONCE, total)
+        await asyncio.gather(*(kind(url, number) for number in range(start, end)))
         done = start + AT_ONCE
         if done % max(total // 10, AT_ONCE) == 0 or done == 200:
             await asyncio.sleep(0.5)
@@ -59,8 +60,9 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         space = subprocess.Popen(
-            [sys.executable, SPACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder})
+            [sys.executable, SPACE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder})
         try:
             print(json.dumps(["--log", os.path.join(folder, "log")]), file=space.stdin, flush=True)
             pid, url, _ = space.stdout.readline().split()

@@ -15,8 +15,8 @@ import gradio as gr
 async def generate(image: str | None, prompt: str) -> AsyncIterator[str]:
     """An answer of ``tokens`` words of ``size`` characters, ``delay`` seconds apart.
 
-    With ``stamp`` each word is the time at which it was said; ``mark`` is a file that is told the time at
-    which the answer ended, by itself or not.
+    With ``stamp`` each word is the time at which it was said. ``mark`` is a file that gets the time
+    at which the answer ended, by itself or not.
     """
     knobs = json.loads(prompt)
     word, text = "x" * (knobs.get("size", 8) - 1) + " ", ""

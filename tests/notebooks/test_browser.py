@@ -1,4 +1,4 @@
-"""``show`` in JupyterLab in headless Chromium; screenshots are kept under $QVQ_ARTIFACTS."""
+"""``show`` in JupyterLab in headless Chromium. $QVQ_ARTIFACTS is a folder for screenshots."""
 
 import json
 import os
@@ -20,10 +20,11 @@ pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BOUND = 60
-"""Seconds that a browser, which shares the machine, may take for one thing."""
+"""Seconds that a test waits for one event. The browser shares the machine with the tests."""
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs: apt-get install chromium chromium-driver"),
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="needs: apt-get install chromium chromium-driver"),
 ]
 
 ANSWER = r"""Let me look at the triangle first.
@@ -62,12 +63,12 @@ function look() {
 }
 look();
 """
-"""Notes in each frame what the outputs say, but for what is code or a formula that is set."""
+"""Records the text of all outputs in each frame, without code and formulas."""
 
 
 @contextmanager
 def jupyterlab(folder, theme):
-    """JupyterLab on a folder; gives its address."""
+    """Run JupyterLab on a folder. Yields its address."""
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
@@ -80,12 +81,14 @@ def jupyterlab(folder, theme):
         "LabApp.expose_app_in_browser": True, "LabApp.user_settings_dir": str(folder / "settings"),
         "LabApp.workspaces_dir": str(folder / "workspaces"), "LabApp.extension_manager": "readonly",
     }
-    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    names = ("CONFIG", "DATA", "RUNTIME")
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in names}
     with open(folder / "log", "w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser",
              *(f"--{name}={value}" for name, value in options.items())],
-            stdout=log, stderr=log, env={**os.environ, **own, "IPYTHONDIR": str(folder / "ipython")})
+            stdout=log, stderr=log,
+            env=os.environ | own | {"IPYTHONDIR": str(folder / "ipython")})
     url = f"http://127.0.0.1:{port}"
 
     def answers():
@@ -99,7 +102,7 @@ def jupyterlab(folder, theme):
         wait_until(answers, BOUND).close()
         yield url
     finally:
-        server.terminate()  # it ends its kernels
+        server.terminate()  # it ends its kernels itself
         server.wait(BOUND)
 
 
@@ -107,9 +110,11 @@ def jupyterlab(folder, theme):
 def browser(folder):
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                     "disable-background-networking", "disable-component-update", "window-size=1000,1100",
-                     "hide-scrollbars", f"user-data-dir={folder / 'chromium'}"):
+    arguments = [
+        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-sync", "disable-background-networking", "disable-component-update",
+        "window-size=1000,1100", "hide-scrollbars", f"user-data-dir={folder / 'chromium'}"]
+    for argument in arguments:
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
@@ -120,20 +125,23 @@ def browser(folder):
 
 
 class Page:
-    """A notebook, open in JupyterLab."""
+    """A notebook that is open in JupyterLab."""
 
     def __init__(self, driver, url, folder, *cells):
         self.driver = driver
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
+        notebook.metadata.kernelspec = {
+            "name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, folder / "triangle.ipynb")
         driver.get(f"{url}/lab/tree/triangle.ipynb?reset")
-        self.wait("return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+        self.wait(
+            "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+            " === 'idle'")
         self.command("application:toggle-left-area")
         driver.execute_script(WATCH)
 
     def wait(self, code):
-        """What a script gives as soon as it is true."""
+        """Run the script until it returns a true value, and return that."""
         try:
             return wait_until(lambda: self.driver.execute_script(code), BOUND)
         except AssertionError:
@@ -141,32 +149,41 @@ class Page:
             raise
 
     def command(self, name):
-        self.driver.execute_script("window.jupyterapp.commands.execute(arguments[0]); return null", name)
+        self.driver.execute_script(
+            "window.jupyterapp.commands.execute(arguments[0]); return null", name)
 
     def run(self):
-        """Run the cell that is selected, and select the next one."""
+        """Run the selected cell and select the next one."""
         self.command("notebook:run-cell-and-select-next")
 
     def wait_text(self, text):
+        """Wait until an output has contained the text."""
         return self.wait(f"return window.seen.some(now => now.includes({json.dumps(text)}))")
 
     def wait_idle(self):
-        self.wait("return document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null"
-                  " && ![...document.querySelectorAll('.jp-InputPrompt')].some(p => p.textContent.includes('*'))")
+        """Wait until no cell is running."""
+        self.wait(
+            "return document.querySelector("
+            "'.jp-Notebook-ExecutionIndicator[data-status=idle]') !== null"
+            " && ![...document.querySelectorAll('.jp-InputPrompt')]"
+            ".some(p => p.textContent.includes('*'))")
 
     def keep(self, name):
+        """Save a screenshot of the latest output."""
         folder = os.environ.get("QVQ_ARTIFACTS")
         if folder:
             self.driver.execute_script(
-                "[...document.querySelectorAll('.jp-OutputArea-output')].at(-1)?.scrollIntoView({block: 'end'})")
+                "[...document.querySelectorAll('.jp-OutputArea-output')].at(-1)"
+                "?.scrollIntoView({block: 'end'})")
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.driver.save_screenshot(f"{folder}/{name}.png")
 
     def count(self, selector):
-        return self.driver.execute_script("return document.querySelectorAll(arguments[0]).length", selector)
+        return self.driver.execute_script(
+            "return document.querySelectorAll(arguments[0]).length", selector)
 
     def check_growth(self):
-        """What a watcher saw: the line, the answer growing, and never the code of a formula."""
+        """Check what was visible: the status, the growing answer, and never a formula's source."""
         seen = self.driver.execute_script("return window.seen")
         assert any("In the queue · place 1 of 1" in now for now in seen)
         assert any("characters" in now for now in seen) and "characters" not in seen[-1]
@@ -176,10 +193,12 @@ class Page:
         assert not [now for now in seen if re.search(r"\\|\$\D|\$$|frac|boxed", now)]
 
     def requests(self):
-        """Where all that the browser has asked for is."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        return {"/".join(event["params"]["request"]["url"].split("/")[:3]) for event in events
-                if event["method"] == "Network.requestWillBeSent"}
+        """Return scheme and host of each request that the browser has made."""
+        log = self.driver.get_log("performance")
+        events = [json.loads(entry["message"])["message"] for entry in log]
+        urls = [event["params"]["request"]["url"] for event in events
+                if event["method"] == "Network.requestWillBeSent"]
+        return {"/".join(url.split("/")[:3]) for url in urls}
 
 
 PREPARE = """
@@ -189,7 +208,7 @@ from qvq_wrapper import Qwen_QVQ_72B
 Qwen_QVQ_72B.url = {url!r}
 
 
-def ask(prompt, *picture, **options):  # the test's Space answers as the prompt tells it
+def ask(prompt, *picture, **options):  # asks the test Space with a script
     return Qwen_QVQ_72B.ask({scripts!r}.get(prompt, prompt), *picture, **options)
 
 
@@ -207,8 +226,11 @@ axes.set_aspect(1)
 
 
 def words(answer):
-    """An answer as it arrives, some letters at a time."""
-    return [step for end in range(6, len(answer), 6) for step in (answer[:end], 0.03)] + [answer]
+    """Return the steps of an answer that arrives six letters at a time."""
+    steps = []
+    for end in range(6, len(answer), 6):
+        steps += [answer[:end], 0.03]
+    return [*steps, answer]
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
@@ -216,15 +238,16 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
     answer = ANSWER.replace("REMOTE", picture_url.rsplit("/", 1)[0])
     shade = theme.split()[-1].lower()
     scripts = {"busy": script("busy", 3), "What is its area?": script(1, *words(answer))}
-    with start_space("--at-once", 1) as space, jupyterlab(tmp_path, theme) as url, browser(tmp_path) as driver:
+    jupyter = jupyterlab(tmp_path, theme)
+    with start_space("--at-once", 1) as space, jupyter as url, browser(tmp_path) as driver:
         (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
         page = Page(
             driver, url, tmp_path,
             "from qvq_wrapper.notebook import show\nfrom prepare import ask, figure, until_busy\n"
             "busy = await until_busy()",
-            "stream = ask(\"What is its area?\", figure)\nawait show(stream)",
-            "stream = ask(\"What is its area?\")\nawait show(stream)",
-            "await show(ask(\"Hello\", url=\"http://127.0.0.1:9\"))")
+            "stream = ask('What is its area?', figure)\nawait show(stream)",
+            "stream = ask('What is its area?')\nawait show(stream)",
+            "await show(ask('Hello', url='http://127.0.0.1:9'))")
         page.run()
         page.run()
         page.wait_text("In the queue")
@@ -249,6 +272,6 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         page.wait_text("SpaceConnectionError")
         page.wait_idle()
         page.keep(f"{shade}-5-error")
-        asked_for = page.requests()
-        assert url in asked_for
-        assert not {address for address in asked_for if address.startswith("http") and address != url}
+        requested = page.requests()
+        assert url in requested
+        assert not {each for each in requested if each.startswith("http") and each != url}

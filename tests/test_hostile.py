@@ -1,0 +1,1067 @@
+"""A hostile Space, a bad network and a failing machine: bounded, and one error at most."""
+
+import asyncio
+import gzip
+import json
+import math
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict
+
+import anyio
+import httpx
+import pytest
+from conftest import PNG, call_threads, free_port, script, wait_until
+from hostile import (
+    HUGE, RIGHT, BoundedClient, HostileSpace, Reply, as_json, completed, failed, generating,
+    messages_of, paths_in, replaced,
+)
+from network import Faulty, Relay, read_head
+
+from qvq_wrapper import (
+    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
+    SpaceConnectionError, SpaceUnavailableError, ask,
+)
+from qvq_wrapper.bridge import connection as connection_module, space as space_module
+from qvq_wrapper.bridge.shelf import shelf
+
+pytestmark = pytest.mark.anyio
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+HANG = 10  # seconds after which a call counts as hanging
+FINE = [0, 0.5, 3, 2**70]
+WRONG = ["x", "", "\ud800", "\x1b[31m", [], [1], [[]], {}, {"a": 1}, math.nan, -1, HUGE, None, True]
+VALUES = [*WRONG, *FINE]
+APP_ID_KEYS = {"id", "type", "props", "component", "api_name", "inputs", "outputs", "backend_fn"}
+
+
+@pytest.fixture(scope="session")
+def template(space):
+    """The config and the info of a real Space, with no more than one endpoint in them."""
+    config = httpx.get(f"{space.url}/config").json()
+    info = httpx.get(f"{space.url}/gradio_api/info", params={"serialize": "False"}).json()
+    config["dependencies"] = [
+        each for each in config["dependencies"] if each.get("api_name") == "generate"]
+    used = {number for each in config["dependencies"]
+            for number in (*each["inputs"], *each["outputs"])}
+    config["components"] = [each for each in config["components"] if each["id"] in used]
+    info["named_endpoints"] = {"/generate": info["named_endpoints"]["/generate"]}
+    info["unnamed_endpoints"] = {}
+    return config, info
+
+
+@pytest.fixture
+def hostile(template):
+    with HostileSpace(*template) as hostile:
+        yield hostile
+
+
+@pytest.fixture(scope="module")
+def bounded():
+    """A client whose processes may take 1 GiB more than they have after the import."""
+    client = BoundedClient()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def bombs(template):
+    """A hostile Space that the tests of this module share."""
+    with HostileSpace(*template) as hostile:
+        yield hostile
+
+
+@pytest.fixture
+def bomb(bombs, template):
+    """The shared hostile Space, with everything put back."""
+    bombs.config, bombs.info = template
+    bombs.messages, bombs.replies = messages_of(RIGHT[:3], RIGHT), {}
+    bombs.requests.clear()
+    return bombs
+
+
+_numbers = iter(range(10**9))
+
+
+def anew():
+    """Return options that make a call take nothing over from an earlier one."""
+    return {"headers": {"x-case": str(next(_numbers))}, "max_retries": 0}
+
+
+def call(url, prompt="hostile", bound=HANG, **options):
+    """Ask in this thread. Return the text or the ResponseError. Fail if it takes too long."""
+    start = time.monotonic()
+    stream = ask(prompt, url=url, **{**anew(), "timeout": bound, **options})
+    try:
+        for _ in stream.iterate():
+            pass
+        result = stream.text
+    except ResponseError as error:
+        assert error.__cause__ is None and error.__context__ is None
+        assert error.text == stream.text
+        result = error
+    assert time.monotonic() - start < bound
+    return result
+
+
+async def test_the_hostile_space_is_a_space_at_first(hostile):
+    assert await ask("hello", url=hostile.url).read() == RIGHT
+    assert await ask("hello", PNG, url=hostile.url).read() == RIGHT
+    assert hostile.count("/queue/join") == 2 and hostile.count("/upload") == 1
+
+
+# What a Space makes us write
+
+NASTY = "\x1b]0;title\x07\x1b[31m"
+ODD_VERSION = "4.45\x1b[31m"
+
+
+def _old_version(bomb):
+    bomb.config = {**bomb.config, "version": "4.1"}
+
+
+def _odd_version(bomb):
+    bomb.config = {**bomb.config, "version": ODD_VERSION}
+
+
+def _odd_names(bomb):
+    dependency = {**bomb.config["dependencies"][0], "cancels": [0], "js": NASTY}
+    other = {**dependency, "api_name": NASTY, "id": 77}
+    bomb.config = {**bomb.config, "version": "4.44.1", "dependencies": [dependency, other]}
+
+
+def _bad_escape(bomb):
+    bomb.messages = [failed(r"'bad \d'")]
+
+
+def _no_cancel(bomb):
+    bomb.messages = [generating("some"), failed(NASTY)]
+    bomb.replies = {"/cancel": Reply(NASTY.encode(), 404)}
+
+
+def _log_lines(bomb):
+    log = {"msg": "log", "log": NASTY, "level": NASTY, "title": NASTY}
+    bomb.messages = [log, *messages_of(NASTY, NASTY + "more")]
+
+
+def _http_error(bomb):
+    page = f"<title>{NASTY}</title>".encode()
+    bomb.replies = {"/config": Reply(page, 500, [("Retry-After", NASTY.encode().hex())])}
+
+
+def _odd_event_id(bomb):
+    bomb.replies = {"/queue/join": Reply(as_json({"event_id": NASTY}))}
+
+
+WORDS = [
+    _old_version, _odd_version, _odd_names, _bad_escape, _no_cancel, _log_lines, _http_error,
+    _odd_event_id]
+
+
+@pytest.mark.parametrize("filters", ["always", "error"])
+@pytest.mark.parametrize("change", WORDS, ids=lambda change: change.__name__.strip("_"))
+@on_asyncio
+async def test_a_space_writes_nothing_and_warns_of_nothing(bomb, bounded, change, filters):
+    change(bomb)
+    found = await anyio.to_thread.run_sync(
+        lambda: bounded.ask(url=bomb.url, filters=filters, max_retries=0, timeout=3))
+    assert found["printed"] == ""
+    assert found["error"] in (None, "ResponseError", "SpaceUnavailableError")
+    assert "Warning" not in found["words"]
+    assert found["words"].isprintable()
+
+
+@on_asyncio
+async def test_an_app_error_with_a_bad_escape_is_quoted(hostile):
+    hostile.messages = [failed(r"'bad \d'")]
+    assert str(call(hostile.url)) == r"'bad \d'"
+
+
+@pytest.mark.parametrize("status", [404, 401, 429, 500])
+@on_asyncio
+async def test_a_cancel_that_fails_does_not_replace_the_error(hostile, status):
+    hostile.replies = {"/cancel": Reply(b'{"detail": "the clean-up"}', status)}
+    hostile.messages = [generating("some"), {"msg": "unexpected_error", "message": "the truth"}]
+    error = call(hostile.url)
+    assert "the truth" in str(error) and error.text == "some"
+    assert hostile.count("/cancel") == 1
+
+
+@on_asyncio
+async def test_a_cancel_without_an_answer_does_not_replace_the_error(hostile):
+    hostile.replies = {"/cancel": lambda handler: handler.drip(pause=0.5)}
+    hostile.messages = [generating("some"), {"msg": "unexpected_error", "message": "the truth"}]
+    assert "the truth" in str(call(hostile.url))
+
+
+# What a Space makes us hold and compute
+
+MEGABYTE = b"x" * 2**20
+
+
+def _events(*pieces):
+    """Return a message in pieces. The event is as long as they are."""
+    yield b"data: "
+    yield from pieces
+    yield b"\n\n"
+
+
+def _quoted_error(bomb):
+    words = b'{"msg":"process_completed","success":false,"output":{"error":"\''
+    bomb.messages = [*_events(words, *[MEGABYTE] * 40, b'\'"}}')]
+
+
+def _list_error(bomb):
+    words = b'{"msg":"process_completed","success":false,"output":{"error":"'
+    bomb.messages = [*_events(words, *[b"[" * 2**20] * 40, b'"}}')]
+
+
+def _tag_error(bomb):
+    words = b'{"msg":"process_completed","success":false,"output":{"error":"'
+    bomb.messages = [*_events(words, *[b"<a" * 2**19] * 40, b'"}}')]
+
+
+def _million_edits(bomb):
+    edits = b'["append",[],""]' + b',["append",[],""]' * (10**6 - 1)
+    start = b'{"msg":"process_generating","success":true,"output":{"data":'
+    bomb.messages = [
+        generating("x" * 2**22), *_events(start, b"[[", edits, b"]]}}"), completed("end")]
+
+
+def _edits_as_dicts(bomb):
+    """gradio_client unpacks the three keys of a dict as it unpacks a list."""
+    edit = {"append": 1, "": 1, "x" * 10**6: 1}
+    bomb.messages = [generating("", ""), *[generating([], [edit])] * 3000, completed("end", "end")]
+
+
+def _edit_work_as_dicts(bomb):
+    edits = b'{"append":1,"":1,"y":1}' + b',{"append":1,"":1,"y":1}' * 200_000
+    start = b'{"msg":"process_generating","success":true,"output":{"data":'
+    bomb.messages = [
+        generating("x" * 2**22), *_events(start, b"[[", edits, b"]]}}"), completed("end")]
+
+
+def _nested_edits(bomb):
+    """Each edit is in a list within the output."""
+    edits = [["append", [0], "y"]] * 200_000
+    bomb.messages = [generating(["x" * 2**22]), generating(edits), completed("end")]
+
+
+def _copied_often(bomb):
+    """gradio_client copies a whole output for each message, however small that is."""
+    many = [[] for _ in range(500_000)]
+    bomb.messages = [generating("", many), *[generating([], [])] * 500, completed("end", "end")]
+
+
+def _second_output(bomb):
+    more = generating([], [["append", [], "x" * 10**6]])
+    bomb.messages = [generating("", ""), *[more] * 3000, completed("end", "end")]
+
+
+def _many_outputs(bomb):
+    bomb.messages = [generating(""), *[
+        generating(*[[["append", [], "x" * 10**4]]] * 100) for _ in range(3000)], completed("end")]
+
+
+def _logs(bomb):
+    log = {"msg": "log", "level": "info"}
+    bomb.messages = [
+        *({**log, "log": f"{number}" + "x" * 10**6} for number in range(1200)), completed("end")]
+
+
+def _progress_texts(bomb):
+    unit = {"index": 1, "length": 2, "unit": "x" * 10**6, "progress": None}
+    progress = {"msg": "progress"}
+    bomb.messages = [
+        *({**progress, "progress_data": [{**unit, "desc": f"{number}" + "x" * 10**6}]}
+          for number in range(600)), completed("end")]
+
+
+def _list_message(bomb):
+    bomb.messages = [*_events(
+        b'{"msg":"log","log":[[]', *[b",[]" * 2**20] * 15, b'],"level":"info"}'), completed("end")]
+
+
+def _list_completed(bomb):
+    start = b'{"msg":"process_completed","success":true,"output":{"data":["end",[[]'
+    bomb.messages = [*_events(start, *[b",[]" * 2**20] * 15, b"]]}}")]
+
+
+def _deep_message(bomb):
+    bomb.messages = [*_events(b"[" * 2**20), completed("end")]
+
+
+def _long_text(bomb):
+    """One character that takes four bytes makes all of a text take four bytes each."""
+    start = b'{"msg":"process_completed","success":true,"output":{"data":["'
+    bomb.messages = [*_events(start, *[MEGABYTE] * 46, "\U0001f600".encode(), b'"]}}')]
+
+
+def _open_quote(bomb):
+    """Text that ends in mid-string: an expression may look for its end from each quote."""
+    bomb.messages = [*_events(b'["', *[b'\\"' * 2**19] * 4), completed("end")]
+
+
+def _open_quote_config(bomb):
+    bomb.replies = {"/config": Reply(b'["' + b'\\"' * 2**20)}
+
+
+def _many_events(bomb):
+    """Comments and unknown messages are no sign of an answer."""
+    bomb.messages = [b"data: {}\n\n" * 100_000] * 100
+
+
+def _no_line_end(bomb):
+    bomb.messages = [MEGABYTE] * 3000
+
+
+def _list_config(bomb):
+    rest = json.dumps(bomb.config)[1:].encode()
+    body = b'{"more":[[]' + b",[]" * 15_000_000 + b"]," + rest
+    bomb.replies = {"/config": Reply(body)}
+
+
+def _list_info(bomb):
+    rest = json.dumps(bomb.info)[1:].encode()
+    body = b'{"more":[[]' + b",[]" * 15_000_000 + b"]," + rest
+    bomb.replies = {"/info": Reply(body)}
+
+
+def _small_list_config(bomb):
+    """As large as a body may be."""
+    rest = json.dumps(bomb.config)[1:].encode()
+    body = b'{"more":[[]' + b",[]" * 2_700_000 + b"]," + rest
+    bomb.replies = {"/config": Reply(body)}
+
+
+def _large_config(bomb):
+    bomb.config = {**bomb.config, "more": [[] for _ in range(31 * 2**20 // 4)]}
+    bomb.replies = {"/config": Reply(as_json(bomb.config))}
+
+
+def _packed(path):
+    def change(bomb):
+        packed = gzip.compress(b" " * 2**27, 1)
+        bomb.replies = {path: Reply(packed, headers=[("Content-Encoding", "gzip")])}
+
+    change.__name__ = "_packed" + path.replace("/", "_")
+    return change
+
+
+def _packed_error(bomb):
+    packed = gzip.compress(b" " * 2**27, 1)
+    bomb.replies = {"/queue/join": Reply(packed, 500, headers=[("Content-Encoding", "gzip")])}
+
+
+def _long_event_id(bomb):
+    bomb.replies = {"/queue/join": Reply(b'{"event_id": "' + MEGABYTE * 100 + b'"}')}
+
+
+def _long_joined(bomb):
+    bomb.replies = {"/queue/join": Reply(iter([MEGABYTE] * 3000))}
+
+
+def _invalid_input(bomb):
+    words = b'{"detail": {"validation": [["' + MEGABYTE * 40 + b'"]]}}'
+    bomb.replies = {"/queue/join": Reply(words, 422)}
+
+
+def _long_title(bomb):
+    bomb.replies = {"/config": Reply(b"<title>" * 1_000_000, 500)}
+
+
+def _many_headers(bomb):
+    def answer(handler):
+        handler.drip(b"HTTP/1.1 200 OK\r\n", *[b"x: " + MEGABYTE + b"\r\n"] * 500, pause=0)
+
+    bomb.replies = {"/config": answer}
+
+
+def _cookies(bomb):
+    def answer(handler):
+        handler.close_connection = True
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(100_000):
+            handler.wfile.write(b"Set-Cookie: c%d=%b\r\n" % (number, b"y" * 1000))
+        handler.wfile.write(b"\r\n")
+
+    bomb.replies = {"/config": answer}
+
+
+BOMBS = [
+    _quoted_error, _list_error, _tag_error, _million_edits, _edits_as_dicts, _edit_work_as_dicts,
+    _nested_edits, _copied_often, _second_output, _many_outputs, _logs, _progress_texts,
+    _list_message, _list_completed, _deep_message, _long_text, _open_quote, _open_quote_config,
+    _many_events, _no_line_end, _list_config, _list_info, _small_list_config, _large_config,
+    _packed("/config"), _packed("/queue/data"), _packed_error, _long_event_id, _long_joined,
+    _invalid_input, _long_title, _many_headers, _cookies]
+
+
+@pytest.mark.parametrize("change", BOMBS, ids=lambda change: change.__name__.strip("_"))
+@on_asyncio
+async def test_a_bomb_takes_neither_memory_nor_time(bomb, bounded, change):
+    change(bomb)
+    found = await anyio.to_thread.run_sync(
+        lambda: bounded.ask(url=bomb.url, timeout=3, max_retries=0))
+    assert found["seconds"] < 5 and found["reported"] < 5, found
+    assert found["printed"] == "" and len(found["words"]) < 3000
+    assert found["error"] in (
+        None, "ResponseError", "ResponseTimeoutError", "SpaceConnectionError",
+        "SpaceUnavailableError"), found
+    assert "memory" not in found["words"]
+
+
+@pytest.mark.parametrize(
+    "status, kind", [(429, "RateLimitError"), (503, "SpaceUnavailableError")])
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "unicode_escape", "base64", "no"])
+@on_asyncio
+async def test_an_odd_charset_does_not_change_the_error(bomb, bounded, status, kind, charset):
+    bomb.replies = {"/queue/join": Reply(
+        b"a-" + b"z9" * 2**22, status, [("Content-Type", f"text/plain; charset={charset}")])}
+    found = await anyio.to_thread.run_sync(
+        lambda: bounded.ask(url=bomb.url, timeout=3, max_retries=0))
+    assert found["error"] == kind and found["seconds"] < 5, found
+
+
+# Wrong types
+
+SAID = {
+    "estimation": {"msg": "estimation", "rank": 2, "queue_size": 3, "rank_eta": 1.5},
+    "progress": {"msg": "progress", "progress_data": [
+        {"index": 1, "length": 2, "unit": "steps", "progress": 0.5, "desc": "thinking"}]},
+    "log": {"msg": "log", "log": "words", "level": "info", "duration": 10, "visible": True,
+            "title": "Info"},
+    "process_starts": {"msg": "process_starts", "eta": 0.5},
+    "generating": generating(RIGHT[:5]),
+    "edit": generating([["append", [], RIGHT[5:9]]]),
+    "completed": completed(RIGHT),
+    "failed": failed("The app's own error"),
+}
+NAMES = list(SAID)
+
+
+def check_statuses(statuses):
+    """Every status is what JSON, arithmetic and a terminal can take."""
+    for status in statuses:
+        json.dumps(asdict(status), allow_nan=False).encode()
+        (status.log or "").encode()
+        assert all(isinstance(word, str) for word in status.describe())
+        for value in (status.position, status.queue_size, status.eta, status.progress):
+            assert value is None or not isinstance(value, bool) and math.isfinite(value)
+        assert status.progress is None or 0 <= status.progress <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@on_asyncio
+async def test_a_message_with_a_wrong_type(hostile, name):
+    """Each field of a message has each wrong value in turn."""
+    wrong = []
+    for path in paths_in(SAID[name]):
+        for value in VALUES:
+            message = replaced(SAID[name], path, value)
+            messages = list(SAID.values())[:-1]
+            if name == "failed":
+                hostile.messages = [SAID["generating"], message]
+            else:
+                messages[NAMES.index(name)] = message
+                hostile.messages = messages
+            problem = find_problem(hostile, name in ("generating", "edit", "completed", "failed"))
+            if problem:
+                wrong.append((path, value, problem))
+    assert not wrong
+
+
+def find_problem(hostile, any_text=False, **options):
+    """Ask. Return what is wrong with the outcome, or None."""
+    statuses = []
+    try:
+        found = call(hostile.url, on_status=statuses.append, read_timeout=2, bound=8, **options)
+        check_statuses(statuses)
+        str(found).encode()
+    except BaseException as error:
+        return repr(error)
+    if isinstance(found, ResponseTimeoutError) and "timeout=" in str(found):
+        return str(found)
+    if isinstance(found, str) and found != RIGHT and not any_text:
+        return found
+    return None
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("which", ["config", "info"])
+@on_asyncio
+async def test_a_config_or_info_with_a_wrong_type(hostile, which, part):
+    said, wrong = getattr(hostile, which), []
+    paths = [path for path in paths_in(said, 8) if not _is_display(path)]
+    for path in paths[part::4]:
+        for value in VALUES:
+            setattr(hostile, which, replaced(said, path, value))
+            problem = find_problem(hostile, options={})
+            if problem:
+                wrong.append((path, value, problem))
+    assert not wrong
+
+
+def _is_display(path):
+    """Whether nothing but a page looks at this part of a config."""
+    return "props" in path[2:-1] or path[0] in {"css", "js", "head", "layout", "i18n_translations"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/config", "/info", "/upload", "/queue/join", "/queue/data", "/cancel", "/app_id"])
+@on_asyncio
+async def test_a_reply_of_a_wrong_type(hostile, monkeypatch, path):
+    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
+    wrong = []
+    bodies = [as_json(value) for value in VALUES] + [b"", b"\xff\xfe", b"{", b"[" * 100_000]
+    for body in bodies:
+        hostile.replies = {path: Reply(body)}
+        problem = find_problem(hostile, image=PNG)
+        if problem:
+            wrong.append((body[:50], problem))
+    assert not wrong
+
+
+# What keeps us out
+
+
+@pytest.mark.parametrize("path", ["/queue/join", "/upload", "/queue/data", "/info", "/app_id"])
+@on_asyncio
+async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypatch, path):
+    with start_space("--login", "user", "word") as space:
+        with Faulty(space.port, path, 401, times=0) as relay:
+            options = {"url": relay.url, "auth": ("user", "word"), "max_retries": 0}
+            assert await ask("before", **options).read() == "You asked: before"
+            monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0 if path == "/app_id" else 1e9)
+            if path == "/info":
+                next(each for each in space_module._spaces.values()
+                     if each.access.url.startswith(relay.url))._info = None
+            shelf.close_idle()
+            relay.times = 1
+            stream = ask("after", PNG, **options)
+            if path == "/queue/data":
+                with pytest.raises(AuthenticationError):  # the Space has a job
+                    await stream.read()
+            else:
+                assert await stream.read() == "You asked: after"
+                assert relay.times == 0
+            assert len(space.log("asked", prompt="after")) == 1
+            assert await ask("at last", **options).read() == "You asked: at last"
+
+
+@on_asyncio
+async def test_after_a_logout_elsewhere_the_next_call_works(start_space):
+    with start_space("--login", "user", "word") as space:
+        options = {"url": space.url, "auth": ("user", "word"), "max_retries": 0}
+        assert await ask("before", **options).read() == "You asked: before"
+        known = next(each for each in space_module._spaces.values()
+                     if each.access.url.startswith(space.url))
+        cookies = {each.name: each.value for each in known._info.cookies.jar}
+        with httpx.Client(cookies=cookies) as client:
+            answer = client.get(f"{space.url}/logout")
+            if answer.status_code == 404:
+                client.get(f"{space.url}/gradio_api/logout")
+            client.get(f"{space.url}/logout?all_session=true")
+        for number in range(2):
+            assert await ask(f"after {number}", PNG, **options).read() == f"You asked: after {number}"
+
+
+@on_asyncio
+async def test_a_wrong_login_is_not_tried_for_ever(start_space):
+    with start_space("--login", "user", "word") as space, Relay(space.port) as relay:
+        with pytest.raises(AuthenticationError):
+            await ask("no", url=relay.url, auth=("user", "wrong")).read()
+        assert relay.count("/login") <= 2
+
+
+@on_asyncio
+async def test_an_info_that_has_the_endpoint_only_later(hostile):
+    """A Space that is being built may know its endpoints later than its config."""
+    without = {"named_endpoints": {}, "unnamed_endpoints": {}}
+    hostile.replies = {"/info": [Reply(as_json(without)), Reply(as_json(hostile.info))]}
+    options = {"url": hostile.url, "max_retries": 0}
+    with suppress(SpaceUnavailableError):
+        await ask("first", **options).read()
+    assert await ask("second", **options).read() == RIGHT
+
+
+@pytest.mark.parametrize("cookie", [
+    "name=wört; path=/", "wört=1; path=/", "old=1; Max-Age=0; path=/", "a=1; Max-Age=-5",
+    "old=1; expires=Thu, 01 Jan 1970 00:00:00 GMT", "odd=\x7f\x01; path=/", "=; path=/",
+    "far=1; path=/elsewhere", "other=1; domain=example.com", "last=1; Max-Age=99999999999999999",
+    "name=\u65e5\u672c", 'q="a;b"; path=/', "", "no-value", "c=1; version=x; port=y"])
+@on_asyncio
+async def test_an_odd_cookie_keeps_nobody_out(hostile, cookie):
+    said = as_json(hostile.config)
+
+    def answer(handler):
+        handler.wfile.write(
+            b"HTTP/1.1 200 OK\r\nSet-Cookie: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (cookie.encode(), len(said), said))
+
+    hostile.replies = {"/config": answer}
+    options = {"url": hostile.url, "max_retries": 0}
+    for _ in range(2):
+        assert await ask("cookie", PNG, **options).read() == RIGHT
+
+
+# Secrets
+
+TOKEN = "hf_" + "s3cr3t" * 5
+
+
+class _RaisingImage:
+    def __getattr__(self, name):
+        raise RuntimeError("no property")
+
+
+class _RaisingReader:
+    def read(self, *arguments):
+        raise RuntimeError("no reader")
+
+
+class _RaisingPath:
+    def __fspath__(self):
+        raise ZeroDivisionError("no path")
+
+
+class _Interrupted:
+    def read(self, *arguments):
+        raise KeyboardInterrupt
+
+
+class _RaisingMapping(dict):
+    def get(self, *arguments):
+        raise RuntimeError("no mapping")
+
+    __getitem__ = items = keys = get
+
+
+def holds_token(error):
+    """Return the frames of an exception and of those it is chained to that hold the token."""
+    found, pending, seen = [], [error], set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        pending += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if frame.f_code.co_filename != __file__ and TOKEN in str(
+                    [_deeply(value) for value in frame.f_locals.values()]):
+                found.append(frame.f_code.co_qualname if hasattr(
+                    frame.f_code, "co_qualname") else frame.f_code.co_name)
+        assert TOKEN not in repr(each) + str(each) + str(vars(each))
+    return found
+
+
+def _deeply(value, depth=4):
+    """Return the repr of a value and of what it holds."""
+    said = ""
+    with suppress(BaseException):
+        said = repr(value)
+    if depth and not isinstance(value, type):
+        with suppress(BaseException):
+            held = list(vars(value).values())
+            said += "".join(_deeply(each, depth - 1) for each in held)
+        if isinstance(value, (list, tuple)):
+            said += "".join(_deeply(each, depth - 1) for each in value)
+        if isinstance(value, dict):
+            said += "".join(_deeply(each, depth - 1) for each in value.values())
+    return said
+
+
+CALLS = {
+    "ask": lambda image, **options: ask("secret", image, **options),
+    "create_async_generator": lambda image, **options: Qwen_QVQ_72B.create_async_generator(
+        "", [{"role": "user", "content": "secret"}], [image], **options),
+    "create_completion": lambda image, **options: list(Qwen_QVQ_72B.create_completion(
+        "", [{"role": "user", "content": "secret"}], [image], **options)),
+    "create_async": lambda image, **options: Qwen_QVQ_72B.create_async(
+        "", [{"role": "user", "content": "secret"}], [image], **options),
+    "messages": lambda image, **options: Qwen_QVQ_72B.create_async_generator(
+        "", [_RaisingMapping(role="user", content="x")], **options),
+}
+
+
+async def _raised(make):
+    """Call, and read what comes of it. Return the exception."""
+    try:
+        made = make()
+        if hasattr(made, "read"):
+            await made.read()
+        elif hasattr(made, "__await__"):
+            await made
+    except BaseException as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(
+    "picture", [_RaisingImage, _RaisingReader, _RaisingPath, _Interrupted, object],
+    ids=lambda picture: picture.__name__.strip("_"))
+@pytest.mark.parametrize("form", CALLS)
+@on_asyncio
+async def test_no_exception_holds_the_token(hostile, form, picture):
+    error = await _raised(lambda: CALLS[form](picture(), url=hostile.url, api_key=TOKEN))
+    assert error is not None and not holds_token(error), traceback.format_exception(error)
+
+
+@pytest.mark.parametrize("form", CALLS)
+@on_asyncio
+async def test_a_warning_made_an_error_does_not_hold_the_token(form):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        error = await _raised(lambda: CALLS[form](
+            PNG, url="http://192.0.2.1:9", api_key=TOKEN, timeout=0.2, max_retries=0))
+    assert error is not None and not holds_token(error), traceback.format_exception(error)
+
+
+@on_asyncio
+async def test_an_on_status_that_raises_does_not_show_the_token(hostile):
+    def on_status(status):
+        raise RuntimeError("no status")
+
+    for form in ("ask", "create_completion", "create_async"):
+        error = await _raised(lambda: CALLS[form](
+            PNG, url=hostile.url, api_key=TOKEN, on_status=on_status))
+        assert isinstance(error, RuntimeError) and not holds_token(error), form
+
+
+@on_asyncio
+async def test_a_failure_in_the_thread_does_not_hold_the_token(hostile):
+    for path in ("/config", "/info", "/upload", "/queue/join", "/queue/data"):
+        for reply in (Reply(b"no", 500), Reply(b"no"), lambda handler: 1 / 0):
+            hostile.replies = {path: reply}
+            error = await _raised(lambda: ask(
+                "secret", PNG, url=hostile.url, api_key=TOKEN, timeout=5, **anew()))
+            assert isinstance(error, ResponseError) and not holds_token(error), path
+
+
+# fork
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("path", ["/config", "/info"])
+def test_a_child_forked_while_the_info_is_fetched(hostile, path):
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold(handler):
+        arrived.set()
+        assert go_on.wait(HANG)
+        handler.space.replies = {}
+        handler._default(path)
+
+    hostile.replies = {path: hold}
+    answers = []
+    busy = threading.Thread(
+        target=lambda: answers.append("".join(ask("busy", url=hostile.url).iterate())))
+    busy.start()
+    assert arrived.wait(HANG)
+    pid = os.fork()
+    if pid == 0:
+        # The server's threads are the parent's. It answers this process as well.
+        right = False
+        with suppress(BaseException):
+            right = "".join(ask("child", url=hostile.url, timeout=8).iterate()) == RIGHT
+        os._exit(0 if right else 1)
+    wait_until(lambda: hostile.count("/config") >= 2 or os.waitid(
+        os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    go_on.set()
+    ended = []
+    wait_until(lambda: ended.append(os.waitpid(pid, os.WNOHANG)) or ended[-1][0])
+    busy.join(HANG)
+    assert os.waitstatus_to_exitcode(ended[-1][1]) == 0 and answers == [RIGHT]
+
+
+# Connecting
+
+
+@contextmanager
+def silent_listener(address="127.0.0.1"):
+    """Accept connections and never say anything."""
+    stop, held = threading.Event(), []
+    with socket.create_server((address, 0), backlog=64) as server:
+        server.settimeout(0.05)
+
+        def accept():
+            while not stop.is_set():
+                with suppress(OSError):
+                    held.append(server.accept()[0])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join()
+            for each in held:
+                each.close()
+
+
+@contextmanager
+def dead_addresses(count):
+    """Listen at so many loopback addresses, with a queue that is full: connecting never ends."""
+    with ExitStack() as stack:
+        port, addresses = free_port(), [f"127.0.0.{10 + number}" for number in range(count)]
+        for address in addresses:
+            listener = stack.enter_context(socket.create_server((address, port), backlog=0))
+            listener.settimeout(1)
+            for _ in range(4):
+                filler = stack.enter_context(closing(socket.socket()))
+                filler.setblocking(False)
+                filler.connect_ex((address, port))
+        yield addresses, port
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Bound connecting by one second."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 1.0)
+
+
+def took(url, **options):
+    """Return the error of a call, and the seconds that it took."""
+    start = time.monotonic()
+    error = call(url, **{"read_timeout": 30, "bound": HANG, **options})
+    return error, time.monotonic() - start
+
+
+@pytest.mark.parametrize("proxy", ["socks5", "socks5h", "http"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@on_asyncio
+async def test_a_silent_proxy(short, proxy, scheme):
+    with silent_listener() as port:
+        options = {"read_timeout": 1} if (proxy, scheme) == ("http", "http") else {}
+        error, seconds = took(
+            f"{scheme}://127.0.0.1:9", proxy=f"{proxy}://127.0.0.1:{port}", **options)
+    assert isinstance(error, ResponseError) and error.retryable and seconds < 4
+    assert "could not be reached" in str(error) or options
+
+
+@on_asyncio
+async def test_a_proxy_that_drips(short):
+    """Each byte of a handshake comes within a bound, and the handshake never ends."""
+    for scheme, proxy in (("https", "http"), ("http", "socks5")):
+        with Relay() as relay:
+            def handle(client):
+                client.recv(1000)
+                with suppress(OSError):
+                    client.sendall(b"HTTP/1.1 200 OK\r\n" if proxy == "http" else b"\x05")
+                    while True:
+                        client.sendall(b"x" if proxy == "http" else b"")
+                        time.sleep(0.2)
+                        if proxy != "http" and client.recv(1, socket.MSG_DONTWAIT) == b"":
+                            break
+
+            relay.handle = handle
+            error, seconds = took(
+                f"{scheme}://127.0.0.1:9", proxy=f"{proxy}://127.0.0.1:{relay.port}")
+        assert isinstance(error, SpaceConnectionError) and seconds < 4
+
+
+@on_asyncio
+async def test_a_silent_tls_server(short):
+    with silent_listener() as port:
+        error, seconds = took(f"https://127.0.0.1:{port}")
+    assert isinstance(error, SpaceConnectionError) and error.retryable and seconds < 4
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@on_asyncio
+async def test_a_name_with_dead_addresses(short, monkeypatch, scheme):
+    look_up = socket.getaddrinfo
+    with dead_addresses(4) as (addresses, port):
+
+        def found(host, *arguments, **options):
+            hosts = addresses if host == "dead.invalid" else [host]
+            return [each for name in hosts for each in look_up(name, *arguments, **options)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        error, seconds = took(f"{scheme}://dead.invalid:{port}")
+    assert isinstance(error, SpaceConnectionError) and error.retryable and seconds < 4
+    assert "could not be reached" in str(error)
+
+
+@on_asyncio
+async def test_a_name_with_dead_addresses_and_one_that_lives(monkeypatch, hostile):
+    """The time is shared between the addresses, and the last one still has its part."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 2.0)
+    look_up = socket.getaddrinfo
+    with dead_addresses(3) as (addresses, port):
+
+        def found(host, *arguments, **options):
+            if host != "dead.invalid":
+                return look_up(host, *arguments, **options)
+            dead = [each for name in addresses for each in look_up(name, port, *arguments[1:],
+                                                                   **options)]
+            return dead + look_up("127.0.0.1", hostile.port, *arguments[1:], **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        assert call(f"http://dead.invalid:{port}", read_timeout=30) == RIGHT
+
+
+# What never ends
+
+
+def _dripping_header(handler):
+    handler.drip(b"HTTP/1.1 200 OK\r\n", b"x: ", again=b"y", pause=0.2)
+
+
+def _dripping_status(handler):
+    handler.drip(b"HTTP/1.1 200 ", again=b"O", pause=0.2)
+
+
+def _dripping_body(handler):
+    handler.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{", pause=0.2)
+
+
+def _dripping_chunks(handler):
+    handler.drip(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", again=b"1\r\n \r\n", pause=0.2)
+
+
+def _dripping_error(handler):
+    handler.drip(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n<title>", pause=0.2)
+
+
+def _endless_continue(handler):
+    handler.drip(b"", again=b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.01)
+
+
+DRIPS = [
+    _dripping_header, _dripping_status, _dripping_body, _dripping_chunks, _dripping_error,
+    _endless_continue]
+
+
+@pytest.mark.parametrize("drip", DRIPS, ids=lambda drip: drip.__name__.strip("_"))
+@pytest.mark.parametrize("path", ["/config", "/upload", "/queue/join"])
+@on_asyncio
+async def test_a_reply_that_never_ends(hostile, path, drip):
+    hostile.replies = {path: drip}
+    error = call(hostile.url, image=PNG, read_timeout=0.5, bound=5)
+    assert isinstance(error, ResponseError) and "timeout=5" not in str(error)
+    wait_until(lambda: not call_threads(), 3)
+
+
+@pytest.mark.parametrize("drip", [_dripping_header, _endless_continue, _dripping_error],
+                         ids=lambda drip: drip.__name__.strip("_"))
+@on_asyncio
+async def test_a_stream_whose_head_never_ends(hostile, drip):
+    hostile.replies = {"/queue/data": drip}
+    error = call(hostile.url, read_timeout=0.5, bound=5)
+    assert isinstance(error, ResponseError) and "timeout=5" not in str(error)
+
+
+@on_asyncio
+async def test_a_slow_answer_is_not_cut(hostile):
+    """The bound on what drips is for what is no answer."""
+    def slow():
+        for message in messages_of(RIGHT[:3], RIGHT):
+            time.sleep(0.3)
+            yield b"data: %b\n\n" % as_json({"event_id": "the-event", **message})
+
+    hostile.replies = {"/queue/data": lambda handler: handler.reply(Reply(slow()))}
+    assert call(hostile.url, read_timeout=0.7) == RIGHT
+
+
+# This machine's failures
+
+
+@on_asyncio
+async def test_no_thread_for_the_call(hostile, monkeypatch):
+    start, tried = threading.Thread.start, []
+
+    def refuse(thread):
+        if thread.name == "qvq_wrapper":
+            tried.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    stream = ask("no thread", url=hostile.url, max_retries=2)
+    with pytest.raises(ResponseError, match="thread"):
+        await stream.read()
+    assert len(tried) == 1 and stream.status.stage == "failed" and not hostile.requests
+
+
+@on_asyncio
+async def test_no_thread_for_the_shelf(hostile, monkeypatch):
+    start = threading.Thread.start
+    shelf.close_idle()
+    wait_until(lambda: not any(t.name == "qvq_wrapper idle" for t in threading.enumerate()))
+
+    def refuse(thread):
+        if thread.name == "qvq_wrapper idle":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        error = call(hostile.url, max_retries=2)
+        assert isinstance(error, str) and error == RIGHT or "thread" in str(error)
+    assert hostile.count("/queue/join") <= 1
+    assert call(hostile.url) == RIGHT  # the next one works
+
+
+FILES = """
+import os, resource, sys
+from qvq_wrapper import ask, ResponseError
+from qvq_wrapper.bridge import session, space
+statuses = []
+list(ask("warm", url=sys.argv[1], verify=False).iterate())
+from qvq_wrapper.bridge.shelf import shelf
+shelf.close_idle()
+soft = max(int(each) for each in os.listdir("/proc/self/fd"))
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft + 1, soft + 1))
+held = []
+try:
+    while True:
+        held.append(os.dup(0))
+except OSError:
+    pass
+try:
+    list(ask("files", url=sys.argv[1], verify=False, max_retries=2,
+             on_status=statuses.append).iterate())
+except ResponseError as error:
+    print(type(error).__name__, error)
+print([each.stage for each in statuses].count("connecting"))
+for each in held:
+    os.close(each)
+print(*ask("again", url=sys.argv[1], verify=False).iterate(), sep="")
+"""
+
+
+@on_asyncio
+async def test_no_file_descriptors(hostile):
+    found = await anyio.run_process([sys.executable, "-c", FILES, hostile.url], check=False)
+    first, attempts, last = found.stdout.decode().splitlines()
+    assert "open files" in first and first.startswith("ResponseError"), first
+    assert attempts == "1" and last == RIGHT
+
+
+@on_asyncio
+async def test_no_threads_at_all(hostile, bounded):
+    """The system refuses new threads: RLIMIT_NPROC counts for the user, so a patch stands in."""
+    code = FILES.split("soft = ")[0] + """
+import threading
+start = threading.Thread.start
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+try:
+    list(ask("threads", url=sys.argv[1], max_retries=2).iterate())
+except ResponseError as error:
+    print(type(error).__name__, error)
+threading.Thread.start = start
+print(*ask("again", url=sys.argv[1]).iterate(), sep="")
+"""
+    found = await anyio.run_process([sys.executable, "-c", code, hostile.url], check=False)
+    first, last = found.stdout.decode().splitlines()
+    assert "thread" in first and first.startswith("ResponseError") and last == RIGHT
