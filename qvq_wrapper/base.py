@@ -23,7 +23,7 @@ def hide_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments,
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return function(*args, **kwargs)
-        except Exception as error:
+        except BaseException as error:
             refusal = error.with_traceback(None)
             refusal.__cause__ = refusal.__context__ = None
         del args, kwargs

@@ -217,6 +217,7 @@ def _measure(job):
     bound = pages * resource.getpagesize() + job["memory"]
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     statuses, found, start = [], {"error": None, "words": ""}, time.monotonic()
+    worked = time.process_time()
     stream = ask(job["prompt"], on_status=statuses.append, **job["options"])
     try:
         for _ in stream.iterate():
@@ -229,6 +230,7 @@ def _measure(job):
             break
         time.sleep(0.01)
     found["seconds"] = time.monotonic() - start  # until the thread of the call had ended
+    found["worked"] = time.process_time() - worked
     found["text"], found["statuses"] = stream.text[:1000], len(statuses)
     found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return found

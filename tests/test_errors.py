@@ -226,7 +226,7 @@ def relayed(space):
     """A relay to the Space. Its ``ask`` asks through it, once and with a short timeout."""
     with Relay(space.port) as relay:
         relay.ask = lambda *arguments, **options: ask(
-            *arguments, url=relay.url, **{"read_timeout": 1, "max_retries": 0, **options})
+            *arguments, url=relay.url, **{"read_timeout": 5, "max_retries": 0, **options})
         yield relay
 
 

@@ -1,10 +1,10 @@
 """A hostile Space, a bad network and a failing machine: bounded, and one error at most."""
 
-import asyncio
 import gzip
 import json
 import math
 import os
+import random
 import socket
 import sys
 import threading
@@ -17,27 +17,28 @@ from dataclasses import asdict
 import anyio
 import httpx
 import pytest
-from conftest import PNG, call_threads, free_port, script, wait_until
+from conftest import PNG, call_threads, free_port, wait_until
 from hostile import (
     HUGE, RIGHT, BoundedClient, HostileSpace, Reply, as_json, completed, failed, generating,
     messages_of, paths_in, replaced,
 )
-from network import Faulty, Relay, read_head
+from network import Faulty, Relay
 
 from qvq_wrapper import (
-    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
-    SpaceConnectionError, SpaceUnavailableError, ask,
+    AuthenticationError, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError, SpaceConnectionError,
+    SpaceUnavailableError, ask,
 )
 from qvq_wrapper.bridge import connection as connection_module, space as space_module
 from qvq_wrapper.bridge.shelf import shelf
 
 pytestmark = pytest.mark.anyio
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+shares = pytest.mark.parametrize("share", [
+    "some", pytest.param("all", marks=pytest.mark.chaos)])
 HANG = 10  # seconds after which a call counts as hanging
 FINE = [0, 0.5, 3, 2**70]
 WRONG = ["x", "", "\ud800", "\x1b[31m", [], [1], [[]], {}, {"a": 1}, math.nan, -1, HUGE, None, True]
 VALUES = [*WRONG, *FINE]
-APP_ID_KEYS = {"id", "type", "props", "component", "api_name", "inputs", "outputs", "backend_fn"}
 
 
 @pytest.fixture(scope="session")
@@ -233,12 +234,6 @@ def _million_edits(bomb):
         generating("x" * 2**22), *_events(start, b"[[", edits, b"]]}}"), completed("end")]
 
 
-def _edits_as_dicts(bomb):
-    """gradio_client unpacks the three keys of a dict as it unpacks a list."""
-    edit = {"append": 1, "": 1, "x" * 10**6: 1}
-    bomb.messages = [generating("", ""), *[generating([], [edit])] * 3000, completed("end", "end")]
-
-
 def _edit_work_as_dicts(bomb):
     edits = b'{"append":1,"":1,"y":1}' + b',{"append":1,"":1,"y":1}' * 200_000
     start = b'{"msg":"process_generating","success":true,"output":{"data":'
@@ -255,7 +250,7 @@ def _nested_edits(bomb):
 def _copied_often(bomb):
     """gradio_client copies a whole output for each message, however small that is."""
     many = [[] for _ in range(500_000)]
-    bomb.messages = [generating("", many), *[generating([], [])] * 500, completed("end", "end")]
+    bomb.messages = [generating("", many), *[generating([], [])] * 50, completed("end", "end")]
 
 
 def _second_output(bomb):
@@ -264,8 +259,14 @@ def _second_output(bomb):
 
 
 def _many_outputs(bomb):
-    bomb.messages = [generating(""), *[
-        generating(*[[["append", [], "x" * 10**4]]] * 100) for _ in range(3000)], completed("end")]
+    more = generating(*[[["append", [], "x" * 10**4]]] * 100)
+    bomb.messages = [generating(*[""] * 100), *[more] * 3000, completed("end")]
+
+
+def _many_lists(bomb):
+    """An empty list is two characters of JSON, and takes 64 bytes, and more when it is copied."""
+    more = generating([], [["append", [], [[]] * 1_300_000]])
+    bomb.messages = [generating("", []), *[more] * 6, completed("end", "end")]
 
 
 def _logs(bomb):
@@ -313,7 +314,7 @@ def _open_quote_config(bomb):
 
 def _many_events(bomb):
     """Comments and unknown messages are no sign of an answer."""
-    bomb.messages = [b"data: {}\n\n" * 100_000] * 100
+    bomb.messages = [b"data: {}\n\n" * 100_000] * 5
 
 
 def _no_line_end(bomb):
@@ -340,8 +341,10 @@ def _small_list_config(bomb):
 
 
 def _large_config(bomb):
-    bomb.config = {**bomb.config, "more": [[] for _ in range(31 * 2**20 // 4)]}
-    bomb.replies = {"/config": Reply(as_json(bomb.config))}
+    """31 MB of JSON."""
+    rest = json.dumps(bomb.config)[1:].encode()
+    body = b'{"more":["' + b'","' * 10_300_000 + b'"],' + rest
+    bomb.replies = {"/config": Reply(body)}
 
 
 def _packed(path):
@@ -371,10 +374,6 @@ def _invalid_input(bomb):
     bomb.replies = {"/queue/join": Reply(words, 422)}
 
 
-def _long_title(bomb):
-    bomb.replies = {"/config": Reply(b"<title>" * 1_000_000, 500)}
-
-
 def _many_headers(bomb):
     def answer(handler):
         handler.drip(b"HTTP/1.1 200 OK\r\n", *[b"x: " + MEGABYTE + b"\r\n"] * 500, pause=0)
@@ -394,12 +393,12 @@ def _cookies(bomb):
 
 
 BOMBS = [
-    _quoted_error, _list_error, _tag_error, _million_edits, _edits_as_dicts, _edit_work_as_dicts,
+    _quoted_error, _list_error, _tag_error, _million_edits, _many_lists, _edit_work_as_dicts,
     _nested_edits, _copied_often, _second_output, _many_outputs, _logs, _progress_texts,
     _list_message, _list_completed, _deep_message, _long_text, _open_quote, _open_quote_config,
     _many_events, _no_line_end, _list_config, _list_info, _small_list_config, _large_config,
     _packed("/config"), _packed("/queue/data"), _packed_error, _long_event_id, _long_joined,
-    _invalid_input, _long_title, _many_headers, _cookies]
+    _invalid_input, _many_headers, _cookies]
 
 
 @pytest.mark.parametrize("change", BOMBS, ids=lambda change: change.__name__.strip("_"))
@@ -407,13 +406,43 @@ BOMBS = [
 async def test_a_bomb_takes_neither_memory_nor_time(bomb, bounded, change):
     change(bomb)
     found = await anyio.to_thread.run_sync(
-        lambda: bounded.ask(url=bomb.url, timeout=3, max_retries=0))
-    assert found["seconds"] < 5 and found["reported"] < 5, found
+        lambda: bounded.ask(url=bomb.url, timeout=3, max_retries=2))
+    assert found["error"] != "died" and found["seconds"] < 5, found
     assert found["printed"] == "" and len(found["words"]) < 3000
     assert found["error"] in (
         None, "ResponseError", "ResponseTimeoutError", "SpaceConnectionError",
         "SpaceUnavailableError"), found
     assert "memory" not in found["words"]
+
+
+@pytest.mark.parametrize(
+    "page", [b"<title>", b"<title", b"<a", b"&", b'{"detail":', b"<title>&lt;"])
+@on_asyncio
+async def test_an_error_page_takes_little_work(bomb, bounded, page):
+    """An expression may look for an end from each beginning."""
+    bomb.replies = {"/config": Reply(page * 1_000_000, 500)}
+    found = await anyio.to_thread.run_sync(
+        lambda: bounded.ask(url=bomb.url, timeout=3, max_retries=0))
+    assert found["error"] == "SpaceUnavailableError" and found["worked"] < 1, found
+
+
+EDITS = {
+    "append": [["append", [], "x" * 50_000]],
+    "a dict": [{"append": 1, "": 1, "x" * 50_000: 1}],  # gradio_client unpacks its three keys
+    "a text as path": [["append", "", "x" * 50_000]],
+    "nested": [["append", [0], "x" * 50_000]],
+    "add": [["add", [0], "x" * 50_000]],
+}
+
+
+@pytest.mark.parametrize("edits", EDITS)
+@on_asyncio
+async def test_a_second_output_that_grows_ends_the_call(hostile, edits):
+    """However an edit is written, what it adds counts."""
+    second = ["x"] if edits in ("nested", "add") else ""
+    hostile.messages = [
+        generating("", second), *[generating([], EDITS[edits])] * 50, completed("end", "end")]
+    assert isinstance(call(hostile.url, max_chars=1000), ResponseError)
 
 
 @pytest.mark.parametrize(
@@ -456,23 +485,30 @@ def check_statuses(statuses):
         assert status.progress is None or 0 <= status.progress <= 1
 
 
+def sample(cases, share, name):
+    """Return some of the cases, always the same, or all of them."""
+    cases = list(cases)
+    return cases if share == "all" else random.Random(name).sample(cases, min(30, len(cases)))
+
+
+@shares
 @pytest.mark.parametrize("name", NAMES)
 @on_asyncio
-async def test_a_message_with_a_wrong_type(hostile, name):
-    """Each field of a message has each wrong value in turn."""
+async def test_a_message_with_a_wrong_type(hostile, name, share):
+    """A field of a message has a wrong value."""
     wrong = []
-    for path in paths_in(SAID[name]):
-        for value in VALUES:
-            message = replaced(SAID[name], path, value)
-            messages = list(SAID.values())[:-1]
-            if name == "failed":
-                hostile.messages = [SAID["generating"], message]
-            else:
-                messages[NAMES.index(name)] = message
-                hostile.messages = messages
-            problem = find_problem(hostile, name in ("generating", "edit", "completed", "failed"))
-            if problem:
-                wrong.append((path, value, problem))
+    cases = [(path, value) for path in paths_in(SAID[name]) for value in VALUES]
+    for path, value in sample(cases, share, name):
+        message = replaced(SAID[name], path, value)
+        messages = list(SAID.values())[:-1]
+        if name == "failed":
+            hostile.messages = [SAID["generating"], message]
+        else:
+            messages[NAMES.index(name)] = message
+            hostile.messages = messages
+        problem = find_problem(hostile, name in ("generating", "edit", "completed", "failed"))
+        if problem:
+            wrong.append((path, value, problem))
     assert not wrong
 
 
@@ -482,7 +518,7 @@ def find_problem(hostile, any_text=False, **options):
     try:
         found = call(hostile.url, on_status=statuses.append, read_timeout=2, bound=8, **options)
         check_statuses(statuses)
-        str(found).encode()
+        str(found).encode("utf-8", "strict" if isinstance(found, Exception) else "surrogatepass")
     except BaseException as error:
         return repr(error)
     if isinstance(found, ResponseTimeoutError) and "timeout=" in str(found):
@@ -492,18 +528,20 @@ def find_problem(hostile, any_text=False, **options):
     return None
 
 
+@shares
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("which", ["config", "info"])
 @on_asyncio
-async def test_a_config_or_info_with_a_wrong_type(hostile, which, part):
+async def test_a_config_or_info_with_a_wrong_type(hostile, which, part, share):
+    """A field of what a Space says of itself has a wrong value."""
     said, wrong = getattr(hostile, which), []
     paths = [path for path in paths_in(said, 8) if not _is_display(path)]
-    for path in paths[part::4]:
-        for value in VALUES:
-            setattr(hostile, which, replaced(said, path, value))
-            problem = find_problem(hostile, options={})
-            if problem:
-                wrong.append((path, value, problem))
+    cases = [(path, value) for path in paths[part::4] for value in VALUES]
+    for path, value in sample(cases, share, f"{which} {part}"):
+        setattr(hostile, which, replaced(said, path, value))
+        problem = find_problem(hostile)
+        if problem:
+            wrong.append((path, value, problem))
     assert not wrong
 
 
@@ -530,7 +568,7 @@ async def test_a_reply_of_a_wrong_type(hostile, monkeypatch, path):
 # What keeps us out
 
 
-@pytest.mark.parametrize("path", ["/queue/join", "/upload", "/queue/data", "/info", "/app_id"])
+@pytest.mark.parametrize("path", ["/queue/join", "/upload", "/queue/data", "/app_id"])
 @on_asyncio
 async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypatch, path):
     with start_space("--login", "user", "word") as space:
@@ -538,9 +576,6 @@ async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypat
             options = {"url": relay.url, "auth": ("user", "word"), "max_retries": 0}
             assert await ask("before", **options).read() == "You asked: before"
             monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0 if path == "/app_id" else 1e9)
-            if path == "/info":
-                next(each for each in space_module._spaces.values()
-                     if each.access.url.startswith(relay.url))._info = None
             shelf.close_idle()
             relay.times = 1
             stream = ask("after", PNG, **options)
@@ -550,7 +585,7 @@ async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypat
             else:
                 assert await stream.read() == "You asked: after"
                 assert relay.times == 0
-            assert len(space.log("asked", prompt="after")) == 1
+            assert len(space.log("asked", prompt="after")) <= 1
             assert await ask("at last", **options).read() == "You asked: at last"
 
 
@@ -568,7 +603,8 @@ async def test_after_a_logout_elsewhere_the_next_call_works(start_space):
                 client.get(f"{space.url}/gradio_api/logout")
             client.get(f"{space.url}/logout?all_session=true")
         for number in range(2):
-            assert await ask(f"after {number}", PNG, **options).read() == f"You asked: after {number}"
+            text = await ask(f"after {number}", PNG, **options).read()
+            assert text == f"You asked: after {number}"
 
 
 @on_asyncio
@@ -822,8 +858,8 @@ def dead_addresses(count):
 
 @pytest.fixture
 def short(monkeypatch):
-    """Bound connecting by one second."""
-    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 1.0)
+    """Bound connecting by half a second."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 0.5)
 
 
 def took(url, **options):
@@ -838,32 +874,43 @@ def took(url, **options):
 @on_asyncio
 async def test_a_silent_proxy(short, proxy, scheme):
     with silent_listener() as port:
-        options = {"read_timeout": 1} if (proxy, scheme) == ("http", "http") else {}
+        options = {"read_timeout": 0.5} if (proxy, scheme) == ("http", "http") else {}
         error, seconds = took(
             f"{scheme}://127.0.0.1:9", proxy=f"{proxy}://127.0.0.1:{port}", **options)
     assert isinstance(error, ResponseError) and error.retryable and seconds < 4
     assert "could not be reached" in str(error) or options
 
 
+@pytest.mark.parametrize("scheme, proxy, piece", [
+    ("https", "http", b"x"), ("http", "http", b"x"), ("http", "socks5", b"")])
 @on_asyncio
-async def test_a_proxy_that_drips(short):
+async def test_a_proxy_that_drips(short, scheme, proxy, piece):
     """Each byte of a handshake comes within a bound, and the handshake never ends."""
-    for scheme, proxy in (("https", "http"), ("http", "socks5")):
-        with Relay() as relay:
-            def handle(client):
-                client.recv(1000)
-                with suppress(OSError):
-                    client.sendall(b"HTTP/1.1 200 OK\r\n" if proxy == "http" else b"\x05")
-                    while True:
-                        client.sendall(b"x" if proxy == "http" else b"")
-                        time.sleep(0.2)
-                        if proxy != "http" and client.recv(1, socket.MSG_DONTWAIT) == b"":
-                            break
+    stop = threading.Event()
 
-            relay.handle = handle
+    def handle(client):
+        client.recv(1000)
+        client.sendall(b"HTTP/1.1 200 OK\r\n" if proxy == "http" else b"\x05\x00")
+        while not stop.wait(0.2):
+            client.sendall(piece)
+
+    with Relay() as relay:
+        relay.handle = handle
+        error, seconds = took(
+            f"{scheme}://127.0.0.1:9", proxy=f"{proxy}://127.0.0.1:{relay.port}",
+            read_timeout=0.5 if scheme == "http" and proxy == "http" else 30)
+        stop.set()
+    assert isinstance(error, ResponseError) and error.retryable and seconds < 4
+
+
+@on_asyncio
+async def test_a_proxy_that_speaks_nonsense():
+    for proxy in ("http", "socks5"):
+        with Relay() as relay:
+            relay.handle = lambda client: client.sendall(client.recv(1000) and b"\x07")
             error, seconds = took(
-                f"{scheme}://127.0.0.1:9", proxy=f"{proxy}://127.0.0.1:{relay.port}")
-        assert isinstance(error, SpaceConnectionError) and seconds < 4
+                "https://127.0.0.1:9", proxy=f"{proxy}://127.0.0.1:{relay.port}")
+        assert isinstance(error, SpaceConnectionError) and seconds < 4, error
 
 
 @on_asyncio
@@ -945,7 +992,7 @@ DRIPS = [
 @on_asyncio
 async def test_a_reply_that_never_ends(hostile, path, drip):
     hostile.replies = {path: drip}
-    error = call(hostile.url, image=PNG, read_timeout=0.5, bound=5)
+    error = call(hostile.url, image=PNG, read_timeout=0.3, bound=5)
     assert isinstance(error, ResponseError) and "timeout=5" not in str(error)
     wait_until(lambda: not call_threads(), 3)
 
@@ -1010,16 +1057,21 @@ async def test_no_thread_for_the_shelf(hostile, monkeypatch):
     assert call(hostile.url) == RIGHT  # the next one works
 
 
-FILES = """
-import os, resource, sys
+WARM = """
+import os, resource, sys, threading, time
 from qvq_wrapper import ask, ResponseError
 from qvq_wrapper.bridge import session, space
-statuses = []
-list(ask("warm", url=sys.argv[1], verify=False).iterate())
 from qvq_wrapper.bridge.shelf import shelf
+statuses = []
+list(ask("warm", url=sys.argv[1]).iterate())
 shelf.close_idle()
-soft = max(int(each) for each in os.listdir("/proc/self/fd"))
-resource.setrlimit(resource.RLIMIT_NOFILE, (soft + 1, soft + 1))
+while any(each.name.startswith("qvq_wrapper") for each in threading.enumerate()):
+    time.sleep(0.01)
+    shelf.close_idle()
+"""
+FILES = WARM + """
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, limits[1]))
 held = []
 try:
     while True:
@@ -1027,14 +1079,26 @@ try:
 except OSError:
     pass
 try:
-    list(ask("files", url=sys.argv[1], verify=False, max_retries=2,
-             on_status=statuses.append).iterate())
+    list(ask("files", url=sys.argv[1], max_retries=2, on_status=statuses.append).iterate())
 except ResponseError as error:
     print(type(error).__name__, error)
 print([each.stage for each in statuses].count("connecting"))
 for each in held:
     os.close(each)
-print(*ask("again", url=sys.argv[1], verify=False).iterate(), sep="")
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+print(*ask("again", url=sys.argv[1]).iterate(), sep="")
+"""
+THREADS = WARM + """
+start = threading.Thread.start
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+try:
+    list(ask("threads", url=sys.argv[1], max_retries=2).iterate())
+except ResponseError as error:
+    print(type(error).__name__, error)
+threading.Thread.start = start
+print(*ask("again", url=sys.argv[1]).iterate(), sep="")
 """
 
 
@@ -1047,21 +1111,8 @@ async def test_no_file_descriptors(hostile):
 
 
 @on_asyncio
-async def test_no_threads_at_all(hostile, bounded):
-    """The system refuses new threads: RLIMIT_NPROC counts for the user, so a patch stands in."""
-    code = FILES.split("soft = ")[0] + """
-import threading
-start = threading.Thread.start
-def refuse(thread):
-    raise RuntimeError("can't start new thread")
-threading.Thread.start = refuse
-try:
-    list(ask("threads", url=sys.argv[1], max_retries=2).iterate())
-except ResponseError as error:
-    print(type(error).__name__, error)
-threading.Thread.start = start
-print(*ask("again", url=sys.argv[1]).iterate(), sep="")
-"""
-    found = await anyio.run_process([sys.executable, "-c", code, hostile.url], check=False)
+async def test_no_threads_at_all(hostile):
+    """RLIMIT_NPROC counts what the whole user runs, so a patch stands in for it."""
+    found = await anyio.run_process([sys.executable, "-c", THREADS, hostile.url], check=False)
     first, last = found.stdout.decode().splitlines()
     assert "thread" in first and first.startswith("ResponseError") and last == RIGHT

@@ -230,7 +230,7 @@ def test_ctrl_c_cancels_the_job(space):
 
 
 @pytest.mark.parametrize(("prompt", "seen"), [
-    (script("WORD", 30), "WORD"), (script(30), "The Space is at work ... 1 s")])
+    (script("WORD", 30), "WORD"), (script(30), "The Space is at work ... ")])
 def test_ctrl_c_while_the_space_is_silent(start_space, prompt, seen):
     with start_space() as space:
         with on_a_terminal(prompt, "--url", space.url) as (process, read_until):

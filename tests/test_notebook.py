@@ -10,6 +10,7 @@ import pytest
 from conftest import HERE, PNG, script, wait_until
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
+from network import Relay
 from PIL import Image
 
 TIMEOUT = 60
@@ -235,6 +236,27 @@ def test_an_error_is_shown_in_a_box_and_raised(kernel):
     assert answer["text/plain"] == "As far as"
     assert "<b>RateLimitError</b>" in box["text/html"] and "56s left" in box["text/html"]
     assert "http://x" not in box["text/html"] and "run the cell again" in box["text/html"]
+
+
+def test_a_lone_surrogate_is_shown_as_a_question_mark(space, kernel):
+    with Relay(space.port) as relay:
+        relay.down = lambda data: data.replace(b"SINGLE", b"\\ud83d")
+        cell = kernel.run(f"await show(ask({script('a SINGLE one')!r}, url={relay.url!r}))")
+    assert cell.error is None and any("a ? one" in text for text in cell.all("text/plain"))
+
+
+def test_the_answer_is_read_also_if_drawing_fails(kernel):
+    cell = kernel.run(
+        "import qvq_wrapper.notebook as notebook\n"
+        "notebook.as_markdown, kept = lambda *args, **options: 1 / 0, notebook.as_markdown\n"
+        f"stream = ask({script('a', 0.4, 'ab')!r})\n"
+        "try:\n"
+        "    await show(stream)\n"
+        "except ZeroDivisionError:\n"
+        "    pass\n"
+        "notebook.as_markdown = kept\n"
+        "stream.status.stage, stream.text")
+    assert cell.error is None and cell.end[-1]["text/plain"] == "('finished', 'ab')"
 
 
 def test_show_refuses_anything_but_a_stream(kernel):

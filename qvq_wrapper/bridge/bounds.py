@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,9 +34,9 @@ class BoundedBody(httpx.SyncByteStream):
 
 
 def weigh_json(data: bytes) -> int:
-    """Return the bytes that the objects in JSON take, estimated. A list `[]` takes 64."""
-    rest, texts = re.subn(rb'"(?:[^"\\]|\\.)*"', b"", data, flags=re.S)
-    return len(data) + 60 * texts + 24 * len(rest)
+    """Return the most bytes that the objects in JSON take. A list `[]` takes 64."""
+    parts = sum(map(data.count, (b"[", b"{", b",", b":")))
+    return 4 * len(data) + 30 * data.count(b'"') + 72 * parts
 
 
 def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
@@ -73,9 +72,10 @@ class OutputBounds:
                 self._sizes.append(0)
             edits = value if isinstance(value, list) and not first else [["replace", [], value]]
             for edit in edits:
-                if isinstance(edit, list) and len(edit) == 3:
-                    whole = edit[0] == "replace" and not edit[1]
-                    self._sizes[index] = _size(edit[2]) + (0 if whole else self._sizes[index])
+                if not isinstance(edit, list) or len(edit) != 3:
+                    raise ResponseError("The Space's answer could not be understood (no edit).")
+                whole = edit[0] == "replace" and not edit[1]
+                self._sizes[index] = _size(edit[2]) + (0 if whole else self._sizes[index])
             if self._sizes[index] * len(edits) > MAX_EDIT_WORK:
                 raise ResponseError("The Space edits its answer in too many places at once.")
         if sum(self._sizes) > self._limit:

@@ -133,7 +133,10 @@ class Call:
             self._connection, self.done = None, True
             self._wake()
             for task in later:
-                task()
+                try:
+                    task()
+                except Exception as trouble:
+                    logger.debug("after the end of a call: %s", type(trouble).__name__)
 
     def _attempt(self, question: Question, later: list[Callable[[], None]]) -> Exception | None:
         """Ask once. Return what went wrong, if anything."""

@@ -116,6 +116,8 @@ class Connection(httpx.Auth):
         request.extensions["trace"] = partial(self._trace, joins, request.extensions.get("kept"))
         self._joining = self._joining or joins
         response = yield request
+        if "set-cookie" in response.headers:
+            self._drop_cookies()
         response.headers.pop("content-encoding", None)  # not asked for; unpacks to any size
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self._client.keep = min(self._client.keep, float(keep[1]))
@@ -130,6 +132,13 @@ class Connection(httpx.Auth):
         self._joining = False
         if error:
             raise error
+
+    def _drop_cookies(self) -> None:
+        """Drop cookies that httpx reads but cannot send: those that are not ASCII."""
+        jar = self.http.cookies.jar
+        for cookie in list(jar):
+            if not f"{cookie.name}{cookie.value}".isascii():
+                jar.clear(cookie.domain, cookie.path, cookie.name)
 
     def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
         """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""

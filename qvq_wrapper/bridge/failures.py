@@ -87,8 +87,9 @@ def _found(response: httpx.Response) -> str:
         said = json.loads(body[:MAX_ERROR_BYTES])["detail"]
     except (ValueError, KeyError, TypeError, RecursionError):
         page = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")  # not the charset that it names
-        title = re.search(r"<title[^>]*>(.*?)</title>", page, re.I | re.S)
-        said = f"a web page, “{one_line(title[1], 100)}”" if title else ""
+        start = page.find(">", page.lower().find("<title")) if "<title" in page.lower() else -1
+        title = page[start + 1 : start + 200].partition("</")[0] if start >= 0 else ""
+        said = f"a web page, “{one_line(title, 100)}”" if title else ""
     return f": {one_line(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
@@ -124,6 +125,8 @@ def from_exception(error: BaseException) -> Exception:
                 futures.CancelledError()):
             mapped = SpaceConnectionError(
                 f"The connection to the Space broke off{detail}.", retryable=True)
+        case _ if type(error).__module__.startswith("socksio"):
+            mapped = SpaceConnectionError(f"The SOCKS proxy answers with nonsense{detail}.")
         case _:
             mapped = ResponseError(f"The Space's answer could not be understood{detail}.")
     mapped.__cause__ = mapped.__context__ = None

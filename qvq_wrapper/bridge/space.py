@@ -142,8 +142,8 @@ class Space:
                 self._info = None
                 info = SpaceInfo.fetch(connection)
         except BaseException as error:
-            self._loading = None
-            loading.set_exception(error)
+            self._loading = None  # the error of a call that was cancelled is not for others
+            loading.set_exception(CallCancelled() if connection.cancelled else error)
         else:
             self._info, self._checked, self._loading = info, time.monotonic(), None
             loading.set_result(info)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from html import escape
+from typing import Any
 
 import anyio
 from IPython import get_ipython
@@ -27,6 +29,8 @@ from .markdown import as_markdown
 # Seconds between two displays of the answer. The status line changes twice a second, so that a cell
 # sends fewer than ten updates a second.
 INTERVAL = 0.14
+
+logger = logging.getLogger("qvq_wrapper")
 
 MimeBundle = dict[str, str]
 """One thing to display, by MIME type
@@ -60,8 +64,8 @@ async def show(stream: AnswerStream) -> None:
     try:
         async with stream, anyio.create_task_group() as group:
             if update_picture and stream.picture:
-                group.start_soon(_show_picture, stream.picture, update_picture)
-            group.start_soon(output.keep_refreshing)
+                group.start_soon(_try, _show_picture, stream.picture, update_picture)
+            group.start_soon(_try, output.keep_refreshing)
             try:
                 await stream.read()
             except Exception as error:  # raised in here, it would become an ExceptionGroup
@@ -75,6 +79,14 @@ async def show(stream: AnswerStream) -> None:
         raise failure.with_traceback(None)
     cancelled = stream.status.stage == "cancelled"
     output.finish(_small_text("■ Cancelled" if cancelled else f"{output.elapsed:.1f} s"))
+
+
+async def _try(function: Callable[..., Awaitable[None]], *args: Any) -> None:
+    """Run a function that draws. If drawing fails, the answer is read all the same."""
+    try:
+        await function(*args)
+    except Exception as error:
+        logger.debug("show() stopped drawing: %s", type(error).__name__)
 
 
 class _CellOutput:
@@ -117,6 +129,7 @@ class _CellOutput:
 
     def _show_answer(self, text: str, *, partial: bool) -> None:
         self._shown_text = text
+        text = text.encode("utf-8", "replace").decode()  # Jupyter cannot send a lone surrogate
         bundle = {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
         if self._update_answer is None and bundle["text/markdown"]:
             # The answer takes the status line's display. The next status gets a new one below.
