@@ -147,12 +147,13 @@ class Call:
             kind = type(error).__name__
             return ResponseError(f"gradio_client cannot be imported ({kind}: {error}).")
         try:
-            mine = connection.Connection(space.space_at(question.access), self._limits, self._stage)
-            self._connection = mine
+            asked = space.space_at(question.access)
+            mine = self._connection = connection.Connection(
+                question.access, self._limits, self._stage, asked.suspect)
             later.append(mine.close)
             if self.cancelled:
                 raise connection.CallCancelled
-            session.ask(question, mine, self.on_text, self.on_status, later)
+            session.ask(question, asked, mine, self.on_text, self.on_status, later)
         except BaseException as error:
             return failures.from_exception(error)
         return None

@@ -12,19 +12,16 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import lru_cache, partial
 from threading import TIMEOUT_MAX
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from ..errors import SpaceUnavailableError
-from ..question.options import Limits, origin
+from ..question.options import Access, Limits, origin
 from ..types import Stage
 from .bounds import BoundedBody
 from .failures import from_response
 from .shelf import KeptClient, shelf, shut_down
-
-if TYPE_CHECKING:
-    from .space import Space
 
 CONNECT_TIMEOUT = 10.0  # seconds from the first address to the first byte of our request
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
@@ -42,14 +39,16 @@ class Connection(httpx.Auth):
     for each request that ``httpx.post`` takes. So it also holds for what gradio_client sends.
 
     Args:
-        alone: take over no connection, and say nothing of the Space when this one ends.
+        on_lost: called when the connection ends and cannot be handed on. Without it, none is taken
+            over either.
     """
 
     def __init__(
-        self, space: Space, limits: Limits, on_stage: Callable[[Stage], None], alone: bool = False
+        self, access: Access, limits: Limits, on_stage: Callable[[Stage], None],
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         wait = limits.read_timeout
-        self.space, self.access, self.limits, self._alone = space, space.access, limits, alone
+        self.access, self.limits, self.on_lost = access, limits, on_lost
         self.url = str(httpx.URL(self.access.url))  # as httpx writes it: small letters, in ASCII
         self.timeout = httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None)
         self.patience: float | None = None  # seconds for an answer of no interest, once asked for
@@ -63,8 +62,9 @@ class Connection(httpx.Auth):
         self._joining = False  # the question is under way: its answer has the event_id for /cancel
         self._is_new = self._answered = False  # of the latest request: its connection, its response
         self._on_stage, self._pid = on_stage, os.getpid()
-        taken = None if alone else shelf.take(space)
-        self._client = taken or KeptClient(space, partial(httpx.Client, **self.options))
+        taken = shelf.take(access) if on_lost else None
+        make = partial(httpx.Client, **self.options)
+        self._client = taken or KeptClient(access, make, on_lost or (lambda: None))
         self.http = self._client.http
         self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
         # Whoever pops the client owns its socket, to cut it or to hand it on. A destructor may
@@ -233,7 +233,7 @@ class Connection(httpx.Auth):
             kept = owned if owned.is_open() else None
         shelf.put(self, kept)
         if not kept:
-            (self._client.http if self._alone else self._client).close()
+            self._client.close()
 
 
 @lru_cache(maxsize=16)

@@ -51,7 +51,7 @@ from .connection import Connection
 from .endpoint import prepare
 from .executors import JobExecutor
 from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
-from .space import SpaceInfo
+from .space import Space, SpaceInfo
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
 CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step has ended
@@ -62,7 +62,8 @@ Tasks = list[Callable[[], None]]
 
 
 def ask(
-    question: Question, connection: Connection, on_text: OnText, on_status: OnStatus, later: Tasks
+    question: Question, space: Space, connection: Connection, on_text: OnText,
+    on_status: OnStatus, later: Tasks,
 ) -> None:
     """Ask once, from the Space's info to its final output. Blocks until all of it was handed over.
 
@@ -72,22 +73,25 @@ def ask(
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
-    space = connection.space
-    known = space.info(connection)
+    info = known = space.info(connection)
     try:
-        return _ask(question, connection, known, on_text, on_status, later)
+        output = _ask(question, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended: look once more.
         if connection.may_have_job or connection.cancelled or error.retryable:
             raise
-    info = space.info(connection, outdated=known)
-    _ask(question, connection, info, on_text, on_status, later)
+        info = space.info(connection, outdated=known)
+        output = _ask(question, connection, info, on_text, on_status, later)
+    space.confirm(info)
+    if not isinstance(output, str):
+        raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
+    on_text(output)
 
 
 def _ask(
     question: Question, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
-) -> None:
+) -> Any:
     picture = question.picture
     path = picture and (picture.url or NO_FILE)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}} if path else None
@@ -95,7 +99,7 @@ def _ask(
     connection.http.cookies = httpx.Cookies(info.cookies)
     session = Session(info, connection, function, partial(publish, on_text, on_status))
     try:
-        output = session.ask(arguments, file, picture)
+        return session.ask(arguments, file, picture)
     except BaseException:
         session.cancel()
         raise
@@ -103,10 +107,6 @@ def _ask(
         connection.drain(wait=False)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
-    connection.space.confirm(info)
-    if not isinstance(output, str):
-        raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
-    on_text(output)
 
 
 class Session(Client):
@@ -157,22 +157,24 @@ class Session(Client):
         if mine.may_have_job and not mine.completed:
             mine.close_messages()
             event_id = self._event_id or self._helper and self._helper.event_id
-            self._tell("POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, json={
+            job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
-                "event_id": event_id or ""})  # not known: the session's only job
+                "event_id": event_id or ""}  # not known: the session's only job
+            self._tell(
+                "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, mine.on_lost, json=job)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat. Without one, the Space would keep its state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._tell("GET", path, HEARTBEAT_TIMEOUT, None, alone=True, stream=True)
+        self._tell("GET", path, HEARTBEAT_TIMEOUT, None, None, stream=True)
 
     def _tell(
-        self, method: str, path: str, timeout: float, patience: float | None, *,
-        alone: bool = False, **options: Any,
+        self, method: str, path: str, timeout: float, patience: float | None,
+        on_lost: Callable[[], None] | None, **options: Any,
     ) -> None:
         """Send a request whose answer is of no interest."""
         mine = self._connection
-        connection = Connection(mine.space, mine.limits, lambda stage: None, alone)
+        connection = Connection(mine.access, mine.limits, lambda stage: None, on_lost)
         connection.http.cookies = httpx.Cookies(self._space_info.cookies)
         connection.timeout, connection.patience = httpx.Timeout(timeout), patience
         with suppress(Exception):

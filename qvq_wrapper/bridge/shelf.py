@@ -8,18 +8,25 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import httpx
 
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .space import Space
+from ..question.options import Access
 
 KEEP = 4.0  # seconds; uvicorn closes an idle connection after 5
 MAX_IDLE = 8  # connections for each Space
 DRAIN_WAIT = 0.05  # seconds that a call waits for a connection that is nearly free
+
+
+class Watched(Protocol):
+    """The connection of a call, as far as the shelf knows it."""
+
+    access: Access
+    draining: bool
+
+    def expire(self) -> None: ...
 
 
 class KeptClient:
@@ -28,8 +35,10 @@ class KeptClient:
     One client for all calls would be slower: httpx looks at every connection for each request.
     """
 
-    def __init__(self, space: Space, make: Callable[[], httpx.Client]) -> None:
-        self.space, self.http, self.keep = space, make(), KEEP
+    def __init__(
+        self, access: Access, make: Callable[[], httpx.Client], on_lost: Callable[[], None]
+    ) -> None:
+        self.access, self.http, self.keep, self._on_lost = access, make(), KEEP, on_lost
         self.stream: Any = None  # httpcore's stream of the latest connection
         _clients.add(self)
 
@@ -44,7 +53,7 @@ class KeptClient:
     def close(self) -> None:
         """Close the connection. Without it, nothing would tell of a restart of the Space."""
         self.http.close()
-        self.space.suspect()
+        self._on_lost()
 
 
 def shut_down(stream: Any) -> None:
@@ -63,37 +72,37 @@ class Shelf:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._idle: dict[KeptClient, float] = {}  # with the time at which each is closed
-        self._watched: dict[Connection, float] = {}  # with the time at which each is cut
+        self._watched: dict[Watched, float] = {}  # with the time at which each is cut
         self._wakes = math.inf  # when the closing thread looks next; inf: there is none
 
-    def take(self, space: Space) -> KeptClient | None:
-        """Return an open connection to the Space, the latest used first, or None."""
+    def take(self, access: Access) -> KeptClient | None:
+        """Return an open connection to a Space, the latest used first, or None."""
         with self._changed:
             self._changed.wait_for(
-                lambda: not any(each.space is space and each.draining for each in self._watched),
+                lambda: not any(each.draining and each.access == access for each in self._watched),
                 DRAIN_WAIT)
-            for client in [each for each in reversed(self._idle) if each.space is space]:
+            for client in [each for each in reversed(self._idle) if each.access == access]:
                 del self._idle[client]
                 if client.is_open():
                     return client
                 client.close()
         return None
 
-    def watch(self, connection: Connection, seconds: float) -> None:
+    def watch(self, connection: Watched, seconds: float) -> None:
         """Cut the connection after so many seconds, unless ``unwatch`` is called before."""
         with self._changed:
             self._watched[connection] = time.monotonic() + seconds
             self._wake_at(self._watched[connection])
 
-    def unwatch(self, connection: Connection) -> None:
+    def unwatch(self, connection: Watched) -> None:
         with self._changed:
             self._watched.pop(connection, None)
 
-    def put(self, connection: Connection, client: KeptClient | None) -> None:
+    def put(self, connection: Watched, client: KeptClient | None) -> None:
         """Keep the client of a call that has ended; None where it cannot be kept."""
         with self._changed:
             self._watched.pop(connection, None)
-            if client and sum(each.space is client.space for each in self._idle) >= MAX_IDLE:
+            if client and sum(each.access == client.access for each in self._idle) >= MAX_IDLE:
                 client.http.close()
             elif client:
                 self._idle[client] = time.monotonic() + client.keep
