@@ -16,7 +16,7 @@ from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
     SpaceConnectionError, SpaceUnavailableError, ask,
 )
-from qvq_wrapper.bridge.connection import forget_tls_contexts
+from qvq_wrapper.bridge.tls import forget_tls_contexts
 
 pytestmark = pytest.mark.anyio
 

@@ -14,6 +14,8 @@ import pytest
 from conftest import BOUND, PNG, script, wait_until
 from network import Relay
 
+from qvq_wrapper.serve import running_space
+
 QVQ = [sys.executable, "-m", "qvq_wrapper"]
 
 
@@ -256,6 +258,19 @@ next(answer)
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_local_space_does_not_get_the_token(monkeypatch):
+    monkeypatch.setenv("QVQ_API_KEY", "hf_secret")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+
+    def popen(command, env, **options):
+        assert "hf_secret" not in env.values() and "PATH" in env
+        raise OSError("not started")
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(OSError, match="not started"), running_space():
+        pass
 
 
 @pytest.mark.space  # --demo starts one in a child process

@@ -180,3 +180,17 @@ async def test_another_call_fetches_the_info_if_one_is_cancelled(space):
             await anyio.sleep(0.6)
             relay.stalled.clear()
     assert stays.text == "You asked: stays"
+
+
+async def test_a_space_and_its_token_are_forgotten_after_a_while(space, fetched, monkeypatch):
+    await ask("Hi", url=space.url, api_key="hf_forgotten").read()
+    monkeypatch.setattr(space_module, "FORGET_AFTER", 0)
+    await ask("Hi", url=space.url).read()
+    assert [access.api_key for access in space_module._spaces] == [None]
+
+
+async def test_what_is_remembered_of_spaces_is_bounded_by_its_size(space, fetched, monkeypatch):
+    monkeypatch.setattr(space_module, "MAX_INFO_BYTES", 1)
+    for number in range(3):
+        await ask("Hi", url=space.url, headers={"x": str(number)}).read()
+    assert len(space_module._spaces) <= 2

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from threading import TIMEOUT_MAX
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..types import Stage
 from .bounds import BoundedBody
 from .failures import from_response
 from .shelf import KeptClient, shelf, shut_down
+from .tls import tls_context
 
 CONNECT_TIMEOUT = 10.0  # seconds from the first address to the first byte of our request
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
@@ -234,27 +234,3 @@ class Connection(httpx.Auth):
         shelf.put(self, kept)
         if not kept:
             self._client.close()
-
-
-@lru_cache(maxsize=16)
-def _tls_context(verify: Any) -> Any:
-    return httpx.create_ssl_context(verify=verify)
-
-
-def tls_context(verify: Any) -> Any:
-    """Return the TLS context of all calls: httpx would build one, 20 ms, for each client.
-
-    Under a lock: OpenSSL may crash at exit while several threads build their first one.
-    """
-    with _tls_lock:
-        return _tls_context(verify)
-
-
-def forget_tls_contexts() -> None:
-    """Start anew in a forked process: OpenSSL's own locks may be held."""
-    global _tls_lock
-    _tls_lock = threading.Lock()
-    _tls_context.cache_clear()
-
-
-_tls_lock = threading.Lock()

@@ -25,11 +25,10 @@ gradio_client's name    why it is overridden                     without it
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -40,7 +39,6 @@ from urllib.parse import urljoin
 from uuid import uuid4
 
 import httpx
-import huggingface_hub
 from gradio_client import Client, exceptions, utils
 from gradio_client.client import Endpoint
 
@@ -52,6 +50,7 @@ from .endpoint import prepare
 from .executors import JobExecutor
 from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
 from .space import Space, SpaceInfo
+from .telemetry import no_telemetry
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
 CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step has ended
@@ -124,7 +123,7 @@ class Session(Client):
         self._helper: Any = None
         cookies = {each.name: each.value for each in info.cookies.jar}
         options = connection.options | {"auth": connection, "cookies": cookies}
-        with _no_telemetry():
+        with no_telemetry():
             super().__init__(
                 connection.url, verbose=False, download_files=False,
                 token=False,  # type: ignore[arg-type]  # None would send one saved on this machine
@@ -227,28 +226,3 @@ def _upload(
     # A BytesIO is sent in pieces of 64 kB, bytes would be copied anew for each packet.
     response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
     return file | {"path": response.json()[0], "orig_name": name}
-
-
-_telemetry_lock = threading.Lock()
-
-
-@contextmanager
-def _no_telemetry() -> Iterator[None]:
-    """Keep huggingface_hub from asking the Hub for a list of AI agents while a Client is built.
-
-    Its ``build_hf_headers`` does, in 2.4, past the proxy and for up to 3 s. The environment that
-    switches it off is read at import, so that only the module's constant is left.
-    """
-    constants = huggingface_hub.constants
-    with _telemetry_lock:
-        before, constants.HF_HUB_DISABLE_TELEMETRY = constants.HF_HUB_DISABLE_TELEMETRY, True
-        try:
-            yield
-        finally:
-            constants.HF_HUB_DISABLE_TELEMETRY = before
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows; no fork while a Client is built
-    os.register_at_fork(
-        before=_telemetry_lock.acquire, after_in_parent=_telemetry_lock.release,
-        after_in_child=_telemetry_lock.release)

@@ -23,7 +23,8 @@ from ..errors import ResponseError, SpaceUnavailableError
 from ..question.options import Access
 from . import shelf
 from .bounds import load_json, weigh_json
-from .connection import CallCancelled, Connection, forget_tls_contexts
+from .connection import CallCancelled, Connection
+from .tls import forget_tls_contexts
 
 INFO_MAX_AGE = 4.0  # seconds for which the info is used without a check
 MAX_SPACES = 64  # Spaces that are remembered
