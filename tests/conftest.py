@@ -69,9 +69,13 @@ class LocalSpace:
     def __init__(self, launcher, folder, *arguments):
         self.log_file = Path(folder) / f"{time.time_ns()}.log"
         self.log_file.touch()
-        command = ["--log", str(self.log_file), "--port", str(free_port()), *map(str, arguments)]
-        print(json.dumps(command), file=launcher.stdin, flush=True)
-        started = launcher.stdout.readline().split()
+        for _ in range(3):  # another process may take the free port first
+            port = ["--port", str(free_port())]
+            command = ["--log", str(self.log_file), *port, *map(str, arguments)]
+            print(json.dumps(command), file=launcher.stdin, flush=True)
+            started = launcher.stdout.readline().split()
+            if len(started) == 3:
+                break
         assert len(started) == 3, "the test Space did not start"
         self.pid, self.url = int(started[0]), started[1].rstrip("/")
         self.version = tuple(map(int, started[2].split(".")[:2]))
