@@ -143,9 +143,9 @@ class Connection(httpx.Auth):
     def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
         """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""
         step = event.partition(".")[2]
-        begins = re.fullmatch(r"(connect|start|send|receive).*\.started", step)  # not: a close
-        if self.cancelled and begins and not (joins and self.may_have_job):
-            raise CallCancelled
+        if self.cancelled and step.endswith(".started") and not (joins and self.may_have_job):
+            if "close" not in step:  # a close must go on
+                raise CallCancelled
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
             self._is_new = True
