@@ -65,6 +65,7 @@ async def test_the_connection_is_refused_at_the_first_question():
     ({"raise": r"'no \x literal'"}, r"'no \x literal'"),
     ({"raise": "'two\nlines'"}, "'two lines'"),
     ({"raise": "It can't"}, "It can't"),
+    ({"hidden": "can't start new thread"}, "can't start new thread"),
 ])
 async def test_the_app_raises(provider, step, message):
     error = await failure(provider.ask(script("some", 0.1, step)))
@@ -134,6 +135,14 @@ async def test_a_response_larger_than_the_limit(space, monkeypatch, path, status
         monkeypatch.setattr("qvq_wrapper.bridge.bounds.MAX_BODY_BYTES", 200_000)
         error = await failure(ask("Hi", url=relay.url, max_retries=0))
     assert type(error) is kind and message in str(error)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_error_status_whose_body_breaks_off(anyio_backend):
+    with web_server(401, "x" * 5000) as server, Relay(server.server_port) as relay:
+        relay.down = lambda data: data[:-4000] if b"xxxx" in data else data
+        error = await failure(ask("Hi", url=relay.url, read_timeout=2, max_retries=0), bound=8)
+    assert type(error) is AuthenticationError and error.status_code == 401
 
 
 @pytest.mark.parametrize("value, seconds", [

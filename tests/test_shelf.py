@@ -368,3 +368,20 @@ async def test_no_request_is_sent_again_after_a_timeout(relay, space):
         await ask("slow", url=relay.url, read_timeout=0.3, max_retries=0).read()
     relay.stalled.clear()
     assert relay.count("/queue/join") == 2
+
+
+async def test_a_heartbeats_connection_is_never_kept(relay, space):
+    """The Space answers it in full, and a call that took it would miss a restart."""
+    relay.up = lambda data: data.replace(b"/heartbeat/", b"/nothing-of-it/")
+    await ask("no heartbeat", url=relay.url).read()
+    await calls_ended()
+    assert len([each for each in shelf._idle if each.access.url.startswith(relay.url)]) == 1
+
+
+async def test_a_stream_that_was_made_before_a_fork_can_be_read_in_the_child(space):
+    stream = ask("made before", url=space.url)
+
+    def child():
+        assert "".join(stream.iterate()) == "You asked: made before"
+
+    assert run_in_child(child) == 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST_DELAY = 60.0  # seconds; a longer Retry-After is an error at once
 
-_LAST: set[Stage] = {"finished", "failed", "cancelled"}
+_FINAL_STAGES: set[Stage] = {"finished", "failed", "cancelled"}
 
 logger = logging.getLogger("qvq_wrapper")
 
@@ -40,11 +40,11 @@ class Call:
         self._deadline = math.inf
         self._pid = os.getpid()
         self._seen = ""  # the text that the reader has
-        self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # takes no lock: a destructor puts
+        self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # no lock: a destructor may put
         self.text = ""
         self.error: Exception | None = None
         self.cancelled = False  # the reader is gone
-        self.done = False  # the thread has nothing more to say
+        self.done = False  # the thread has set its last text, status and error
         self.wake: Callable[[], object] = lambda: None  # tells the reader that there is news
 
     # What the reader calls
@@ -53,6 +53,7 @@ class Call:
         # Hand the question to the thread and forget it here: a traceback must not reach the token.
         question, self._question = self._question, None
         if question:
+            self._pid = os.getpid()
             self._deadline = time.monotonic() + (self._limits.timeout or math.inf)
             run = copy_context().run
             thread = threading.Thread(
@@ -77,7 +78,7 @@ class Call:
             self._fail(error)
             raise error
         while len(self._statuses) > 1:
-            if text != self._seen and self._statuses[1].stage in _LAST:
+            if text != self._seen and self._statuses[1].stage in _FINAL_STAGES:
                 break  # the last status comes after the last chunk
             self._statuses.popleft()
             if self._limits.on_status:
@@ -97,7 +98,7 @@ class Call:
         return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
 
     def cancel(self, *, now: bool = False) -> None:
-        """Have the thread end its job; from any thread or destructor, without waiting."""
+        """Tell the thread to end the job. Never blocks; any thread or destructor may call it."""
         self.cancelled = True
         self._cancel_signal.put(None)
         if os.getpid() != self._pid:
@@ -124,19 +125,21 @@ class Call:
         try:
             while (error := self._attempt(question, later)) and self._may_retry(error, attempt):
                 attempt += 1
-                while later:
-                    later.pop(0)()
+                self._finish(later)
         finally:
             if error and not self.cancelled:
                 self._fail(error)
             self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
             self._connection, self.done = None, True
             self._wake()
-            for task in later:
-                try:
-                    task()
-                except Exception as trouble:
-                    logger.debug("after the end of a call: %s", type(trouble).__name__)
+            self._finish(later)
+
+    def _finish(self, later: list[Callable[[], None]]) -> None:
+        while later:
+            try:
+                later.pop(0)()
+            except Exception as error:
+                logger.debug("after the end of an attempt: %s", type(error).__name__)
 
     def _attempt(self, question: Question, later: list[Callable[[], None]]) -> Exception | None:
         """Ask once. Return what went wrong, if anything."""
@@ -170,7 +173,8 @@ class Call:
         if not (isinstance(error, ResponseError) and error.retryable):
             return False
         delay = max(random.uniform(0, min(8.0, 0.5 * 2**attempt)), error.retry_after or 0)
-        if delay > min(LONGEST_DELAY, self.remaining() or LONGEST_DELAY):
+        remaining = self.remaining()
+        if delay > LONGEST_DELAY or remaining is not None and delay >= remaining:
             return False
         logger.info("asking again in %.1f s: %s", delay, error)
         try:

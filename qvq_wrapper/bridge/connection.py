@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from ..errors import SpaceUnavailableError
+from ..errors import RateLimitError, SpaceUnavailableError
 from ..question.options import Access, Limits, origin
 from ..types import Stage
 from .bounds import BoundedBody
@@ -28,19 +28,19 @@ DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer 
 
 
 class CallCancelled(Exception):
-    """The reader of a call is gone. Ends the call's thread and never reaches a caller."""
+    """Raised in a call's thread when its reader is gone. Callers never see it."""
 
 
 class Connection(httpx.Auth):
-    """The connection of one call, taken over from an earlier call where one is idle.
+    """The connection of one call. Reuses an earlier call's idle connection if there is one.
 
-    Adds the token, keeps to the Space's own origin, and turns an error status into an error while
-    its headers and body are at hand. It is an ``httpx.Auth``, because ``auth=`` is the only hook
-    for each request that ``httpx.post`` takes. So it also holds for what gradio_client sends.
+    Adds the token, refuses other origins, and raises an error for an error status while headers and
+    body can be read. It is an ``httpx.Auth`` because gradio_client calls ``httpx.post``, whose only
+    hook for each request is ``auth=``.
 
     Args:
-        on_lost: called when the connection ends and cannot be handed on. Without it, none is taken
-            over either.
+        on_lost: called when the connection ends and cannot be handed on. None: open a new one
+            and do not keep it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.on_lost = access, limits, on_lost
         self.url = str(httpx.URL(self.access.url))  # as httpx writes it: small letters, in ASCII
         self.timeout = httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None)
-        self.patience: float | None = None  # seconds for an answer of no interest, once asked for
+        self.patience: float | None = None  # seconds to wait for a response that nobody needs
         self.cancelled = False  # the reader is gone: send nothing more
         self.may_have_job = False  # the Space may have started a job
         self.completed = False  # the stream has brought the whole answer
@@ -59,12 +59,15 @@ class Connection(httpx.Auth):
         self.draining = False  # the answer is complete, and its stream is read to the end
         self._expired = False  # the time for the current step is over
         self._connect_until = 0.0
-        self._joining = False  # the question is under way: its answer has the event_id for /cancel
-        self._is_new = self._answered = False  # of the latest request: its connection, its response
+        self._handshake: socket.socket | None = None
+        self._joining = False  # the question is sent; its response has the event_id for /cancel
+        self._is_new = False  # the latest request opened a new connection
+        self._answered = False  # its response headers have arrived
         self._on_stage, self._pid = on_stage, os.getpid()
         taken = shelf.take(access) if on_lost else None
         make = partial(httpx.Client, **self.options)
-        self._client = taken or KeptClient(access, make, on_lost or (lambda: None))
+        self._client = taken or KeptClient(access, make)
+        self._client.on_lost = on_lost
         self.http = self._client.http
         self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
         # Whoever pops the client owns its socket, to cut it or to hand it on. A destructor may
@@ -84,13 +87,17 @@ class Connection(httpx.Auth):
         """Send a request over the kept connection.
 
         Args:
-            again: send it once more, where the connection turns out to have been closed meanwhile.
+            again: send it once more if the reused connection turns out to be closed.
         """
         self._is_new = self._answered = False
         request = self.http.build_request(
             method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
         try:
-            return self.http.send(request, auth=self, stream=stream)
+            response = self.http.send(request, auth=self, stream=stream)
+            if not self._expired:
+                return response
+            response.close()  # a cut looks like the end of a body without a length
+            raise httpx.ReadTimeout("it took too long", request=request)
         except Exception as error:
             if self._expired and not self.cancelled:
                 kind = httpx.ConnectTimeout if self._connect_until else httpx.ReadTimeout
@@ -100,6 +107,8 @@ class Connection(httpx.Auth):
                 raise
         finally:
             shelf.unwatch(self)
+        if self.on_lost:
+            self.on_lost()
         return self.send(method, url, again=False, stream=stream, **options)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -124,9 +133,10 @@ class Connection(httpx.Auth):
         if response.is_error or not path.endswith("/queue/data"):
             assert isinstance(response.stream, httpx.SyncByteStream)
             response.stream = BoundedBody(response.stream)
-        if joins:
-            self.may_have_job = response.status_code not in (*range(400, 500), 503)
         error = from_response(response)
+        if joins:
+            refused = 400 <= response.status_code < 500 or isinstance(error, RateLimitError)
+            self.may_have_job = not refused
         if joins and not error:
             response.read()  # the response holds the event_id, which /cancel needs
         self._joining = False
@@ -146,18 +156,25 @@ class Connection(httpx.Auth):
         if self.cancelled and step.endswith(".started") and not (joins and self.may_have_job):
             if "close" not in step:  # a close must go on
                 raise CallCancelled
+        if self._expired and step.endswith(".started") and "close" not in step:
+            raise httpx.ConnectTimeout("it took too long")  # there was no socket to cut yet
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
             self._is_new = True
             self._start_connecting(info)
         elif step == "start_tls.started":
             info["timeout"] = max(0.01, self._connect_until - time.monotonic())
+            if kept:  # the handshake detaches the socket: keep another hold of it
+                self._handshake = kept.stream.get_extra_info("socket").dup()
+        elif step == "start_tls.failed":
+            self._end_handshake()
         elif step == "send_request_headers.started" and sends and self._connect_until:
             self._connect_until = 0.0
             shelf.unwatch(self)
             self.may_have_job = self.may_have_job or joins
         elif step in ("connect_tcp.complete", "start_tls.complete") and kept:
             kept.stream = info["return_value"]
+            self._end_handshake()
         elif step in ("connect_tcp.complete", "start_tls.complete"):
             self._other_streams.append(info["return_value"])
         elif step == "send_request_headers.started" and sends and joins:
@@ -173,7 +190,7 @@ class Connection(httpx.Auth):
     def _start_connecting(self, info: dict[str, Any]) -> None:
         """Bound the whole of connecting: httpcore's timeout is for each address and each step.
 
-        httpcore takes what is set here. A proxy's handshake it reads without a timeout (1.0.9).
+        httpcore uses the timeout set here. httpcore 1.0.9 reads a proxy's handshake without one.
         """
         seconds = self.timeout.connect or CONNECT_TIMEOUT
         self._connect_until = time.monotonic() + seconds
@@ -190,30 +207,38 @@ class Connection(httpx.Auth):
     def cut(self, *, now: bool = False) -> None:
         """End what the call's thread waits for; from any thread or destructor, without blocking.
 
-        A question that is under way is left to arrive, unless it is to end ``now``: the job can be
-        cancelled only with what the Space answers to it.
+        A question that is being sent is not cut unless ``now``: only its response has the event_id
+        that /cancel needs.
         """
         self.cancelled = True
-        if self._joining and not now or os.getpid() != self._pid:  # a parent process still reads
+        if self._joining and not now or os.getpid() != self._pid:  # the parent process still reads
             return
         self._shut_down()
 
+    def _end_handshake(self) -> None:
+        if self._handshake:
+            self._handshake.close()
+            self._handshake = None
+
     def _shut_down(self) -> None:
+        with suppress(OSError, AttributeError):
+            self._handshake.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
         with suppress(IndexError):
             shut_down(self._owned.pop().stream)
         for stream in list(self._other_streams):
             shut_down(stream)
 
     def drain(self, *, wait: bool) -> None:
-        """Read the stream of a complete answer to its end, which leaves the connection free.
+        """Read a complete answer's stream to its end, so that the next call can use the connection.
 
         Args:
-            wait: for what has not arrived yet; ``DRAIN_TIMEOUT`` seconds at most.
+            wait: read until the stream ends, for ``DRAIN_TIMEOUT`` at most. Otherwise read only
+                what has arrived.
         """
         if self.messages and self.completed:
             self.draining = True
             shelf.watch(self, DRAIN_TIMEOUT)
-            with suppress(Exception):  # the answer is complete: an error is nobody's business
+            with suppress(Exception):  # the answer is complete: an error no longer matters
                 while wait or self._client.stream.get_extra_info("is_readable"):
                     next(self.messages)
 
@@ -224,13 +249,13 @@ class Connection(httpx.Auth):
                 self.messages.close()
 
     def close(self) -> None:
-        """Hand the connection on to the next call, or close it where that cannot be."""
+        """Hand the connection on to the next call, or close it if it cannot be reused."""
         self.drain(wait=True)
         self.close_messages()
         kept = None
         with suppress(IndexError):
             owned = self._owned.pop()
-            kept = owned if owned.is_open() else None
+            kept = owned if self.on_lost and owned.is_open() else None
         shelf.put(self, kept)
         if not kept:
             self._client.close()

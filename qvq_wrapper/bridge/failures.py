@@ -78,10 +78,11 @@ def from_response(response: httpx.Response) -> ResponseError | None:
 def _found(response: httpx.Response) -> str:
     """Return the words of an error response: the detail of JSON, or the title of a page."""
     body = bytearray()
-    for data in response.iter_raw():
-        body += data
-        if len(body) > MAX_ERROR_BYTES:
-            break
+    with suppress(httpx.HTTPError):  # the status says enough
+        for data in response.iter_raw():
+            body += data
+            if len(body) > MAX_ERROR_BYTES:
+                break
     response.close()
     try:
         said = json.loads(body[:MAX_ERROR_BYTES])["detail"]
@@ -138,8 +139,10 @@ def _machine_trouble(error: BaseException | None) -> str:
     while error:
         if isinstance(error, OSError) and error.errno in _MACHINE:
             return str(error.strerror)
-        if isinstance(error, MemoryError) or "can't start new thread" in str(error):
-            return "memory" if isinstance(error, MemoryError) else "threads"
+        if isinstance(error, MemoryError):
+            return "memory"
+        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            return "threads"
         error = error.__cause__ or error.__context__
     return ""
 

@@ -142,9 +142,12 @@ class Session(Client):
         otherwise = MethodType(Endpoint._upload_file, weakref.proxy(endpoint))
         endpoint._upload_file = partial(  # type: ignore[method-assign]
             _upload, name, data, self._connection, self.upload_url, otherwise)
-        with suppress(FileNotFoundError):
+        try:
             return self.submit(*arguments, fn_index=self._function).result()
-        # A newer gradio_client does not call our upload. Nothing is sent yet; its own needs a file.
+        except FileNotFoundError:
+            if self._connection.may_have_job:
+                raise
+        # A newer gradio_client does not call our upload. Its own needs a file.
         with TemporaryDirectory(prefix="qvq_wrapper-") as folder:
             file["path"] = os.path.join(folder, name)
             Path(file["path"]).write_bytes(data)
@@ -173,15 +176,18 @@ class Session(Client):
     ) -> None:
         """Send a request whose answer is of no interest."""
         mine = self._connection
-        connection = Connection(mine.access, mine.limits, lambda stage: None, on_lost)
-        connection.http.cookies = httpx.Cookies(self._space_info.cookies)
-        connection.timeout, connection.patience = httpx.Timeout(timeout), patience
         with suppress(Exception):
-            url = urljoin(self.src_prefixed, path)
-            response = connection.send(method, url, headers=self.headers, **options)
-            next(response.iter_raw(), None)
-            response.close()
-        connection.close()
+            connection = Connection(mine.access, mine.limits, lambda stage: None, on_lost)
+            connection.http.cookies = httpx.Cookies(self._space_info.cookies)
+            connection.timeout, connection.patience = httpx.Timeout(timeout), patience
+            try:
+                url = urljoin(self.src_prefixed, path)
+                response = connection.send(method, url, headers=self.headers, **options)
+                if options.get("stream"):
+                    next(response.iter_raw(), None)
+                response.close()
+            finally:
+                connection.close()
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""

@@ -21,7 +21,7 @@ DRAIN_WAIT = 0.05  # seconds that a call waits for a connection that is nearly f
 
 
 class Watched(Protocol):
-    """The connection of a call, as far as the shelf knows it."""
+    """What the shelf uses of a call's Connection."""
 
     access: Access
     draining: bool
@@ -35,15 +35,14 @@ class KeptClient:
     One client for all calls would be slower: httpx looks at every connection for each request.
     """
 
-    def __init__(
-        self, access: Access, make: Callable[[], httpx.Client], on_lost: Callable[[], None]
-    ) -> None:
-        self.access, self.http, self.keep, self._on_lost = access, make(), KEEP, on_lost
+    def __init__(self, access: Access, make: Callable[[], httpx.Client]) -> None:
+        self.access, self.http, self.keep = access, make(), KEEP
+        self.on_lost: Callable[[], None] | None = None
         self.stream: Any = None  # httpcore's stream of the latest connection
         _clients.add(self)
 
     def is_open(self) -> bool:
-        """Whether the connection can take a request. An idle one is readable once it was closed."""
+        """Return whether it can take a request. An idle socket is readable once it is closed."""
         stream = self.stream
         return bool(
             stream
@@ -51,9 +50,15 @@ class KeptClient:
             and not stream.get_extra_info("is_readable"))
 
     def close(self) -> None:
-        """Close the connection. Without it, nothing would tell of a restart of the Space."""
+        """Close the connection and report it lost. So a restart of the Space is noticed."""
+        self.discard()
+        if self.on_lost:
+            self.on_lost()
+
+    def discard(self) -> None:
         self.http.close()
-        self._on_lost()
+        with suppress(OSError, AttributeError):
+            self.stream.close()  # httpcore forgets a socket that did not get as far as TLS
 
 
 def shut_down(stream: Any) -> None:
@@ -66,7 +71,8 @@ def shut_down(stream: Any) -> None:
 class Shelf:
     """Holds idle connections, and watches those that must not take too long.
 
-    One thread closes and cuts them when their time is over. It ends with the last.
+    One thread closes idle connections and cuts watched ones when their time is up. It ends when
+    none is left.
     """
 
     def __init__(self) -> None:
@@ -103,7 +109,7 @@ class Shelf:
         with self._changed:
             self._watched.pop(connection, None)
             if client and sum(each.access == client.access for each in self._idle) >= MAX_IDLE:
-                client.http.close()
+                client.discard()
             elif client:
                 self._idle[client] = time.monotonic() + client.keep
                 self._wake_at(self._idle[client])
@@ -125,17 +131,20 @@ class Shelf:
 
     def _close(self) -> None:
         with self._changed:
-            while self._idle or self._watched:
-                now = time.monotonic()
-                for connection in [each for each, end in self._watched.items() if end <= now]:
-                    del self._watched[connection]
-                    connection.expire()
-                for client in [each for each, end in self._idle.items() if end <= now]:
-                    del self._idle[client]
-                    client.close()
-                self._wakes = min([*self._idle.values(), *self._watched.values()], default=now)
-                self._changed.wait(self._wakes - now)
-            self._wakes = math.inf
+            try:
+                while self._idle or self._watched:
+                    now = time.monotonic()
+                    for connection in [each for each, end in self._watched.items() if end <= now]:
+                        del self._watched[connection]
+                        connection.expire()
+                    for client in [each for each, end in self._idle.items() if end <= now]:
+                        del self._idle[client]
+                        with suppress(Exception):
+                            client.close()
+                    self._wakes = min([*self._idle.values(), *self._watched.values()], default=now)
+                    self._changed.wait(self._wakes - now)
+            finally:
+                self._wakes = math.inf
 
 
 shelf = Shelf()

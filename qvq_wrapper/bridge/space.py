@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +97,7 @@ class Space:
         self._lock = threading.Lock()
         self._info: SpaceInfo | None = None
         self._loading: Future[SpaceInfo] | None = None
-        self._checked = -math.inf
+        self._checked = self._suspected = -math.inf
         self.used = 0.0  # when the latest call began
 
     @property
@@ -118,11 +118,12 @@ class Space:
             TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
             Exception: ``SpaceInfo.fetch`` failed, here or in the other call.
         """
+        until = time.monotonic() + connection.limits.read_timeout
         while True:
             with self._lock:
                 if outdated and self._info is outdated:
                     self._info = None
-                fresh = time.monotonic() - self._checked < INFO_MAX_AGE
+                fresh = max(time.monotonic() - INFO_MAX_AGE, self._suspected) < self._checked
                 if self._info and fresh:
                     return self._info
                 loading = self._loading
@@ -134,10 +135,24 @@ class Space:
                 return loading.result()
             # If the other call was cancelled or lost patience, this one takes over.
             with suppress(CallCancelled, httpx.ReadTimeout):
-                return loading.result(connection.limits.read_timeout)
+                info = self._wait(loading, connection, until)
+                if info is not outdated:
+                    return info
+
+    def _wait(
+        self, loading: Future[SpaceInfo], connection: Connection, until: float
+    ) -> SpaceInfo:
+        """Wait for another call's info, as long as this call's reader is there."""
+        while True:
+            remaining = until - time.monotonic()
+            wait([loading], min(0.2, max(0.0, remaining)))
+            if connection.cancelled:
+                raise CallCancelled
+            if loading.done() or remaining <= 0:
+                return loading.result(0)
 
     def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> None:
-        info = self._info
+        info, began = self._info, time.monotonic()
         try:
             if info is None or not info.is_current(connection):
                 self._info = None
@@ -146,7 +161,7 @@ class Space:
             self._loading = None  # the error of a call that was cancelled is not for others
             loading.set_exception(CallCancelled() if connection.cancelled else error)
         else:
-            self._info, self._checked, self._loading = info, time.monotonic(), None
+            self._info, self._checked, self._loading = info, began, None
             loading.set_result(info)
 
     def confirm(self, info: SpaceInfo) -> None:
@@ -156,7 +171,7 @@ class Space:
 
     def suspect(self) -> None:
         """Check the info before the next question: a connection ended, perhaps with the app."""
-        self._checked = -math.inf
+        self._suspected = time.monotonic()
 
 
 _spaces: OrderedDict[Access, Space] = OrderedDict()
