@@ -49,7 +49,7 @@ class ResponseTimeoutError(ResponseError, TimeoutError):
 
 
 class MediaError(ValueError):
-    """The picture cannot be used: no image, empty, unreadable, or larger than the Space takes."""
+    """The picture cannot be used: not an image, empty, unreadable, or too large for the Space."""
 
 
 class ModelNotSupportedError(ValueError):

@@ -34,7 +34,7 @@ class BoundedBody(httpx.SyncByteStream):
 
 
 def weigh_json(data: bytes) -> int:
-    """Return the most bytes that the objects in JSON take. A list `[]` takes 64."""
+    """Return an upper bound of the memory that the parsed JSON takes, in bytes."""
     parts = sum(map(data.count, (b"[", b"{", b",", b":")))
     return 4 * len(data) + 30 * data.count(b'"') + 72 * parts
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -123,9 +124,15 @@ class Call:
         attempt, later = 0, list[Callable[[], None]]()
         error: Exception | None = ResponseError("The call broke off.")
         try:
-            while (error := self._attempt(question, later)) and self._may_retry(error, attempt):
-                attempt += 1
+            while error := self._attempt(question, later):
+                delay = self._retry_delay(error, attempt)
+                if delay is None:
+                    break
                 self._finish(later)
+                with suppress(Empty):
+                    self._cancel_signal.get(timeout=delay)
+                    break
+                attempt += 1
         finally:
             if error and not self.cancelled:
                 self._fail(error)
@@ -161,27 +168,23 @@ class Call:
             return failures.from_exception(error)
         return None
 
-    def _may_retry(self, error: Exception, attempt: int) -> bool:
-        """Wait as long as is due before the next attempt. False if there is to be none.
+    def _retry_delay(self, error: Exception, attempt: int) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if there is to be none.
 
         Exponential backoff with full jitter, and never less than the Space's Retry-After:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         may_have_job = self._connection and self._connection.may_have_job
         if may_have_job or self.cancelled or attempt >= self._limits.max_retries:
-            return False
+            return None
         if not (isinstance(error, ResponseError) and error.retryable):
-            return False
+            return None
         delay = max(random.uniform(0, min(8.0, 0.5 * 2**attempt)), error.retry_after or 0)
         remaining = self.remaining()
         if delay > LONGEST_DELAY or remaining is not None and delay >= remaining:
-            return False
+            return None
         logger.info("asking again in %.1f s: %s", delay, error)
-        try:
-            self._cancel_signal.get(timeout=delay)
-        except Empty:
-            return True
-        return False
+        return delay
 
     def on_text(self, text: str) -> None:
         limit = self._limits.max_chars

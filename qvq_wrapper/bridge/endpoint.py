@@ -11,7 +11,7 @@ from ..question.options import Question
 logger = logging.getLogger("qvq_wrapper")
 
 # Components that cannot hold a picture. Of these, only a textbox can hold a prompt.
-_TYPED = {
+_NOT_PICTURES = {
     "textbox", "number", "slider", "checkbox", "checkboxgroup", "radio", "dropdown", "colorpicker",
     "datetime", "audio", "video", "dataframe"}
 
@@ -36,8 +36,8 @@ def prepare(
     kinds = [str(p.get("component")).lower() for p in parameters]
     image = kinds.index("image") if "image" in kinds else 0
     text = kinds.index("textbox") if "textbox" in kinds else 1
-    found = image != text and text < len(kinds) and kinds[image] not in _TYPED
-    if not found or kinds[text] in _TYPED - {"textbox"}:
+    found = image != text and text < len(kinds) and kinds[image] not in _NOT_PICTURES
+    if not found or kinds[text] in _NOT_PICTURES - {"textbox"}:
         takes = ", ".join(kinds) or "nothing"
         raise SpaceUnavailableError(
             f"The Space's {name} takes no picture and prompt, but: {takes}.")
@@ -57,6 +57,6 @@ def prepare(
 
 
 def _has_default(parameter: dict[str, Any]) -> bool:
-    """gradio_client would upload a default that is a file, from any path that the Space names."""
+    """Return whether the Space's default can be used. A file cannot: it would be uploaded."""
     is_file = "gradio.FileData" in str(parameter.get("parameter_default"))
     return bool(parameter.get("parameter_has_default")) and not is_file

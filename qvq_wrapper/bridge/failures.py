@@ -109,7 +109,7 @@ def from_exception(error: BaseException) -> Exception:
     It is never chained: httpx's exceptions hold the request with its headers, and so the token.
     """
     if trouble := _machine_trouble(error):
-        return ResponseError(f"This machine has run out of something: {trouble}.")
+        return ResponseError(f"This machine's resources are used up: {trouble}.")
     kind = type(error).__name__
     detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:

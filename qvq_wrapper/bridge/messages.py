@@ -30,7 +30,7 @@ OnStatus = Callable[[Status], None]
 
 
 def publish(on_text: OnText, on_status: OnStatus, update: Any) -> None:
-    """Called in mid-job, with gradio_client's lock held."""
+    """Pass an update on to the call. gradio_client calls this with its lock held."""
     if update.type == "output" and not update.final and isinstance(update.outputs, str):
         on_text(update.outputs)
     elif update.type == "status" and update.code.name in _STAGES:
@@ -39,7 +39,7 @@ def publish(on_text: OnText, on_status: OnStatus, update: Any) -> None:
 
 
 class MessageQueue(deque[Any]):
-    """The messages of a job, read from the Space by the thread that looks for one."""
+    """A job's messages. Asking for the length reads the next one from the Space."""
 
     def __init__(self, messages: Iterator[dict[str, Any]]) -> None:
         super().__init__()

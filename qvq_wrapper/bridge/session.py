@@ -1,6 +1,7 @@
 """One private gradio_client session for each question, with every seam onto gradio_client.
 
-A job runs whole in the thread that asks. The table has the seams, as seen in gradio_client 2.7.2.
+The whole job runs in the call's own thread. The table lists what is overridden, as of
+gradio_client 2.7.2.
 If a newer version no longer calls one, the answer still arrives. The last column says what is lost.
 
 ======================= ======================================== ===============================
@@ -64,10 +65,10 @@ def ask(
     question: Question, space: Space, connection: Connection, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> None:
-    """Ask once, from the Space's info to its final output. Blocks until all of it was handed over.
+    """Get the Space's info, ask, and pass on the answer. Blocks until the final output is there.
 
     Args:
-        later: gets what is left to be done once the end has been reported.
+        later: collects tasks to run after the reader was told of the end.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
@@ -139,9 +140,9 @@ class Session(Client):
             return self.submit(*arguments, fn_index=self._function).result()
         name, data = picture.load(self.config.get("max_file_size"))
         endpoint = self.endpoints[self._function]
-        otherwise = MethodType(Endpoint._upload_file, weakref.proxy(endpoint))
+        original_upload = MethodType(Endpoint._upload_file, weakref.proxy(endpoint))
         endpoint._upload_file = partial(  # type: ignore[method-assign]
-            _upload, name, data, self._connection, self.upload_url, otherwise)
+            _upload, name, data, self._connection, self.upload_url, original_upload)
         try:
             return self.submit(*arguments, fn_index=self._function).result()
         except FileNotFoundError:
@@ -161,16 +162,16 @@ class Session(Client):
             event_id = self._event_id or self._helper and self._helper.event_id
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
-                "event_id": event_id or ""}  # not known: the session's only job
-            self._tell(
+                "event_id": event_id or ""}  # an empty one cancels the session's only job
+            self._send_and_forget(
                 "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, mine.on_lost, json=job)
 
     def end_on_server(self) -> None:
-        """Open and close the session's heartbeat. Without one, the Space would keep its state."""
+        """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._tell("GET", path, HEARTBEAT_TIMEOUT, None, None, stream=True)
+        self._send_and_forget("GET", path, HEARTBEAT_TIMEOUT, None, None, stream=True)
 
-    def _tell(
+    def _send_and_forget(
         self, method: str, path: str, timeout: float, patience: float | None,
         on_lost: Callable[[], None] | None, **options: Any,
     ) -> None:
@@ -219,16 +220,16 @@ class Session(Client):
         """Send nothing, if a newer version starts the thread all the same."""
 
     def _stream_heartbeat(self, *args: Any) -> None:  # type: ignore[override]
-        """Keep no connection. Up to 2.7.1 each session would, and for ever."""
+        """Do nothing. Up to 2.7.1, each session kept a heartbeat connection open for ever."""
 
 
 def _upload(
     name: str, data: bytes, connection: Connection, url: str,
-    otherwise: Callable[..., dict[str, Any]], file: dict[str, Any], data_index: int,
+    original_upload: Callable[..., dict[str, Any]], file: dict[str, Any], data_index: int,
 ) -> dict[str, Any]:
     """Upload the picture from memory, and any other file as gradio_client does it."""
     if file["path"] != NO_FILE:
-        return otherwise(file, data_index)
-    # A BytesIO is sent in pieces of 64 kB, bytes would be copied anew for each packet.
+        return original_upload(file, data_index)
+    # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
     response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
     return file | {"path": response.json()[0], "orig_name": name}

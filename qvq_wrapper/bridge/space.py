@@ -90,7 +90,7 @@ def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
 
 
 class Space:
-    """One address with one access. All calls to it share what is known of it."""
+    """A Space as one Access reaches it. All its calls share its info."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -106,7 +106,7 @@ class Space:
         return info.weight if info else 0
 
     def info(self, connection: Connection, *, outdated: SpaceInfo | None = None) -> SpaceInfo:
-        """Return the Space's info. One call asks for it, however many wait.
+        """Return the Space's info. If several calls need it, one fetches it and the others wait.
 
         gradio_client asks by function number. After a restart with other functions, an old number
         would reach the wrong one. So info that may be outdated is checked before the question.
@@ -170,7 +170,7 @@ class Space:
             self._checked = time.monotonic()
 
     def suspect(self) -> None:
-        """Check the info before the next question: a connection ended, perhaps with the app."""
+        """Check the info before the next question: a connection was lost, perhaps by a restart."""
         self._suspected = time.monotonic()
 
 
@@ -179,7 +179,7 @@ _spaces_lock = threading.Lock()
 
 
 def space_at(access: Access) -> Space:
-    """Return the one Space of this address and access. Forgets others, with their tokens."""
+    """Return the one Space of this access. Also forgets Spaces that were not used lately."""
     now = time.monotonic()
     with _spaces_lock:
         space = _spaces.pop(access) if access in _spaces else Space(access)

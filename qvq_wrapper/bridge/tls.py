@@ -1,4 +1,4 @@
-"""One TLS context for all calls."""
+"""TLS contexts that all calls share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _tls_context(verify: Any) -> Any:
 
 
 def tls_context(verify: Any) -> Any:
-    """Return the TLS context of all calls: httpx would build one, 20 ms, for each client.
+    """Return a shared TLS context. httpx would build one for each client, which takes 20 ms.
 
     Under a lock: OpenSSL may crash at exit while several threads build their first one.
     """
