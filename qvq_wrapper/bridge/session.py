@@ -1,25 +1,25 @@
 """One private gradio_client session for each question, with every seam onto gradio_client.
 
-The whole job runs in the call's own thread. The table lists what is overridden, as of
-gradio_client 2.7.2.
-If a newer version no longer calls one, the answer still arrives. The last column says what is lost.
+The whole job runs in the call's own thread. The table lists what is overridden, as of gradio_client
+2.7.2. If a newer version no longer calls one, the answer still arrives. The last column says what
+is lost.
 
 ======================= ======================================== ===============================
-gradio_client's name    why it is overridden                     without it
+gradio_client's name    what gradio_client's own does            what is lost without ours
 ======================= ======================================== ===============================
-``_get_config``,        fetched anew for each client             two requests more
+``_get_config``,        fetches both anew for each client        two round trips
 ``_get_api_info``
-``analytics_enabled``,  goes to the Hub; keeps a connection      a request past the proxy, a
-``_telemetry_thread``,                                           thread
-``_stream_heartbeat``
-``executor``,           start a thread for each task, joined at  threads
-``helper_executor``,    the interpreter's exit
+``analytics_enabled``,  starts a thread that asks the Hub        the proxy is passed by
+``_telemetry_thread``
+``_stream_heartbeat``   up to 2.7.1 keeps a connection open      a thread and a connection
+``executor``,           starts threads, which are joined at the  threads
+``helper_executor``,    interpreter's exit
 ``stream_executor``
-``send_data``           opens a connection for each request, and words come up to 50 ms late
-                        reads the stream in a thread that polls
-``new_helper``          keeps every text so far; its updates go  the answer comes at once, at
-                        to an asyncio queue that nobody reads    its end
-``_upload_file``        reads the picture from a file            a temporary file
+``send_data``           opens a connection for each request and  the kept connection; words
+                        polls for messages every 50 ms           come up to 50 ms late
+``new_helper``          keeps every text so far, and queues all  the answer comes only at its
+                        updates for asyncio                      end
+``_upload_file``        reads the picture from a file            a temporary file is made
 ======================= ======================================== ===============================
 """
 
