@@ -33,6 +33,13 @@ class BoundedBody(httpx.SyncByteStream):
             yield data
 
 
+def drop_unsendable(cookies: httpx.Cookies) -> None:
+    """Drop the cookies that httpx reads but cannot send: those that are not ASCII."""
+    for cookie in list(cookies.jar):
+        if not f"{cookie.name}{cookie.value}".isascii():
+            cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+
+
 def weigh_json(data: bytes) -> int:
     """Return an upper bound of the memory that the parsed JSON takes, in bytes."""
     parts = sum(map(data.count, (b"[", b"{", b",", b":")))

@@ -162,7 +162,7 @@ class Call:
                 question.access, self._limits, self._stage, asked.suspect)
             later.append(mine.close)
             if self.cancelled:
-                raise connection.CallCancelled
+                raise failures.CallCancelled
             session.ask(question, asked, mine, self.on_text, self.on_status, later)
         except BaseException as error:
             return failures.from_exception(error)

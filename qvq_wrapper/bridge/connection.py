@@ -18,17 +18,13 @@ import httpx
 from ..errors import RateLimitError, SpaceUnavailableError
 from ..question.options import Access, Limits, origin
 from ..types import Stage
-from .bounds import BoundedBody
-from .failures import from_response
+from .bounds import BoundedBody, drop_unsendable
+from .failures import CallCancelled, from_response
 from .shelf import KeptClient, shelf, shut_down
 from .tls import tls_context
 
 CONNECT_TIMEOUT = 10.0  # seconds from the first address to the first byte of our request
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
-
-
-class CallCancelled(Exception):
-    """Raised in a call's thread when its reader is gone. Callers never see it."""
 
 
 class Connection(httpx.Auth):
@@ -70,8 +66,7 @@ class Connection(httpx.Auth):
         self._client.on_lost = on_lost
         self.http = self._client.http
         self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
-        # Whoever pops the client owns its socket, to cut it or to hand it on. A destructor may
-        # cut, so there is no lock.
+        # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
 
@@ -126,7 +121,7 @@ class Connection(httpx.Auth):
         self._joining = self._joining or joins
         response = yield request
         if "set-cookie" in response.headers:
-            self._drop_cookies()
+            drop_unsendable(self.http.cookies)
         response.headers.pop("content-encoding", None)  # not asked for; unpacks to any size
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self._client.keep = min(self._client.keep, float(keep[1]))
@@ -142,13 +137,6 @@ class Connection(httpx.Auth):
         self._joining = False
         if error:
             raise error
-
-    def _drop_cookies(self) -> None:
-        """Drop cookies that httpx reads but cannot send: those that are not ASCII."""
-        jar = self.http.cookies.jar
-        for cookie in list(jar):
-            if not f"{cookie.name}{cookie.value}".isascii():
-                jar.clear(cookie.domain, cookie.path, cookie.name)
 
     def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
         """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""
@@ -172,11 +160,12 @@ class Connection(httpx.Auth):
             self._connect_until = 0.0
             shelf.unwatch(self)
             self.may_have_job = self.may_have_job or joins
-        elif step in ("connect_tcp.complete", "start_tls.complete") and kept:
-            kept.stream = info["return_value"]
-            self._end_handshake()
         elif step in ("connect_tcp.complete", "start_tls.complete"):
-            self._other_streams.append(info["return_value"])
+            self._end_handshake()
+            if kept:
+                kept.stream = info["return_value"]
+            else:
+                self._other_streams.append(info["return_value"])
         elif step == "send_request_headers.started" and sends and joins:
             self.may_have_job = True
         elif step == "receive_response_headers.started" and sends:

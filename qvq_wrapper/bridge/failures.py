@@ -31,6 +31,10 @@ _REPR = re.compile(
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
 
 
+class CallCancelled(Exception):
+    """Raised in a call's thread when its reader is gone. Callers never see it."""
+
+
 def one_line(text: str, limit: int = 500) -> str:
     """Return text in one line, without HTML tags and control characters, cut at ``limit``."""
     text = text[: 10 * limit]  # a Space's words can be long

@@ -12,8 +12,8 @@ import httpx
 from ..errors import SpaceConnectionError
 from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
-from .connection import CallCancelled, Connection
-from .failures import one_line
+from .connection import Connection
+from .failures import CallCancelled, one_line
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
 

@@ -23,7 +23,8 @@ from ..errors import ResponseError, SpaceUnavailableError
 from ..question.options import Access
 from . import shelf
 from .bounds import load_json, weigh_json
-from .connection import CallCancelled, Connection
+from .connection import Connection
+from .failures import CallCancelled
 from .tls import forget_tls_contexts
 
 INFO_MAX_AGE = 4.0  # seconds for which the info is used without a check
