@@ -198,8 +198,8 @@ def picture_url():
 
 def space_object(url):
     """Return the bridge's Space object for this address."""
-    known = space_module._spaces.values()
-    return next(space for space in known if space.access.url.startswith(url))
+    known = space_module._spaces.items()
+    return next(space for access, space in known if access.url.startswith(url))
 
 
 def call_threads():

@@ -17,7 +17,7 @@ from dataclasses import asdict
 import anyio
 import httpx
 import pytest
-from conftest import PNG, call_threads, free_port, wait_until
+from conftest import PNG, call_threads, free_port, space_object, wait_until
 from hostile import (
     HUGE, RIGHT, BoundedClient, HostileSpace, Reply, as_json, completed, failed, generating,
     messages_of, paths_in, replaced,
@@ -321,23 +321,23 @@ def _no_line_end(bomb):
     bomb.messages = [MEGABYTE] * 3000
 
 
+def _with_lists(known, lists):
+    """Return the reply with what is known of the Space, and so many empty lists in front."""
+    rest = json.dumps(known)[1:].encode()
+    return Reply(b'{"more":[[]' + b",[]" * lists + b"]," + rest)
+
+
 def _list_config(bomb):
-    rest = json.dumps(bomb.config)[1:].encode()
-    body = b'{"more":[[]' + b",[]" * 15_000_000 + b"]," + rest
-    bomb.replies = {"/config": Reply(body)}
+    bomb.replies = {"/config": _with_lists(bomb.config, 15_000_000)}
 
 
 def _list_info(bomb):
-    rest = json.dumps(bomb.info)[1:].encode()
-    body = b'{"more":[[]' + b",[]" * 15_000_000 + b"]," + rest
-    bomb.replies = {"/info": Reply(body)}
+    bomb.replies = {"/info": _with_lists(bomb.info, 15_000_000)}
 
 
 def _small_list_config(bomb):
     """As large as a body may be."""
-    rest = json.dumps(bomb.config)[1:].encode()
-    body = b'{"more":[[]' + b",[]" * 2_700_000 + b"]," + rest
-    bomb.replies = {"/config": Reply(body)}
+    bomb.replies = {"/config": _with_lists(bomb.config, 2_700_000)}
 
 
 def _large_config(bomb):
@@ -594,9 +594,8 @@ async def test_after_a_logout_elsewhere_the_next_call_works(start_space):
     with start_space("--login", "user", "word") as space:
         options = {"url": space.url, "auth": ("user", "word"), "max_retries": 0}
         assert await ask("before", **options).read() == "You asked: before"
-        known = next(each for each in space_module._spaces.values()
-                     if each.access.url.startswith(space.url))
-        cookies = {each.name: each.value for each in known._info.cookies.jar}
+        info = space_object(space.url)._info
+        cookies = {each.name: each.value for each in info.cookies.jar}
         with httpx.Client(cookies=cookies) as client:
             answer = client.get(f"{space.url}/logout")
             if answer.status_code == 404:

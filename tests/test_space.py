@@ -5,7 +5,7 @@ import signal
 
 import anyio
 import pytest
-from conftest import failure, free_port, script, space_object, wait_until_async
+from conftest import call_threads, failure, free_port, script, space_object, wait_until_async
 from network import Relay, web_server
 
 from qvq_wrapper import ResponseError, SpaceUnavailableError, ask
@@ -194,3 +194,20 @@ async def test_what_is_remembered_of_spaces_is_bounded_by_its_size(space, fetche
     for number in range(3):
         await ask("Hi", url=space.url, headers={"x": str(number)}).read()
     assert len(space_module._spaces) <= 2
+
+
+async def test_a_call_that_waits_for_anothers_info_can_be_cancelled(space):
+    async def leave():
+        with anyio.move_on_after(0.3):
+            await ask("waits", url=relay.url).read()
+
+    with Relay(space.port) as relay:
+        relay.stalled.set()
+        async with anyio.create_task_group() as group:
+            first = ask("fetches", url=relay.url)
+            group.start_soon(first.read)
+            await wait_until_async(lambda: relay.connections)
+            await leave()
+            await wait_until_async(lambda: len(call_threads()) == 1)  # the one that fetches
+            relay.stalled.clear()
+    assert first.text == "You asked: fetches"

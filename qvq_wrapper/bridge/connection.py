@@ -141,10 +141,10 @@ class Connection(httpx.Auth):
     def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
         """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""
         step = event.partition(".")[2]
-        if self.cancelled and step.endswith(".started") and not (joins and self.may_have_job):
-            if "close" not in step:  # a close must go on
-                raise CallCancelled
-        if self._expired and step.endswith(".started") and "close" not in step:
+        begins = step.endswith(".started") and "close" not in step  # a close must go on
+        if begins and self.cancelled and not (joins and self.may_have_job):
+            raise CallCancelled
+        if begins and self._expired:
             raise httpx.ConnectTimeout("it took too long")  # there was no socket to cut yet
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
@@ -156,9 +156,10 @@ class Connection(httpx.Auth):
                 self._handshake = kept.stream.get_extra_info("socket").dup()
         elif step == "start_tls.failed":
             self._end_handshake()
-        elif step == "send_request_headers.started" and sends and self._connect_until:
-            self._connect_until = 0.0
-            shelf.unwatch(self)
+        elif step == "send_request_headers.started" and sends:
+            if self._connect_until:
+                self._connect_until = 0.0
+                shelf.unwatch(self)
             self.may_have_job = self.may_have_job or joins
         elif step in ("connect_tcp.complete", "start_tls.complete"):
             self._end_handshake()
@@ -166,8 +167,6 @@ class Connection(httpx.Auth):
                 kept.stream = info["return_value"]
             else:
                 self._other_streams.append(info["return_value"])
-        elif step == "send_request_headers.started" and sends and joins:
-            self.may_have_job = True
         elif step == "receive_response_headers.started" and sends:
             # httpx's timeout is for each read. A server that drips bytes would never meet it.
             shelf.watch(self, self.patience or self.timeout.read or TIMEOUT_MAX)

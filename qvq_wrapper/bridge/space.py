@@ -93,8 +93,7 @@ def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
 class Space:
     """A Space as one Access reaches it. All its calls share its info."""
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._info: SpaceInfo | None = None
         self._loading: Future[SpaceInfo] | None = None
@@ -121,6 +120,8 @@ class Space:
         """
         until = time.monotonic() + connection.limits.read_timeout
         while True:
+            if connection.cancelled:
+                raise CallCancelled
             with self._lock:
                 if outdated and self._info is outdated:
                     self._info = None
@@ -134,23 +135,15 @@ class Space:
             if mine:
                 self._load(connection, loading)
                 return loading.result()
+            while not loading.done() and not connection.cancelled and time.monotonic() < until:
+                wait([loading], 0.2)  # a short wait: this call's reader may leave
+            if connection.cancelled:
+                continue
             # If the other call was cancelled or lost patience, this one takes over.
             with suppress(CallCancelled, httpx.ReadTimeout):
-                info = self._wait(loading, connection, until)
+                info = loading.result(0)
                 if info is not outdated:
                     return info
-
-    def _wait(
-        self, loading: Future[SpaceInfo], connection: Connection, until: float
-    ) -> SpaceInfo:
-        """Wait for another call's info, as long as this call's reader is there."""
-        while True:
-            remaining = until - time.monotonic()
-            wait([loading], min(0.2, max(0.0, remaining)))
-            if connection.cancelled:
-                raise CallCancelled
-            if loading.done() or remaining <= 0:
-                return loading.result(0)
 
     def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> None:
         info, began = self._info, time.monotonic()
@@ -183,7 +176,7 @@ def space_at(access: Access) -> Space:
     """Return the one Space of this access. Also forgets Spaces that were not used lately."""
     now = time.monotonic()
     with _spaces_lock:
-        space = _spaces.pop(access) if access in _spaces else Space(access)
+        space = _spaces.pop(access) if access in _spaces else Space()
         space.used = now
         _spaces[access] = space
         while (
