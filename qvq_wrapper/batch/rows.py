@@ -1,0 +1,257 @@
+"""Reads questions, one row at a time: from an iterable, a JSONL or CSV file, a folder of pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from anyio.lowlevel import checkpoint, current_token
+
+Result = TypeVar("Result")
+
+PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
+READ_AHEAD = 0.01  # seconds that one step of a thread reads; rows used up in that time are many
+
+
+@dataclass
+class Row:
+    """One question.
+
+    Attributes:
+        place: where it was found, for messages: ``line 7``.
+        columns: the row as it was given.
+        folder: the folder that a relative path in the column ``image`` starts from.
+        error: why the row cannot be asked, or None.
+        plain: the columns as JSON can hold them, and the key, where there is an output file.
+        attempts: how often the question has been asked.
+        strikes: how often it failed while the Space answered others; see `ask_many`.
+    """
+
+    place: str
+    columns: Any
+    folder: Path | None = None
+    error: Exception | None = None
+    plain: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+    attempts: int = 0
+    strikes: int = 0
+    failed_at: int | None = None
+
+    def check(self) -> None:
+        """Set ``error`` if the row is no question."""
+        if self.error:
+            return
+        if not isinstance(self.columns, Mapping):
+            kind = type(self.columns).__name__
+            self.error = TypeError(f"a question must be a dict with a prompt, not {kind}")
+        elif missing(self.columns.get("prompt")) and missing(self.columns.get("messages")):
+            self.error = ValueError("the question has neither prompt nor messages")
+
+    def question(self) -> dict[str, Any]:
+        """Return the columns to ask with: paths start from the file's folder."""
+        columns, image = dict(self.columns), self.columns.get("image")
+        if self.folder and isinstance(image, str) and image:
+            if not re.match(r"https?://|data:", image, re.I):
+                columns["image"] = str(self.folder / image)
+        return columns
+
+
+def missing(value: Any) -> bool:
+    """Tell whether a cell is empty: None, or pandas' NaN, NA and NaT."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def open_rows(questions: Any, prompt: str | None = None) -> AsyncIterable[Any] | Iterable[Any]:
+    """Return the iterable of rows that `questions` stands for.
+
+    Raises:
+        ValueError, TypeError, OSError: it stands for none.
+    """
+    if isinstance(questions, (str, os.PathLike)):
+        return _open_path(Path(questions), prompt)
+    if prompt is not None:
+        raise ValueError("prompt is for a folder of pictures; other questions bring their own")
+    if hasattr(questions, "itertuples"):  # a DataFrame, whose iterator gives column names
+        names = list(map(str, questions.columns))
+        return (dict(zip(names, cells)) for cells in questions.itertuples(index=False, name=None))
+    iterable = isinstance(questions, (Iterable, AsyncIterable))
+    if not iterable or isinstance(questions, (bytes, Mapping)):
+        kind = type(questions).__name__
+        raise TypeError(f"questions must be an iterable of dicts with a prompt, not {kind}")
+    return questions
+
+
+def _open_path(path: Path, prompt: str | None) -> Iterator[Row]:
+    if path.is_dir():
+        if prompt is None:
+            raise ValueError(f"{path} is a folder; give the prompt to ask about each picture")
+        return _read_folder(path, prompt)
+    if prompt is not None:
+        raise ValueError(f"{path} is no folder; prompt is for a folder of pictures")
+    with path.open("rb"):  # raises what is wrong with the path now, not at the first row
+        pass
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return _read_jsonl(path)
+    if path.suffix.lower() == ".csv":
+        _csv_header(path)
+        return _read_csv(path)
+    raise ValueError(f"{path.name}: questions must be in a .jsonl or .csv file, or a folder")
+
+
+def _read_folder(folder: Path, prompt: str) -> Iterator[Row]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if path.suffix.lower() in PICTURES and not hidden:
+            columns = {"prompt": prompt, "image": name.as_posix()}
+            yield Row(name.as_posix(), columns, folder)
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            row = Row(f"line {number}", None, path.parent)
+            try:
+                row.columns = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                row.columns, row.error = line, ValueError(f"not JSON ({error})")
+            yield row
+
+
+def _csv_header(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        names = next(csv.reader(file), [])
+    if not {"prompt", "messages"} & set(names):
+        raise ValueError(
+            f"{path.name} has no column named prompt; its columns: {', '.join(names)[:200]}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path.name} has two columns of the same name: {', '.join(names)[:200]}")
+    return names
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(2**28)  # a data: URI is longer than the default, 131,072 characters
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        while True:
+            row = Row(f"line {max(2, reader.line_num + 1)}", None, path.parent)
+            try:
+                row.columns = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                row.columns, row.error = str(error), ValueError(f"not CSV ({error})")
+            if row.error is None and row.columns.pop(None, None):
+                row.error = ValueError("the row has more cells than the header")
+            yield row
+
+
+async def run_in_thread(function: Callable[[], Result]) -> Result:
+    """Run a function that may block in a daemon thread, which does not hold up Python's exit."""
+    done = anyio.Event()
+    token: Any = current_token().native_token
+    schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+        with suppress(RuntimeError):  # the event loop is closed
+            schedule(done.set)
+
+    context = copy_context()
+    threading.Thread(target=context.run, args=(run,), name="qvq_wrapper rows", daemon=True).start()
+    await done.wait()
+    if errors:
+        raise errors.pop()
+    return results.pop()
+
+
+class Rows:
+    """Gives one row after the other. Reads only as many ahead as are used up in 10 ms.
+
+    A synchronous iterable may block, so a thread reads it.
+    """
+
+    def __init__(
+        self, questions: AsyncIterable[Any] | Iterable[Any],
+        accept: Callable[[Row], bool] = lambda row: True, limit: int | None = None,
+    ) -> None:
+        self._async = aiter(questions) if isinstance(questions, AsyncIterable) else None
+        self._iterator = iter(()) if isinstance(questions, AsyncIterable) else iter(questions)
+        self._accept = accept
+        self._left = math.inf if limit is None else limit
+        self._ready: deque[Row] = deque()
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._count, self._size, self._last_step = 0, 1, 0.0
+        self._failure: Exception | None = None
+        self.ended = False
+
+    async def next(self) -> Row | None:
+        """Return the next row, or None after the last one.
+
+        Raises:
+            Exception: what the iterable raised, after the rows before it.
+        """
+        if not self._ready:
+            async with self._lock:
+                while not self._ready and not self.ended:
+                    await self._step()
+        return self._ready.popleft() if self._ready else None
+
+    async def _step(self) -> None:
+        if self._left <= 0:
+            self.ended = True
+        elif self._failure:
+            raise self._failure
+        elif self._async is not None:
+            await checkpoint()  # gives other tasks a turn, however many rows are skipped
+            try:
+                self._take(await anext(self._async))
+            except StopAsyncIteration:
+                self.ended = True
+        else:
+            now = time.monotonic()
+            self._size = min(2 * self._size, 256) if now - self._last_step < READ_AHEAD else 1
+            self._last_step = now
+            await run_in_thread(self._read)
+
+    def _read(self) -> None:
+        end = time.monotonic() + READ_AHEAD
+        try:
+            for item in self._iterator:
+                self._take(item)
+                full = len(self._ready) >= self._size or self._left <= 0
+                if full or time.monotonic() > end:
+                    return
+            self.ended = True
+        except Exception as error:
+            self._failure = error
+
+    def _take(self, item: Any) -> None:
+        self._count += 1
+        row = item if isinstance(item, Row) else Row(f"row {self._count}", item)
+        row.check()
+        if self._accept(row):
+            self._ready.append(row)
+            self._left -= 1
