@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 
 from ..errors import RateLimitError, SpaceUnavailableError
-from ..question.options import Access, Limits, origin
+from ..question.address import origin
+from ..question.options import Access, Limits
 from ..types import Stage
 from .bounds import BoundedBody, drop_unsendable
 from .failures import CallCancelled, from_response

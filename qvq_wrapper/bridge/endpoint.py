@@ -27,7 +27,8 @@ def prepare(
     Raises:
         SpaceUnavailableError: there is no such endpoint, or it takes no picture and prompt.
     """
-    name, given, endpoints = question.api_name, question.extras, api["named_endpoints"]
+    given = question.parameters | question.extras
+    name, endpoints = question.api_name, api["named_endpoints"]
     if name not in endpoints:
         raise SpaceUnavailableError(
             f"The Space has no endpoint {name}; it has: {', '.join(sorted(endpoints)) or 'none'}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 import warnings
@@ -9,13 +10,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
-from ipaddress import ip_address
 from threading import TIMEOUT_MAX
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypedDict
 
 from ..types import Status
+from .address import is_loopback, is_url, origin, space_url
 from .media import Picture
+
+
+class Options(TypedDict, total=False):
+    """The options of a call, as ``Qwen_QVQ_72B.create_async_generator`` describes them."""
+
+    url: str | None
+    api_name: str | None
+    parameters: Mapping[str, Any] | None
+    timeout: float | None
+    read_timeout: float | None
+    max_retries: int
+    max_chars: int
+    on_status: Callable[[Status], object] | None
+    headers: Mapping[str, str] | None
+    verify: bool | ssl.SSLContext
+    auth: tuple[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class Access:
 
         Args:
             url: an http(s) URL, or ``owner/name`` of a Space on Hugging Face.
-            api_key: a Hugging Face token. Whitespace around it is removed.
+            api_key: a Hugging Face token. Whitespace around it is removed; an empty one is none.
             auth: ``(user, password)``.
             headers: a dict of header names and values.
             proxy: an http, https, socks5 or socks5h URL.
@@ -60,12 +76,11 @@ class Access:
         Raises:
             ValueError, TypeError: an option cannot be used.
         """
-        if api_key is not None:
-            if not isinstance(api_key, str):
-                raise TypeError(f"api_key must be a str, not {type(api_key).__name__}")
-            api_key = api_key.strip()  # a token read from a file ends with a newline
-            if not re.fullmatch(r"[!-~]+", api_key):
-                raise ValueError("api_key must be printable ASCII without spaces, and not empty")
+        if not isinstance(api_key, (str, type(None))):
+            raise TypeError(f"api_key must be a str, not {type(api_key).__name__}")
+        api_key = (api_key or "").strip() or None  # a token read from a file ends with a newline
+        if api_key and not re.fullmatch(r"[!-~]+", api_key):
+            raise ValueError("api_key must be printable ASCII without spaces")
         is_pair = isinstance(auth, (tuple, list)) and len(auth) == 2
         if auth is not None and not (is_pair and all(isinstance(part, str) for part in auth)):
             raise TypeError("auth must be a pair of strings: (user, password)")
@@ -82,9 +97,9 @@ class Access:
             raise TypeError("verify must be a bool or an ssl.SSLContext")
         login = tuple(auth) if auth else None
         environment = () if proxy else _environment_proxies()
-        access = cls(_space_url(url), api_key, login, pairs, _proxy_url(proxy), verify, environment)
+        access = cls(space_url(url), api_key, login, pairs, _proxy_url(proxy), verify, environment)
         scheme, host, _ = origin(access.url)
-        if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
+        if (api_key or auth) and scheme == "http" and not is_loopback(str(host)):
             warnings.warn(f"others can read a secret sent to {host} over plain http", stacklevel=4)
         return access
 
@@ -97,39 +112,34 @@ class Access:
         return result | dict(self.headers)
 
 
-def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return scheme, host and port (https://www.rfc-editor.org/rfc/rfc6454#section-4).
-
-    The token is sent only to the origin of the Space's URL.
-    """
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _space_url(url: object) -> str:
-    if not isinstance(url, str):
-        raise TypeError(f"url must be a str, not {type(url).__name__}")
-    url = url.strip()
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", url, re.ASCII):
-        # https://huggingface.co/docs/hub/spaces-embed#direct-url
-        subdomain = re.sub(r"[^a-z0-9]+", "-", url.lower()).strip("-")
-        return f"https://{subdomain}.hf.space/"
-    if not _is_url(url, ("http", "https")) or urlsplit(url).username is not None:
-        raise ValueError("url must be an http(s) URL without user and password, or 'owner/name'")
-    return url.split("?")[0].split("#")[0].rstrip("/") + "/"
+def api_name_of(name: object) -> str:
+    """Return the name of an endpoint as gradio_client has it, with a slash in front."""
+    if not isinstance(name, str):
+        raise TypeError(f"api_name must be a str, not {type(name).__name__}")
+    if not name.strip("/ "):
+        raise ValueError("api_name must name an endpoint of the Space, such as '/generate'")
+    return "/" + name.strip().removeprefix("/")
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def parameters_of(given: object) -> dict[str, Any]:
+    """Return the endpoint's parameters that a caller gave, if they can be sent as JSON."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+        raise TypeError("parameters must be a dict with the names of the endpoint's parameters")
+    for name, value in given.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            kind = type(value).__name__
+            raise type(error)(f"parameters: {name!r} is a {kind} that JSON does not have") from None
+    return dict(given)
 
 
 def _proxy_url(proxy: object) -> str | None:
     if proxy is None:
         return None
-    if not isinstance(proxy, str) or not _is_url(proxy, ("http", "https", "socks5", "socks5h")):
+    if not isinstance(proxy, str) or not is_url(proxy, ("http", "https", "socks5", "socks5h")):
         raise ValueError("proxy must be a URL such as http://host:3128 or socks5://host:1080")
     if proxy.startswith("socks") and not find_spec("socksio"):
         raise ValueError('a SOCKS proxy needs: pip install "qvq_wrapper[socks]"')
@@ -142,16 +152,6 @@ def _environment_proxies() -> tuple[tuple[str, str], ...]:
     return tuple(sorted(getproxies().items()))
 
 
-def _is_url(url: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(url)
-        parts.port  # raises ValueError if the port is not a number
-    except ValueError:
-        return False
-    has_control = re.search(r"[\s\x00-\x1f\x7f]", url)
-    return parts.scheme in schemes and bool(parts.hostname) and not has_control
-
-
 @dataclass(frozen=True, repr=False)
 class Question:
     """A question to a Space.
@@ -159,15 +159,19 @@ class Question:
     Attributes:
         access: the Space's address and the way to reach it.
         api_name: the endpoint's name with a slash, such as ``/generate``.
+        named: the caller named the endpoint. If not, another one may fit.
         prompt: the text of the question.
         picture: the picture of the question, or None.
-        extras: values for the endpoint's other parameters, by name.
+        parameters: values for the endpoint's other parameters, by name. Each must exist.
+        extras: the same, but a name that the endpoint does not have is ignored.
     """
 
     access: Access
     api_name: str
+    named: bool
     prompt: str
     picture: Picture | None
+    parameters: dict[str, Any]
     extras: dict[str, Any]
 
 
@@ -188,6 +192,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         minimums = {"timeout": 0, "read_timeout": 1e-3, "max_retries": 0, "max_chars": 1}
+        if self.read_timeout is None:
+            object.__setattr__(self, "read_timeout", TIMEOUT_MAX)  # the class is frozen
         for name, minimum in minimums.items():
             value = getattr(self, name)
             if name == "timeout" and value is None:
@@ -200,5 +206,6 @@ class Limits:
                 valid = f"from {minimum:g} to {TIMEOUT_MAX:g}"
                 raise ValueError(f"{name} must be a number {valid}, not {value}")
         call = self.on_status
-        if call is not None and (not callable(call) or iscoroutinefunction(call)):
+        is_async = iscoroutinefunction(call) or iscoroutinefunction(getattr(call, "__call__", None))
+        if call is not None and (not callable(call) or is_async):
             raise TypeError("on_status must be a synchronous function")
