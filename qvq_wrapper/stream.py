@@ -44,7 +44,7 @@ class AnswerStream(AsyncGenerator[str, None]):
     def __init__(self, question: Question, limits: Limits) -> None:
         self._call = Call(question, limits)
         self._step = threading.Lock()  # held while a reader waits for the next chunk
-        self._iterator: weakref.ref[_ChunkIterator] | None = None  # the latest that has begun
+        self._iterator: weakref.ref[Any] | None = None  # the latest that has begun
 
     @property
     def text(self) -> str:
@@ -129,9 +129,9 @@ class AnswerStream(AsyncGenerator[str, None]):
     async def asend(self, value: None) -> str:
         return await self.__anext__()
 
-    async def athrow(self, *error: Any) -> str:
+    async def athrow(self, error: Any, value: Any = None, traceback: Any = None) -> str:
         await self.aclose()
-        return await super().athrow(*error)
+        raise value or error
 
     def _begin_step(self, iterator: _ChunkIterator | None = None) -> None:
         """Take ``_step``, or refuse a second reader."""
@@ -205,9 +205,9 @@ class _ChunkIterator(Generator[str, None, None]):
         finally:
             self._stream._step.release()
 
-    def throw(self, *error: Any) -> str:
+    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> str:
         self.close()
-        return super().throw(*error)
+        raise value or error
 
     def close(self) -> None:
         """Cancel the job and wait for its end, for 2 s at most."""

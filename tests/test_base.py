@@ -198,7 +198,8 @@ def test_ending_early_cancels_the_job(g4f, given_provider, space, end):
         list(answer)
     # g4f keeps the first provider's exception, whose traceback refers to our stream, until the
     # garbage collector runs.
-    wait_until(lambda: gc.collect() * 0 + len(space.log("left", prompt=SLOW)) > seen)
+    gc.collect()
+    wait_until(lambda: len(space.log("left", prompt=SLOW)) > seen)
     assert not space.log("finished", prompt=SLOW)
 
 
