@@ -77,9 +77,13 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         url = options.pop("url", None)
         access = Access.checked(cls.url if url is None else url, api_key, proxy=proxy, **options)
         prompt, picture = read_messages(messages)
-        api_name = "/" + cls.api_endpoint.rsplit("/", 1)[-1]
+        named = kwargs.pop("api_name", None)
+        api_name = "/" + (named or cls.api_endpoint.rsplit("/", 1)[-1])
+        is_named = bool(named) or cls.api_endpoint != Qwen_QVQ_72B.api_endpoint
         picture = _only_picture(media) or picture
-        return AsyncResult(Question(access, api_name, prompt, picture, kwargs), limits)
+        parameters = kwargs.pop("parameters", {})
+        question = Question(access, api_name, is_named, prompt, picture, parameters, kwargs)
+        return AsyncResult(question, limits)
 
     @classmethod
     @hide_arguments

@@ -159,15 +159,19 @@ class Question:
     Attributes:
         access: the Space's address and the way to reach it.
         api_name: the endpoint's name with a slash, such as ``/generate``.
-        prompt: the text of the question.
+        named: whether the caller named the endpoint. If not, another one may be asked.
+        prompt: the text of the question, perhaps empty.
         picture: the picture of the question, or None.
-        extras: values for the endpoint's other parameters, by name.
+        parameters: values for parameters that the endpoint must have, by name.
+        extras: values that are left out if the endpoint has no parameter of that name.
     """
 
     access: Access
     api_name: str
+    named: bool
     prompt: str
     picture: Picture | None
+    parameters: dict[str, Any]
     extras: dict[str, Any]
 
 
