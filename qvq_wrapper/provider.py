@@ -78,7 +78,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         access = Access.checked(cls.url if url is None else url, api_key, proxy=proxy, **options)
         prompt, picture = read_messages(messages)
         named = kwargs.pop("api_name", None)
-        api_name = "/" + (named or cls.api_endpoint.rsplit("/", 1)[-1])
+        api_name = named or cls.api_endpoint.rsplit("/", 1)[-1]
         is_named = bool(named) or cls.api_endpoint != Qwen_QVQ_72B.api_endpoint
         picture = _only_picture(media) or picture
         parameters = kwargs.pop("parameters", {})

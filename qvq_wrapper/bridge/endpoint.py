@@ -77,7 +77,7 @@ def _find(endpoints: _Endpoints, question: Question) -> Endpoint:
     names = ", ".join(each.name for each in found)
     if found:
         raise SpaceUnavailableError(one_line(
-            f"The Space has no endpoint {name}. Give api_name= one that fits: {names}."))
+            f"The Space has no endpoint {name}. Give the api_name of one that fits: {names}."))
     raise SpaceUnavailableError(one_line(
         f"The Space has no endpoint {name}, and no other that takes this question and gives text. "
         f"It has: {', '.join(sorted(endpoints.names))}."))

@@ -5,6 +5,8 @@ An endpoint that takes a picture answers with the prompt and the picture's width
 """
 
 import inspect
+import time
+from pathlib import Path
 
 import gradio as gr
 from PIL import Image
@@ -27,33 +29,46 @@ def width(picture):
     return str(Image.open(picture).width) if picture else "no picture"
 
 
-def describe(prompt, *others):
-    return " ".join([prompt, *(width(each) for each in others)])
+def describe(picture, prompt):
+    return f"{prompt} {width(picture)}"
 
 
-def describe_first(picture, prompt, *more):
-    return " ".join([prompt, width(picture), *map(str, more)])
+def describe_swapped(prompt, picture):
+    return describe(picture, prompt)
 
 
-def describe_last(*values):
-    return " ".join([*map(str, values[:-2]), values[-1], width(values[-2])])
+def describe_after(first, picture, prompt):
+    return f"{first} {describe(picture, prompt)}"
+
+
+def describe_more(picture, prompt, state, temperature):
+    return f"{describe(picture, prompt)} {state} {temperature}"
 
 
 def describe_edited(editor, prompt):
     parts = ["background", "composite", "layers"]
-    return describe(prompt, *(editor and editor[part] for part in parts))
+    return " ".join([prompt, *(width(editor and editor[part]) for part in parts)])
 
 
 def describe_gallery(gallery, prompt):
-    return describe(prompt, [picture for picture, _ in gallery or []])
+    return describe([picture for picture, _ in gallery or []], prompt)
 
 
-def describe_message(message, *more):
-    return " ".join([describe(message["text"], message["files"]), *map(str, more)])
+def describe_message(message, number=None):
+    text = describe(message["files"], message["text"])
+    return text if number is None else f"{text} {number}"
 
 
-def describe_after(first, message):
+def describe_message_after(first, message):
     return f"{first} {describe_message(message)}"
+
+
+def answer_chat(message, history):
+    return describe_message(message)
+
+
+def answer_chat_with(message, history, system, number):
+    return f"{system} {number} {describe_message(message)}"
 
 
 def take_anything(*values):
@@ -63,11 +78,24 @@ def take_anything(*values):
 # What endpoints give
 
 
+def words_for(prompt):
+    """Yield the words step by step. Wait before the last step if the prompt is a path.
+
+    The wait ends when the test makes the file.
+    """
+    yield from WORDS[:2]
+    end = time.monotonic() + 10
+    while Path(prompt).parent.is_absolute() and not Path(prompt).exists():
+        time.sleep(0.01)
+        if time.monotonic() > end:
+            return
+    yield WORDS[2]
+
+
 def in_steps(wrap):
     """Return a function that gives the words step by step, each wrapped."""
     def function(image, prompt):
-        for words in WORDS:
-            yield wrap(words)
+        yield from map(wrap, words_for(prompt))
 
     return function
 
@@ -75,7 +103,7 @@ def in_steps(wrap):
 def then(last):
     """Return a function that gives the words step by step, and then something else."""
     def function(image, prompt):
-        yield from WORDS
+        yield from words_for(prompt)
         yield last
 
     return function
@@ -92,14 +120,14 @@ def assistant(text, **fields):
 def picture_and_words(image, prompt):
     """Each step changes one of two outputs."""
     yield image, skip()
-    for words in WORDS:
+    for words in words_for(prompt):
         yield skip(), words
     yield image, skip()
 
 
 def with_emptied_box(image, prompt):
     yield "", [user(prompt)]
-    for words in WORDS:
+    for words in words_for(prompt):
         yield "", [user(prompt), assistant(words)]
 
 
@@ -107,7 +135,7 @@ def chat_in_steps(image, prompt):
     earlier = [user("before"), assistant("the answer before")]
     yield [*earlier, user(prompt)]
     yield [*earlier, user(prompt), THOUGHT]
-    for words in WORDS:
+    for words in words_for(prompt):
         yield [*earlier, user(prompt), THOUGHT, assistant(words)]
 
 
@@ -117,7 +145,7 @@ def chat_with_picture(image, prompt):
 
 def pairs_in_steps(image, prompt):
     yield [["before", "the answer before"], [prompt, None]]
-    for words in WORDS:
+    for words in words_for(prompt):
         yield [["before", "the answer before"], [prompt, words]]
 
 
@@ -131,7 +159,7 @@ def add_chat(name, answer, **options):
 
 def thought_then_words(message, history):
     yield THOUGHT
-    for words in WORDS:
+    for words in words_for(message["text"]):
         yield [THOUGHT, assistant(words)]
 
 
@@ -147,27 +175,27 @@ def build(only=()):
         prompt, answer, state = gr.Textbox(), gr.Markdown(), gr.State("state")
         both, message, chatbot = [image, prompt], gr.MultimodalTextbox(), gr.Chatbot(**MESSAGES)
 
-        add("plain", describe_first, both, answer)
-        add("prompt_first", describe, [prompt, image], answer)
-        add("more", describe_first, [*both, state, gr.Slider(0, 2, value=0.5)], answer)
-        add("system", describe_last, [gr.Textbox("be brief"), image, prompt], answer)
-        add("two_texts", describe_last, [gr.Textbox(), image, prompt], answer)
-        add("key", describe_last, [gr.Textbox("no key", type="password"), image, prompt], answer)
-        add("hidden", describe_last, [gr.Textbox("hid", visible=False), image, prompt], answer)
-        add("choice", describe_last, [gr.Dropdown(["a"], value="a"), image, prompt], answer)
-        add("code", describe_first, [image, gr.Code()], answer)
-        add("file", describe_first, [gr.File(), prompt], answer)
-        add("files", describe_first, [gr.File(file_count="multiple"), prompt], answer)
-        add("folder", describe_first, [gr.File(file_count="directory"), prompt], answer)
-        add("upload", describe_first, [gr.UploadButton(), prompt], answer)
-        add("uploads", describe_first, [gr.UploadButton(file_count="multiple"), prompt], answer)
+        add("plain", describe, both, answer)
+        add("prompt_first", describe_swapped, [prompt, image], answer)
+        add("more", describe_more, [*both, state, gr.Slider(0, 2, value=0.5)], answer)
+        add("system", describe_after, [gr.Textbox("be brief"), image, prompt], answer)
+        add("two_texts", describe_after, [gr.Textbox(), image, prompt], answer)
+        add("key", describe_after, [gr.Textbox("no key", type="password"), image, prompt], answer)
+        add("hidden", describe_after, [gr.Textbox("hid", visible=False), image, prompt], answer)
+        add("choice", describe_after, [gr.Dropdown(["a", "b"], value="a"), image, prompt], answer)
+        add("code", describe, [image, gr.Code()], answer)
+        add("file", describe, [gr.File(), prompt], answer)
+        add("files", describe, [gr.File(file_count="multiple"), prompt], answer)
+        add("folder", describe, [gr.File(file_count="directory"), prompt], answer)
+        add("upload", describe, [gr.UploadButton(), prompt], answer)
+        add("uploads", describe, [gr.UploadButton(file_count="multiple"), prompt], answer)
         add("gallery", describe_gallery, [gr.Gallery(type="filepath"), prompt], answer)
         for component in [gr.ImageEditor, gr.ImageMask, gr.Sketchpad, gr.Paint]:
             editor = component(type="filepath")
             add(component.__name__.lower(), describe_edited, [editor, prompt], answer)
         add("message", describe_message, [message], answer)
         add("message_more", describe_message, [message, gr.Number(7)], answer)
-        add("system_message", describe_after, [gr.Textbox("be brief"), message], answer)
+        add("system_message", describe_message_after, [gr.Textbox("be brief"), message], answer)
         add("image_alone", width, [image], answer)
         add("prompt_alone", lambda prompt: prompt, [prompt], answer)
         add("two_images", take_anything, [image, other_image], answer)
@@ -207,7 +235,7 @@ def build(only=()):
         add("to_nothing", take_anything, both, None)
 
         if not only:
-            add_chat("chat", describe_message_only)
+            add_chat("chat", answer_chat)
             if NAMED_CHATS:  # before, the API gave the repr of such an answer
                 add_chat("chat_message", lambda message, history: gr.ChatMessage(
                     role="assistant", content=describe_message(message)))
@@ -217,22 +245,14 @@ def build(only=()):
                     "text": describe_message(message), "files": []})
                 add_chat("chat_list", lambda message, history: [THOUGHT, "the last"])
                 add_chat("chat_words", thought_then_words)
-                add_chat("chat_inputs", describe_with_system, additional_inputs=[
+                add_chat("chat_inputs", answer_chat_with, additional_inputs=[
                     gr.Textbox("be brief"), gr.Slider(value=1)])
         # What is found where no endpoint is named
         if "by_enter" in only:
-            gr.Button().click(describe_first, both, answer)
-            prompt.submit(describe_first, both, answer)
+            gr.Button().click(describe, both, answer)
+            prompt.submit(describe, both, answer)
         if "load" in only:
             app.load(take_anything, both, answer, api_name="load")
         if "unnamed" in only:
-            gr.Button().click(describe_first, both, answer, api_name=False)
+            gr.Button().click(describe, both, answer, api_name=False)
     return app
-
-
-def describe_message_only(message, history):
-    return describe_message(message)
-
-
-def describe_with_system(message, history, system, number):
-    return f"{system} {number} {describe_message(message)}"
