@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import os
 import re
@@ -94,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
 def _answer(args: argparse.Namespace, image: str | None) -> None:
     question = sys.stdin.read().rstrip("\n") if args.question == "-" else args.question
     environment_key = os.environ.get("QVQ_API_KEY") or None
-    api_key = Path(args.api_key_file).read_text() if args.api_key_file else environment_key
+    api_key = _token_in(args.api_key_file) if args.api_key_file else environment_key
     start = time.monotonic()
     stream = Qwen_QVQ_72B.ask(
         question, image, api_key=api_key, url=args.url, proxy=args.proxy, timeout=args.timeout,
@@ -107,6 +108,14 @@ def _answer(args: argparse.Namespace, image: str | None) -> None:
         else:
             size = os.path.getsize(image) if image and os.path.isfile(image) else 0
             _print_text(chunks, lambda: _describe(stream.status, size))
+
+
+def _token_in(file: str) -> str:
+    """Return the token in a file. Refuse a file that holds something else, without showing it."""
+    data = Path(file).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
+    if not re.fullmatch(rb"[!-~]+", data):
+        raise ValueError(f"--api-key-file {file} must hold one token and nothing else")
+    return data.decode()
 
 
 def _print_json(**line: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from urllib.parse import urlsplit
 from ..types import Status
 from .media import Picture
 
+own_spaces: set[str] = set()
+"""URLs of the Spaces that this process has started. They are not asked through a proxy of the
+environment. Other loopback addresses are: people put a recording proxy before a local Space."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -29,8 +34,7 @@ class Access:
         headers: names and values of further headers.
         proxy: URL of an HTTP or SOCKS proxy.
         verify: how certificates are checked, as in httpx.
-        environment: the proxies that the environment names. They are stored because an httpx client
-            reads them only once, when it is created.
+        environment: the proxies that the environment names, by scheme, as they are at the call.
     """
 
     url: str
@@ -81,11 +85,13 @@ class Access:
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
         login = tuple(auth) if auth else None
-        environment = () if proxy else _environment_proxies()
-        access = cls(_space_url(url), api_key, login, pairs, _proxy_url(proxy), verify, environment)
+        address = _space_url(url)
+        environment = () if proxy or address in own_spaces else _environment_proxies()
+        access = cls(address, api_key, login, pairs, _proxy_url(proxy), verify, environment)
         scheme, host, _ = origin(access.url)
         if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
-            warnings.warn(f"others can read a secret sent to {host} over plain http", stacklevel=4)
+            warnings.warn(
+                f"others can read a secret sent to {host} over plain http", stacklevel=_level())
         return access
 
     @property
@@ -126,20 +132,45 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _level() -> int:
+    """Return the stacklevel at which the caller of this function warns this package's caller.
+
+    It depends on the method that was called. Python 3.12 has skip_file_prefixes for this.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("qvq_wrapper."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _proxy_url(proxy: object) -> str | None:
     if proxy is None:
         return None
-    if not isinstance(proxy, str) or not _is_url(proxy, ("http", "https", "socks5", "socks5h")):
-        raise ValueError("proxy must be a URL such as http://host:3128 or socks5://host:1080")
-    if proxy.startswith("socks") and not find_spec("socksio"):
-        raise ValueError('a SOCKS proxy needs: pip install "qvq_wrapper[socks]"')
-    return proxy
+    fault = proxy_fault(proxy) if isinstance(proxy, str) else "must be a str or None"
+    if fault:
+        raise ValueError(f"proxy {fault}")
+    return str(proxy)
+
+
+def proxy_fault(proxy: str) -> str:
+    """Return what is wrong with a proxy's URL, in words without the URL, or ""."""
+    scheme = proxy.partition("://")[0].lower()
+    if scheme not in ("http", "https", "socks5", "socks5h"):
+        return "must be a URL such as http://host:3128 or socks5://host:1080"
+    if not _is_url(proxy, (scheme,)):
+        return (
+            "must have a host and a port from 0 to 65535, such as http://host:3128; in a user or "
+            "password, special characters are written as %23 (#), %2F (/), %3A (:), %40 (@)")
+    if scheme.startswith("socks") and not find_spec("socksio"):
+        return 'is a SOCKS proxy, which needs: pip install "qvq_wrapper[socks]"'
+    return ""
 
 
 def _environment_proxies() -> tuple[tuple[str, str], ...]:
     from urllib.request import getproxies  # takes 10 ms to import
 
-    return tuple(sorted(getproxies().items()))
+    found = getproxies()
+    return tuple((kind, found[kind]) for kind in ("http", "https", "all", "no") if kind in found)
 
 
 def _is_url(url: str, schemes: tuple[str, ...]) -> bool:
