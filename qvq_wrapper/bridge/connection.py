@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from ..errors import RateLimitError, SpaceUnavailableError
+from ..errors import SpaceUnavailableError
 from ..question.options import Access, Limits, origin
 from ..types import Stage
 from .bounds import bound_body, drop_unsendable
@@ -130,8 +130,8 @@ class Connection(httpx.Auth):
         bound_body(response, endless=path.endswith("/queue/data") and not response.is_error)
         error = from_response(response)
         if joins:
-            refused = 400 <= response.status_code < 500 or isinstance(error, RateLimitError)
-            self.may_have_job = not refused
+            no_queue = error is not None and "Queue is" in error.message  # full, or stopped
+            self.may_have_job = not (no_queue or 400 <= response.status_code < 500)
         if joins and not error:
             response.read()  # the response holds the event_id, which /cancel needs
         self._joining = False

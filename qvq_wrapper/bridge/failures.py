@@ -31,7 +31,7 @@ _REPR = re.compile(
     r"""(['"])(?:(?!\1)[^\\\n]|\\(?:['"\\nrt]|x[\da-f]{2}|u[\da-f]{4}|U[\da-f]{8}))*\1""")
 # What the package `spaces` 0.51 and older ones raise at Spaces on ZeroGPU.
 _GPU_LIMIT = re.compile(
-    r"gpu quota|gpu limit|zerogpu runs limit|too many zerogpu credits", re.IGNORECASE)
+    r"gpu quota|gpu limit|your (zerogpu )?runs limit|too many zerogpu credits", re.IGNORECASE)
 _NO_GPU = re.compile(r"no gpu (was|is currently) available", re.IGNORECASE)
 _WAIT = re.compile(r"\bin (?:(\d{1,4}) days?, )?(\d{1,4}):(\d\d):(\d\d)\b")
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
