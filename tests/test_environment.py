@@ -36,9 +36,9 @@ def environment(monkeypatch):
 
 
 @pytest.mark.parametrize("name, value, words", [
-    ("ALL_PROXY", "socks://127.0.0.1:1080", "must be a URL such as"),
-    ("all_proxy", "socks://127.0.0.1:1080", "must be a URL such as"),
-    ("HTTP_PROXY", "socks4://127.0.0.1:1080", "must be a URL such as"),
+    ("ALL_PROXY", "socks://127.0.0.1:1080", "begins with socks://, but must be a URL"),
+    ("all_proxy", "socks://127.0.0.1:1080", "begins with socks://, but must be a URL"),
+    ("HTTP_PROXY", "socks4://127.0.0.1:1080", "begins with socks4://, but must"),
     ("http_proxy", "ftp://127.0.0.1", "must be a URL such as"),
     ("HTTP_PROXY", "://", "must be a URL such as"),
     ("HTTP_PROXY", "http://127.0.0.1:port", "a port from 0 to 65535"),

@@ -453,6 +453,17 @@ async def test_garbage_instead_of_json(space, garbage):
     assert type(error) is SpaceConnectionError and "nonsense" in str(error)
 
 
+async def test_an_error_that_is_not_known(space, caplog):
+    """The log says where it was raised, for a report. It shows no value."""
+    caplog.set_level("DEBUG", "qvq_wrapper")
+    with relayed(space) as relay:
+        relay.down = lambda data: data.replace(b'{"event_id":', b'{"other_id":')
+        error = await failure(relay.ask("a secret prompt", api_key="hf_secret"))
+    assert type(error) is ResponseError and "could not be understood (KeyError" in str(error)
+    assert "KeyError" in caplog.text and 'response.json()["event_id"]' in caplog.text
+    assert "hf_secret" not in caplog.text and "a secret prompt" not in caplog.text
+
+
 async def test_a_message_larger_than_any_answer(provider):
     error = await failure(provider.ask(script({"grow": 200_000}), max_chars=1))
     assert type(error) is SpaceConnectionError and "a message of more than" in str(error)

@@ -1,4 +1,4 @@
-"""The one place that maps a failure onto an error."""
+"""Turns everything that can go wrong into the error that a caller gets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ast
 import errno
 import html
 import json
+import logging
 import re
 import ssl
 import time
+import traceback
 from concurrent import futures
 from contextlib import suppress
 from copy import copy
@@ -34,7 +36,11 @@ _GPU_LIMIT = re.compile(
     r"gpu quota|gpu limit|your (zerogpu )?runs limit|too many zerogpu credits", re.IGNORECASE)
 _NO_GPU = re.compile(r"no gpu (was|is currently) available", re.IGNORECASE)
 _WAIT = re.compile(r"\bin (?:(\d{1,4}) days?, )?(\d{1,4}):(\d\d):(\d\d)\b")
+# Errors of this machine, not of the Space or the way to it.
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
+
+
+logger = logging.getLogger("qvq_wrapper")
 
 
 class CallCancelled(Exception):
@@ -50,7 +56,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 
 def from_response(response: httpx.Response) -> ResponseError | None:
-    """Return the error that an HTTP response means, if it means one. Reads the body of an error."""
+    """Return the error for an HTTP response, or None for a success. Reads the body of an error."""
     code, path, host = response.status_code, response.url.path, response.url.host
     if path.endswith("/config") and "event-stream" in response.headers.get("content-type", ""):
         return SpaceUnavailableError(
@@ -172,6 +178,8 @@ def from_exception(error: BaseException, *, fetching: bool = False) -> Exception
         case _ if type(error).__module__.startswith("socksio"):
             mapped = SpaceConnectionError(f"The SOCKS proxy answers with nonsense{detail}.")
         case _:
+            steps = "".join(traceback.format_tb(error.__traceback__))  # code alone, no values
+            logger.debug("an error that this package does not know, %s:\n%s", kind, steps)
             mapped = ResponseError(f"The Space's answer could not be understood{detail}.")
     mapped.__cause__ = mapped.__context__ = None
     return mapped.with_traceback(None)
@@ -196,7 +204,9 @@ def _from_app(message: str, fetching: bool) -> ResponseError:
     if _REPR.fullmatch(message):  # gradio 4 sends the repr of gr.Error's words
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
-    message = one_line(message, 2000) or "The Space's app failed and did not say why."
+    message = one_line(message, 2000)
+    if not message:
+        return ResponseError("The Space's app failed and did not say why.")
     if _GPU_LIMIT.search(message):
         wait = _wait_in(message)
         hint = "A Hugging Face token has a quota of its own: give it as api_key."

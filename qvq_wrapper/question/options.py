@@ -90,8 +90,8 @@ class Access:
         access = cls(address, api_key, login, pairs, _proxy_url(proxy), verify, environment)
         scheme, host, _ = origin(access.url)
         if (api_key or auth) and scheme == "http" and not _is_loopback(str(host)):
-            warnings.warn(
-                f"others can read a secret sent to {host} over plain http", stacklevel=_level())
+            words = f"others can read a secret sent to {host} over plain http"
+            warnings.warn(words, stacklevel=_stacklevel())
         return access
 
     @property
@@ -132,8 +132,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _level() -> int:
-    """Return the stacklevel at which the caller of this function warns this package's caller.
+def _stacklevel() -> int:
+    """Return the stacklevel with which a warning points at the line that called this package.
 
     It depends on the method that was called. Python 3.12 has skip_file_prefixes for this.
     """
@@ -153,10 +153,11 @@ def _proxy_url(proxy: object) -> str | None:
 
 
 def proxy_fault(proxy: str) -> str:
-    """Return what is wrong with a proxy's URL, in words without the URL, or ""."""
-    scheme = proxy.partition("://")[0].lower()
+    """Return what is wrong with a proxy's URL, or "". The words do not show its password."""
+    scheme, found, _ = proxy.lower().partition("://")
     if scheme not in ("http", "https", "socks5", "socks5h"):
-        return "must be a URL such as http://host:3128 or socks5://host:1080"
+        begins = f"begins with {scheme}://, but " if found and scheme.isalnum() else ""
+        return f"{begins}must be a URL such as http://host:3128 or socks5://host:1080"
     if not _is_url(proxy, (scheme,)):
         return (
             "must have a host and a port from 0 to 65535, such as http://host:3128; in a user or "
