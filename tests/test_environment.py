@@ -20,9 +20,9 @@ on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    """An environment without proxies. Its ``set`` sets variables for the test."""
+    """A function that sets variables. Those for proxies and TLS are not set before."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
+        if name.lower().endswith("_proxy") or name.startswith("SSL"):
             monkeypatch.delenv(name)
 
     def set_variables(**variables):
@@ -152,13 +152,15 @@ async def test_a_proxy_that_asks_for_credentials(space, environment):
     assert "(HTTP_PROXY) asks for credentials" in str(error) and "wrong" not in str(error)
 
 
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
-async def test_a_file_of_the_environment_that_cannot_be_used(environment, tmp_path, name):
+@pytest.mark.parametrize("name, file", [
+    ("SSL_CERT_FILE", "none.pem"), ("SSLKEYLOGFILE", "no/such/file")])
+async def test_a_file_of_the_environment_that_cannot_be_used(environment, tmp_path, name, file):
+    (tmp_path / "none.pem").write_text("no certificate")
     forget_tls_contexts()
-    environment(**{name: str(tmp_path / "no" / "such")})
+    environment(**{name: str(tmp_path / file)})
     error = await failure(ask("Hi", url=f"https://127.0.0.1:{free_port()}"))
-    forget_tls_contexts()
-    assert type(error) is SpaceConnectionError and not error.retryable and name in str(error)
+    assert type(error) is SpaceConnectionError and not error.retryable
+    assert f"TLS cannot be set up with {name} " in str(error)
 
 
 # Proxies that compress

@@ -17,7 +17,6 @@ from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
     SpaceConnectionError, SpaceUnavailableError, ask,
 )
-from qvq_wrapper.bridge.tls import forget_tls_contexts
 
 pytestmark = pytest.mark.anyio
 
@@ -249,14 +248,6 @@ async def test_a_self_signed_certificate(start_space, certificate):
             await anext(stream)
             start = time.monotonic()
         assert time.monotonic() - start < 2
-
-
-async def test_certificates_that_cannot_be_read(space, monkeypatch, tmp_path):
-    (tmp_path / "none.pem").write_text("no certificate")
-    forget_tls_contexts()
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    error = await failure(ask("Hi", url=space.url, max_retries=0))
-    assert type(error) is SpaceConnectionError and "SSLError" in str(error)
 
 
 async def test_a_space_behind_a_login(start_space):

@@ -31,10 +31,10 @@ def tls_context(verify: Any) -> Any:
         with _tls_lock:
             return _tls_context(verify)
     except OSError as error:  # ssl.SSLError is one
-        names = " or ".join(filter(os.environ.get, VARIABLES)) or "this machine"
+        names = " or ".join(filter(os.environ.get, VARIABLES)) or "this machine's certificates"
         kind = type(error).__name__
         raise SpaceConnectionError(
-            f"The TLS certificates of {names} cannot be used ({kind}: {error}).") from error
+            f"TLS cannot be set up with {names} ({kind}: {error}).") from error
 
 
 def forget_tls_contexts() -> None:
