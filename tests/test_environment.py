@@ -1,8 +1,10 @@
 """Variables of the environment, proxies on the way, and Spaces that this process started."""
 
+import gzip
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import httpx
 import pytest
@@ -191,6 +193,20 @@ async def test_compressed_data_that_is_none():
     with web_server(200, "{}", [("Content-Encoding", "gzip")]) as server:
         error = await failure(ask("Hi", url=server.url))
     assert type(error) is SpaceConnectionError and "no gzip data" in str(error)
+
+
+@on_asyncio
+async def test_a_compressed_response_takes_little_memory():
+    """One read brings 64 kB, which hold 66 MB."""
+    packed = gzip.compress(bytes(2**27))
+    with web_server(200, packed, [("Content-Encoding", "gzip")]) as server:
+        tracemalloc.start()
+        try:
+            error = await failure(ask("Hi", url=server.url))
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert type(error) is SpaceConnectionError and "more than" in str(error) and most < 32e6
 
 
 # The Space that this process started
