@@ -347,7 +347,9 @@ def test_the_local_space_does_not_get_the_token(monkeypatch):
 
 @pytest.mark.space  # --demo starts one in a child process
 def test_the_demo(tmp_path):
-    result = qvq("What does the sign say?", "--demo", cwd=tmp_path)
+    """The environment's proxies are not for it."""
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:1", "all_proxy": "socks://127.0.0.1:1"}
+    result = qvq("What does the sign say?", "--demo", cwd=tmp_path, env=os.environ | proxies)
     assert result.returncode == 0 and result.stderr == ""
     for line in ("OPEN DAILY", "9 AM TO 5 PM", "MIND THE STEP"):
         assert line in result.stdout

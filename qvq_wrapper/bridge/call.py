@@ -189,7 +189,9 @@ class Call:
                 raise failures.CallCancelled
             session.ask(question, asked, mine, self.on_text, self.on_status, later)
         except BaseException as error:
-            return failures.from_exception(error)
+            picture = question.picture
+            fetching = bool(picture and picture.url and not self.text)
+            return failures.from_exception(error, fetching=fetching)
         return None
 
     def _retry_delay(self, error: Exception, attempt: int) -> float | None:

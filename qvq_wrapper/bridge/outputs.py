@@ -73,7 +73,7 @@ def _content(message: Any) -> str | None:
     if isinstance(message, dict):
         message = [message]
     if isinstance(message, list):
-        texts = [part.get("text") if isinstance(part, dict) else part for part in message]
-        texts = [text for text in texts if isinstance(text, str)]
+        parts = [part.get("text") if isinstance(part, dict) else part for part in message]
+        texts = [text for text in parts if isinstance(text, str)]
         message = "\n".join(texts) if texts else None
     return message if isinstance(message, str) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ from typing import Any, TypedDict
 from ..types import Status
 from .address import is_loopback, is_url, origin, space_url
 from .media import Picture
+
+own_spaces: set[str] = set()
+"""URLs of the Spaces that this process has started. They are not asked through a proxy of the
+environment. Other loopback addresses are: people put a recording proxy before a local Space."""
 
 
 class Options(TypedDict, total=False):
@@ -45,8 +50,7 @@ class Access:
         headers: names and values of further headers.
         proxy: URL of an HTTP or SOCKS proxy.
         verify: how certificates are checked, as in httpx.
-        environment: the proxies that the environment names. They are stored because an httpx client
-            reads them only once, when it is created.
+        environment: the proxies that the environment names, by scheme, as they are at the call.
     """
 
     url: str
@@ -96,11 +100,13 @@ class Access:
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
         login = tuple(auth) if auth else None
-        environment = () if proxy else _environment_proxies()
-        access = cls(space_url(url), api_key, login, pairs, _proxy_url(proxy), verify, environment)
+        address = space_url(url)
+        environment = () if proxy or address in own_spaces else _environment_proxies()
+        access = cls(address, api_key, login, pairs, _proxy_url(proxy), verify, environment)
         scheme, host, _ = origin(access.url)
         if (api_key or auth) and scheme == "http" and not is_loopback(str(host)):
-            warnings.warn(f"others can read a secret sent to {host} over plain http", stacklevel=4)
+            words = f"others can read a secret sent to {host} over plain http"
+            warnings.warn(words, stacklevel=_stacklevel())
         return access
 
     @property
@@ -136,20 +142,46 @@ def parameters_of(given: object) -> dict[str, Any]:
     return dict(given)
 
 
+def _stacklevel() -> int:
+    """Return the stacklevel with which a warning points at the line that called this package.
+
+    It depends on the method that was called. Python 3.12 has skip_file_prefixes for this.
+    """
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("qvq_wrapper."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _proxy_url(proxy: object) -> str | None:
     if proxy is None:
         return None
-    if not isinstance(proxy, str) or not is_url(proxy, ("http", "https", "socks5", "socks5h")):
-        raise ValueError("proxy must be a URL such as http://host:3128 or socks5://host:1080")
-    if proxy.startswith("socks") and not find_spec("socksio"):
-        raise ValueError('a SOCKS proxy needs: pip install "qvq_wrapper[socks]"')
-    return proxy
+    fault = proxy_fault(proxy) if isinstance(proxy, str) else "must be a str or None"
+    if fault:
+        raise ValueError(f"proxy {fault}")
+    return str(proxy)
+
+
+def proxy_fault(proxy: str) -> str:
+    """Return what is wrong with a proxy's URL, or "". The words do not show its password."""
+    scheme, found, _ = proxy.lower().partition("://")
+    if scheme not in ("http", "https", "socks5", "socks5h"):
+        begins = f"begins with {scheme}://, but " if found and scheme.isalnum() else ""
+        return f"{begins}must be a URL such as http://host:3128 or socks5://host:1080"
+    if not is_url(proxy, (scheme,)):
+        return (
+            "must have a host and a port from 0 to 65535, such as http://host:3128; in a user or "
+            "password, special characters are written as %23 (#), %2F (/), %3A (:), %40 (@)")
+    if scheme.startswith("socks") and not find_spec("socksio"):
+        return 'is a SOCKS proxy, which needs: pip install "qvq_wrapper[socks]"'
+    return ""
 
 
 def _environment_proxies() -> tuple[tuple[str, str], ...]:
     from urllib.request import getproxies  # takes 10 ms to import
 
-    return tuple(sorted(getproxies().items()))
+    found = getproxies()
+    return tuple((kind, found[kind]) for kind in ("http", "https", "all", "no") if kind in found)
 
 
 @dataclass(frozen=True, repr=False)
