@@ -9,7 +9,7 @@ from ..question.formats import check_head
 from ..question.media import Picture
 from ..question.pixels import with_8_bits
 
-MAX_PIXELS = 50_000_000  # a phone's picture; decoding a PNG of this size takes 200 MB for a moment
+MAX_PIXELS = 50_000_000  # a phone's largest pictures; a PNG of that size takes 400 MB for a second
 
 
 def thumbnail(picture: Picture) -> tuple[str, bytes]:
@@ -19,7 +19,7 @@ def thumbnail(picture: Picture) -> tuple[str, bytes]:
 
     Raises:
         MediaError: the picture has more than ``MAX_PIXELS`` pixels, or cannot be read.
-        OSError, KeyError: Pillow cannot decode it.
+        Exception: Pillow cannot decode it.
     """
     from PIL import Image, ImageOps
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
-import stat
 from typing import Any
 
 from ..errors import MediaError
@@ -44,10 +44,10 @@ def file_name(file: Any) -> str | None:
 
 
 def can_block(file: Any) -> bool:
-    """Return whether a read can wait for someone: the file is a pipe, a socket or a terminal."""
+    """Return whether a read can wait for someone, as a pipe, a socket and a terminal do."""
     try:
-        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    except (AttributeError, TypeError, OSError, ValueError):  # a file in memory has no number
+        return not file.seekable()
+    except (AttributeError, ValueError):  # not all objects have it; a closed file raises ValueError
         return False
 
 
@@ -88,6 +88,8 @@ def _read(file: Any, size: int) -> bytes:
         data = file.read(size)
     except UnicodeDecodeError:
         data = ""
+    except io.UnsupportedOperation:
+        raise MediaError("the picture's file is not open for reading; use mode 'rb'") from None
     except (OSError, ValueError) as error:
         reason = "it is closed" if getattr(file, "closed", False) else type(error).__name__
         raise MediaError(f"the picture's file cannot be read: {reason}") from None

@@ -32,12 +32,12 @@ _OTHERS = (
     ("PostScript", rb"%!PS"),
     ("a JPEG XL file", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("a JPEG 2000 file", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    ("an icon", rb"\0\0[\1\2]\0"),
+    ("an icon", rb"\0\0[\x01\x02]\0"),
     ("a Photoshop file", rb"8BPS"),
     ("a numpy file (give numpy.load(...))", rb"\x93NUMPY"),
-    ("a ZIP archive, or a document stored as one", rb"PK[\3\5\7]"),
+    ("a ZIP archive, or a document stored as one", rb"PK[\x03\x05\x07]"),
     ("a gzip archive", rb"\x1f\x8b\x08"),
-    ("a video", rb"....(?:ftyp|moov|mdat)|\x1a\x45\xdf\xa3|RIFF....AVI |\0\0\1[\xb3\xba]"),
+    ("a video", rb"....(?:ftyp|moov|mdat)|\x1a\x45\xdf\xa3|RIFF....AVI |\0\0\x01[\xb3\xba]"),
     ("audio", rb"RIFF....WAVE|ID3|OggS|fLaC"),
     ("an HTML page", rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|!--.*?<html)\b"),
     ("an SVG", rb"(?:\xef\xbb\xbf)?\s*<(?:svg|[?!].*?<svg)\b"),
@@ -46,29 +46,31 @@ _OTHERS = (
 )
 
 
-def check_head(head: bytes, label: str = "the picture") -> tuple[str, str]:
+def check_head(head: bytes, name: str = "") -> tuple[str, str]:
     """Return the name and the file suffix of the picture format that begins with ``head``.
 
     Args:
         head: the first bytes of the file: ``HEAD_BYTES``, or all of a shorter file.
-        label: what messages call the file.
+        name: the file's name, or an empty string if it has none.
 
     Raises:
         MediaError: ``head`` is empty or begins something else. The message says what it may be.
     """
     if not head:
-        raise MediaError(f"{label} is empty")
+        raise MediaError(f"{name or 'the picture'} is empty")
     if found := _picture_format(head):
         return found
-    check_base64(head[:HEAD_BYTES].decode("latin-1"), label)
-    what = _describe(head[:HEAD_BYTES])
-    is_what = f"is {what}, not a picture" if what else "is not a picture"
+    head = head[:HEAD_BYTES]
+    check_base64(head.decode("latin-1"), name)
+    kind = _describe(head)
+    kind = f"{kind}, not a picture" if kind else "not a picture"
     raise MediaError(
-        f"{label} {is_what}: the data starts with {head[:8]!r}. Supported: {_SUPPORTED}")
+        f"{name or 'the given data'} is {kind}: the data starts with {head[:8]!r}. "
+        f"Supported: {_SUPPORTED}")
 
 
-def check_base64(text: str, label: str) -> None:
-    """Raise MediaError if ``text`` begins the base64 of a supported picture."""
+def check_base64(text: str, name: str = "") -> None:
+    """Raise MediaError if ``text``, of a file with this name, is a picture in base64."""
     start = re.sub(r"[\r\n]", "", text[:HEAD_BYTES])[:64]
     if len(start) < 24 or not re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}", start):
         return
@@ -76,8 +78,8 @@ def check_base64(text: str, label: str) -> None:
     if found := _picture_format(base64.b64decode(whole)):
         mime = f"image/{found[0].lower()}"
         raise MediaError(
-            f"{label} is a {found[0]} in base64: give base64.b64decode(...) of it, or put "
-            f"'data:{mime};base64,' in front")
+            f"{name or 'the given text'} is a {found[0]} in base64: give base64.b64decode(...) of "
+            f"it, or put 'data:{mime};base64,' in front")
 
 
 def _picture_format(head: bytes) -> tuple[str, str] | None:

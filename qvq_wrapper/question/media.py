@@ -46,11 +46,11 @@ class Picture:
             MediaError: the picture cannot be read or encoded, or is larger than ``limit``.
         """
         data = self.read()
-        _, suffix = check_head(data, _label(self.filename))
+        _, suffix = check_head(data, safe_name(self.filename))
         size = len(data)
         if limit is not None and size > limit:
             raise MediaError(f"the picture has {size:,} bytes; the Space's limit is {int(limit):,}")
-        return safe_name(self.filename or "") or f"image{suffix}", data
+        return safe_name(self.filename) or f"image{suffix}", data
 
 
 def picture_from(source: Any, filename: str | None = None) -> Picture:
@@ -92,19 +92,19 @@ def _from_text(text: str, filename: str | None) -> Picture:
     kind = scheme[1].lower() if scheme else ""
     if scheme and text[0].isspace() or kind.startswith("http") and text[-1].isspace():
         raise MediaError(
-            f"the picture's {kind} URL has a blank or a line break around it; remove it: .strip()")
+            "the picture's URL has a blank or a line break around it; remove it: .strip()")
     if kind in ("http://", "https://"):
         return Picture(url=kind + text[len(kind):], filename=filename)
     if kind == "data:":
         return _from_bytes(decode_data_uri(text), filename)
     if kind in ("file:", "file://"):
         # https://www.rfc-editor.org/rfc/rfc8089#section-2
-        local = re.fullmatch(r"file:(?://(?:localhost)?)?(/.*)", text, re.I | re.S)
+        local = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", text, re.I | re.S)
         if not local:
             raise MediaError("the picture's file: URL must have the form file:///folder/name.png")
         return _from_path(url2pathname(local[1]), filename)
     if kind:
-        raise MediaError(f"the picture's URL begins with {kind}, not with http://, https:// or data:")
+        raise MediaError(f"the picture's URL must be http, https, data or file, not {kind}")
     if not text.strip():
         raise MediaError("the picture is an empty string")
     return _from_path(text, filename)
@@ -116,10 +116,10 @@ def _from_path(path: str, filename: str | None) -> Picture:
         is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    if is_pipe:  # a shell's <(...). It can be read only once, and only when someone writes.
-        return Picture(read=_memoize(partial(_read_path, path)), filename=filename)
+    if is_pipe:  # a shell's <(...). Opening it waits for someone who writes.
+        return Picture(read=_memoize(partial(_read_pipe, path)), filename=filename)
     name = filename or os.path.basename(path)
-    check_head(_read_path(path, HEAD_BYTES), _label(name))
+    check_head(_read_path(path, HEAD_BYTES), safe_name(name))
     return Picture(read=partial(_read_path, path), filename=name)
 
 
@@ -131,11 +131,16 @@ def _read_path(path: str, size: int = -1) -> bytes:
         raise _unreadable(path, error) from None
 
 
+def _read_pipe(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return _read_file(file)
+
+
 def _unreadable(path: str, error: Exception) -> MediaError:
     """Return the error for a path that cannot be opened. It may be another text by mistake."""
     reason = getattr(error, "strerror", None) or "not a valid path"
     try:
-        check_base64(path, "the text that was given as the picture")
+        check_base64(path)
     except MediaError as found:
         return found
     if ";base64," in path[:MAX_SHOWN]:
@@ -151,7 +156,7 @@ def _unreadable(path: str, error: Exception) -> MediaError:
 
 
 def _from_bytes(data: bytes, filename: str | None) -> Picture:
-    check_head(data, _label(filename))
+    check_head(data, safe_name(filename))
     return Picture(read=lambda: data, filename=filename)
 
 
@@ -159,11 +164,11 @@ def _from_file(file: Any, filename: str | None) -> Picture:
     filename = filename or file_name(file)
     file = synchronous(file)
     if can_block(file):
-        return Picture(read=_memoize(partial(read_all, file)), filename=filename)
+        return Picture(read=_memoize(partial(_read_file, file, filename)), filename=filename)
     start = position(file)
     head = read_head(file)
     try:
-        check_head(head, _label(filename))
+        check_head(head, safe_name(filename))
     except MediaError as error:
         if not start:
             raise
@@ -172,9 +177,11 @@ def _from_file(file: Any, filename: str | None) -> Picture:
     return Picture(read=_memoize(lambda: head + read_all(file)), filename=filename)
 
 
-def _label(filename: str | None) -> str:
-    """Return what messages call a file with this name."""
-    return safe_name(filename or "") or "the picture"
+def _read_file(file: Any, filename: str | None = None) -> bytes:
+    """Return what an open file holds. Its first bytes are checked before the rest is read."""
+    head = read_head(file)
+    check_head(head, safe_name(filename))
+    return head + read_all(file)
 
 
 def _memoize(load: Callable[[], bytes]) -> Callable[[], bytes]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # PNG has 1, 2, 4, 8 and 16 bits (https://www.w3.org/TR/png-3/#table111). with_8_bits() removes 16.
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
-_MASK = "all its values are 0 or 1, which is black. Is it a mask? Multiply it by 255"
+_MASK = "all values of the picture are 0 or 1 (a mask? multiply by 255)"
 
 
 def encode_image(image: Image) -> bytes:
@@ -30,7 +30,7 @@ def encode_image(image: Image) -> bytes:
     if image.mode == "F":
         return encode_array(image)
     if image.mode == "L" and image.getextrema()[1] == 1:
-        raise MediaError(f"the picture is nearly empty: {_MASK}")
+        raise MediaError(_MASK)
     if image.mode not in _PNG_MODES:  # CMYK, YCbCr, HSV, LAB, PA, RGBX, ...
         image = image.convert("RGBA" if image.mode in ("PA", "RGBa") else "RGB")
         image.info.pop("icc_profile", None)  # describes the colours of the former mode
@@ -67,8 +67,7 @@ def check_layout(shape: tuple[int, ...], typestr: str) -> None:
         raise MediaError("the picture is an empty array")
     if typestr[1] not in "buif":
         raise MediaError(
-            f"an array of type {typestr!r} is not a picture; give numbers, for example by "
-            "astype('uint8')")
+            f"an array of type {typestr!r} is not a picture; give integers, floats or bool")
     if len(shape) == 2 or len(shape) == 3 and shape[2] in (1, 3, 4):
         return
     advice = ""
@@ -113,14 +112,14 @@ def _as_8_bits(pixels: Any) -> Any:
         return pixels * 255
     if kind == "f":
         if not -float("inf") < low <= high < float("inf"):  # False for NaN, which min() returns
-            raise MediaError("the array contains NaN or infinity")
+            raise MediaError("the picture contains NaN or infinity")
         if low < -0.25 or high > 1.25:
             raise MediaError(
-                f"the array's floats are from {low:g} to {high:g}, and must be from 0 to 1; divide "
-                "by 255, or give array.astype('uint8')")
+                f"the picture's floats are from {low:g} to {high:g}, and must be from 0 to 1; "
+                "divide by 255, or astype('uint8'), or for PIL convert('L')")
         return (pixels.clip(0, 1) * 255).round()
     if low >= 0 and high == 1:
-        raise MediaError(f"the array is nearly empty: {_MASK}")
+        raise MediaError(_MASK)
     if pixels.dtype.str[1:] == "u2":
         return (pixels.astype("uint32") + 128) // 257
     if low < 0 or high > 255:
