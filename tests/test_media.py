@@ -83,32 +83,6 @@ async def test_an_object_with_a_jpeg_representation(provider, space):
     assert space.seen("jpeg")["sha256"] == hashlib.sha256(JPEG).hexdigest()
 
 
-def pixels(picture):
-    with Image.open(io.BytesIO(picture_from(picture).read())) as image:
-        return image.size, image.convert("RGB").getpixel((0, 0))
-
-
-@pytest.mark.parametrize("array, colour", [
-    (numpy.full((2, 3, 3), (1, 2, 3), "uint8"), (1, 2, 3)),
-    (numpy.full((2, 3, 4), (1, 2, 3, 255), "int64"), (1, 2, 3)),
-    (numpy.full((2, 3), 0.5), (128, 128, 128)),
-    (numpy.full((2, 3, 1), True), (255, 255, 255)),
-])
-def test_arrays(array, colour):
-    assert pixels(array) == ((3, 2), colour)
-
-
-def test_pil_images():
-    assert pixels(Image.new("RGB", (3, 2), (1, 2, 3))) == ((3, 2), (1, 2, 3))
-    assert pixels(Image.new("CMYK", (3, 2)))[0] == (3, 2)
-
-
-def test_a_matplotlib_figure():
-    from matplotlib.figure import Figure
-
-    assert pixels(Figure(figsize=(3, 2), dpi=10))[0] == (30, 20)
-
-
 async def test_the_file_name_is_sent(provider, space):
     messages = [{"role": "user", "content": "named"}]
     await provider.create_async("", messages, media=[(PNG, "my picture.png")])

@@ -29,12 +29,12 @@ def thumbnail(picture: Picture) -> tuple[str, bytes]:
     # Image.open would print a DecompressionBombWarning for a large picture. Filters for warnings
     # are shared by all threads, so that this thread must not change them.
     open_format = Image.OPEN[name.upper()][0]
-    with open_format(io.BytesIO(data), "") as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise MediaError(f"a thumbnail is made of {MAX_PIXELS:,} pixels at most")
-        image.draft("RGB", (480, 480))  # decodes a large JPEG at a reduced size
-        small = with_8_bits(image)
-        small.thumbnail((480, 480))  # before the next steps, which copy every pixel
+    image = open_format(io.BytesIO(data), "")
+    if image.width * image.height > MAX_PIXELS:
+        raise MediaError(f"a thumbnail is made of {MAX_PIXELS:,} pixels at most")
+    image.draft("RGB", (480, 480))  # decodes a large JPEG at a reduced size
+    small = with_8_bits(image)
+    small.thumbnail((480, 480))  # before the next steps, which copy every pixel
     small = ImageOps.exif_transpose(small)
     small.thumbnail((480, 240))
     kind, mode = ("png", "RGBA") if small.has_transparency_data else ("jpeg", "RGB")
