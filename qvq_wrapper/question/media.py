@@ -19,7 +19,7 @@ from .filename import safe_name
 from .files import can_block, file_name, position, read_all, read_head, synchronous
 from .formats import HEAD_BYTES, check_base64, check_head
 
-MAX_SHOWN = 255  # characters of a path in a message; a longer text may be the picture itself
+MAX_SHOWN = 255  # characters of a path in a message
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,8 +97,7 @@ def _from_text(text: str, filename: str | None) -> Picture:
         return Picture(url=kind + text[len(kind):], filename=filename)
     if kind == "data:":
         return _from_bytes(decode_data_uri(text), filename)
-    if kind in ("file:", "file://"):
-        # https://www.rfc-editor.org/rfc/rfc8089#section-2
+    if kind == "file:":  # https://www.rfc-editor.org/rfc/rfc8089#section-2
         local = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", text, re.I | re.S)
         if not local:
             raise MediaError("the picture's file: URL must have the form file:///folder/name.png")
@@ -137,7 +136,10 @@ def _read_pipe(path: str) -> bytes:
 
 
 def _unreadable(path: str, error: Exception) -> MediaError:
-    """Return the error for a path that cannot be opened. It may be another text by mistake."""
+    """Return the error for a path that cannot be opened. It may be another text by mistake.
+
+    A long text is not shown: it can be the picture itself.
+    """
     reason = getattr(error, "strerror", None) or "not a valid path"
     try:
         check_base64(path)
@@ -163,7 +165,7 @@ def _from_bytes(data: bytes, filename: str | None) -> Picture:
 def _from_file(file: Any, filename: str | None) -> Picture:
     filename = filename or file_name(file)
     file = synchronous(file)
-    if can_block(file):
+    if can_block(file):  # the caller may be an event loop
         return Picture(read=_memoize(partial(_read_file, file, filename)), filename=filename)
     start = position(file)
     head = read_head(file)
@@ -197,7 +199,7 @@ def _memoize(load: Callable[[], bytes]) -> Callable[[], bytes]:
             if not loaded:
                 try:
                     loaded.append(load())
-                except (MediaError, MemoryError):
+                except (MediaError, MemoryError):  # a lack of memory has an error of its own
                     raise
                 except Exception as error:  # the object's own code can raise anything
                     reason = f"{type(error).__name__}: {str(error)[:200]}"
