@@ -5,6 +5,10 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+import numpy
+from matplotlib.figure import Figure
+from PIL import Image
+
 from qvq_wrapper import (
     AnswerStream,
     AsyncGeneratorProvider,
@@ -86,11 +90,11 @@ async def errors() -> None:
         print(mistake)
 
 
-def pictures(figure: Any) -> MediaListType:
+def pictures(figure: Figure, array: numpy.ndarray[Any, Any]) -> MediaListType:
     with open("photo.jpg", "rb") as file:
         return [
-            b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure,
-            (b"...", "x.png"), (file, None)]
+            b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure, figure.gca(), array,
+            Image.open("photo.jpg"), (b"...", "x.png"), (file, None)]
 
 
 def options(figure: Any) -> AnswerStream:
