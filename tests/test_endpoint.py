@@ -3,7 +3,6 @@
 import base64
 import re
 
-import gradio_client
 import httpx
 import pytest
 from conftest import PNG, failure

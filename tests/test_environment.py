@@ -263,4 +263,4 @@ def test_a_file_with_no_token(tmp_path):
             [sys.executable, "-m", "qvq_wrapper", "Hi", "--api-key-file", file],
             capture_output=True, text=True, timeout=60)
         assert result.returncode == 2 and "hf_one" not in result.stderr
-        assert result.stderr == f"qvq: --api-key-file {file} must hold one token and nothing else\n"
+        assert result.stderr == f"qvq: --api-key-file {file} must hold one line of text\n"

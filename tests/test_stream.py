@@ -278,7 +278,8 @@ async def test_an_iteration_that_is_ended_elsewhere_stops_quietly(provider, spac
     with pytest.raises(ResponseError, match="cancelled after"):
         await stream.read()
     assert await read(stream) == []
-    await space.wait_log("left", prompt=prompt) if not silent else None
+    if not silent:
+        await space.wait_job_gone(prompt)
 
 
 @pytest.mark.parametrize("how", [*WAYS, "close in a thread"])

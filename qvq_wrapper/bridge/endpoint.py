@@ -230,7 +230,8 @@ class Endpoint:
 
     def _refusal(self, reason: str) -> SpaceUnavailableError:
         takes = ", ".join(map(str, self.parameters)) or "nothing"
-        return SpaceUnavailableError(one_line(f"The Space's {self.name} {reason}. It takes: {takes}."))
+        message = f"The Space's {self.name} {reason}. It takes: {takes}."
+        return SpaceUnavailableError(one_line(message))
 
     def reader(self) -> TextReader:
         """Return a reader of the outputs that are text. The first of them is the answer.
