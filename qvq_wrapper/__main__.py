@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 
-from . import Qwen_QVQ_72B, ResponseError, Status, __version__
+from . import AnswerStream, ImageType, ResponseError, Status, __version__, ask
+from .arguments import add_space_options, space_options
 
 EXAMPLES = """examples:
   qvq "What is the area of this triangle?" --image triangle.png
   qvq "What does the sign say?" --demo
   cat question.txt | qvq - --image x.png > answer.md
+  qvq "What is this?" --image - --url owner/name < photo.jpg
 """
 
 # Control a terminal (C0 and C1, without tab and newline) or reorder its text (Unicode's UAX 9).
@@ -37,14 +38,37 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     args = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    stream: AnswerStream | None = None
     try:
-        return _run(args)
+        with ExitStack() as demo:
+            try:
+                question, image = _read_input(args)
+                options = space_options(args)
+                if args.demo:
+                    options["url"], image = _start_demo(demo, image)
+                on_status = _print_status if args.json else None
+                stream = ask(question, image, on_status=on_status, **options)
+            except (ValueError, OSError) as error:
+                parser.exit(2, f"qvq: {error}\n")
+            _answer(stream, image, args.json)
+        return 0
+    except (ResponseError, ValueError, RuntimeError) as error:  # RuntimeError: running_space()
+        if args.json:
+            _print_error(error, str(error))
+        print(f"qvq: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # nobody reads stdout any more; Python would report that at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"qvq: {error}\n")
-    except KeyboardInterrupt:
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"qvq: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        if args.json:
+            length = len(stream.text) if stream else 0
+            _print_error(error, f"Ctrl-C cancelled the answer after {length} characters.")
         return 130
 
 
@@ -55,62 +79,72 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("question", help="what to ask; - reads it from stdin")
-    add("--image", action="append", default=[], metavar="FILE-or-URL", help="the picture")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--url", metavar="SPACE", help="another Space: a URL, or owner/name")
-    where.add_argument("--demo", action="store_true", help="start a local Space for this question")
-    add("--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY")
-    add("--proxy", metavar="URL", help="an HTTP or SOCKS proxy for every connection")
-    add("--timeout", type=float, metavar="S", help="seconds for the whole answer")
+    add("--image", action="append", default=[], metavar="FILE-or-URL",
+        help="the picture; - reads it from stdin")
+    add("--demo", action="store_true", help="start a local Space for this question")
     add("--json", action="store_true", help="a JSON object a line: status, chunk, done, error")
+    add_space_options(parser)
     add("--version", action="version", version=f"qvq_wrapper {__version__}")
     return parser
 
 
-def _run(args: argparse.Namespace) -> int:
+def _read_input(args: argparse.Namespace) -> tuple[str, ImageType | None]:
+    """Return the question and the picture."""
     if len(args.image) > 1:
         raise ValueError(f"--image was given {len(args.image)} times; the Space takes one picture")
-    image = args.image[0] if args.image else None
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        with ExitStack() as demo:
-            if args.demo:
-                from .serve import SAMPLE, running_space
-
-                with _status_line(lambda: "starting a local Space"):
-                    args.url = demo.enter_context(running_space())
-                image = image or str(SAMPLE)
-            _answer(args, image)
-        return 0
-    except (ResponseError, RuntimeError) as error:  # running_space() raises RuntimeError
-        if args.json:
-            names = ("status_code", "retry_after", "retryable")
-            details = {name: getattr(error, name, None) for name in names}
-            _print_json(error={"kind": type(error).__name__, "message": str(error), **details})
-        print(f"qvq: {error}", file=sys.stderr)
-        return 1
-
-
-def _answer(args: argparse.Namespace, image: str | None) -> None:
+    if args.demo and args.url:
+        raise ValueError("--demo starts a Space of its own; leave out --url")
+    image: ImageType | None = args.image[0] if args.image else None
+    if image == "-":
+        if args.question == "-":
+            raise ValueError("stdin cannot be both the question and the picture")
+        image = sys.stdin.buffer.read()
     question = sys.stdin.read().rstrip("\n") if args.question == "-" else args.question
-    environment_key = os.environ.get("QVQ_API_KEY") or None
-    api_key = Path(args.api_key_file).read_text() if args.api_key_file else environment_key
+    return question, image
+
+
+def _start_demo(demo: ExitStack, image: ImageType | None) -> tuple[str, ImageType]:
+    """Start the local Space. Return its URL, and a picture for it if there is none."""
+    from .serve import SAMPLE, running_space
+
+    with _status_line(lambda: "starting a local Space"):
+        url = demo.enter_context(running_space())
+    return url, SAMPLE if image is None else image
+
+
+def _answer(stream: AnswerStream, image: ImageType | None, as_json: bool) -> None:
     start = time.monotonic()
-    stream = Qwen_QVQ_72B.ask(
-        question, image, api_key=api_key, url=args.url, proxy=args.proxy, timeout=args.timeout,
-        on_status=(lambda status: _print_json(status=asdict(status))) if args.json else None)
     with closing(stream.iterate()) as chunks:
-        if args.json:
+        if as_json:
             for chunk in chunks:
                 _print_json(chunk=chunk)
             _print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
         else:
-            size = os.path.getsize(image) if image and os.path.isfile(image) else 0
-            _print_text(chunks, lambda: _describe(stream.status, size))
+            _print_text(chunks, lambda: _describe(stream.status, _size(image)))
+
+
+def _size(image: ImageType | None) -> int:
+    """Return the bytes of a picture that has to be uploaded, or 0 if that is not known."""
+    if isinstance(image, bytes):
+        return len(image)
+    if isinstance(image, (str, os.PathLike)) and os.path.isfile(image):
+        return os.path.getsize(image)
+    return 0
 
 
 def _print_json(**line: object) -> None:
-    print(json.dumps(line), flush=True)
+    sys.stdout.write(json.dumps(line) + "\n")  # at once: Ctrl-C must not come before the newline
+    sys.stdout.flush()
+
+
+def _print_status(status: Status) -> None:
+    _print_json(status=asdict(status))
+
+
+def _print_error(error: BaseException, message: str) -> None:
+    names = ("status_code", "retry_after", "retryable")
+    details = {name: getattr(error, name, None) for name in names}
+    _print_json(error={"kind": type(error).__name__, "message": message, **details})
 
 
 def _print_text(chunks: Iterable[str], describe: Callable[[], str]) -> None:
@@ -121,8 +155,9 @@ def _print_text(chunks: Iterable[str], describe: Callable[[], str]) -> None:
         try:
             for chunk in chunks:
                 waiting.close()
-                last = _CONTROL_CHARACTERS.sub("", chunk) if sys.stdout.isatty() else chunk
-                print(last, end="", flush=True)
+                shown = _CONTROL_CHARACTERS.sub("", chunk) if sys.stdout.isatty() else chunk
+                print(shown, end="", flush=True)
+                last = shown or last
         finally:
             if not last.endswith("\n"):
                 print(flush=True)

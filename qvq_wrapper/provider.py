@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, ClassVar
+from inspect import Parameter, signature
+from typing import Any, ClassVar, TypeVar
 
 from .base import AsyncGeneratorProvider, ProviderModelMixin, hide_arguments
 from .question.media import Picture, picture_from
-from .question.options import Access, Limits, Question
+from .question.options import Access, Limits, Options, Question, api_name_of, parameters_of
 from .question.prompt import read_messages
 from .stream import AsyncResult
 from .types import ImageType, MediaListType, Messages
 
-_LIMITS = {field.name for field in fields(Limits)}
-_OPTIONS = {*_LIMITS, "url", "headers", "verify", "auth"}
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+    from typing_extensions import Unpack
+
+_LIMITS = {field.name: field.default for field in fields(Limits)}
+_OPTIONS = Options.__annotations__
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _show_options(function: Function) -> Function:
+    """Name each option in the signature, for completion and help()."""
+    shown = signature(function)
+    named = [each for each in shown.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
+    defaults = _LIMITS | {"verify": True}
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name),
+                  annotation=hint.__forward_arg__)
+        for name, hint in _OPTIONS.items()]
+    function.__signature__ = shown.replace(  # type: ignore[attr-defined]
+        parameters=[*named, *options])
+    return function
 
 
 class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
@@ -49,9 +73,13 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
             proxy: URL of an HTTP or SOCKS proxy for every connection. Without it, the environment's
                 proxies are used.
             url: another Space for this call: a URL, or ``owner/name``.
+            api_name: another endpoint for this call, such as ``/describe``. If neither it nor a
+                subclass's ``api_endpoint`` names one and the Space has no ``/generate``, the only
+                endpoint that fits is asked.
+            parameters: values for the endpoint's other parameters, by name, in a dict.
             timeout: seconds for the whole answer. None or 0 is no limit, which is the default.
             read_timeout: seconds without a byte from the Space, 60 by default. A Space that works
-                sends a sign of life every 15 s.
+                sends a sign of life every 15 s. None is no limit.
             max_retries: how often to ask again where no job can have started, 2 by default.
             max_chars: the length at which an answer is cut off with an error, 8 Mi by default.
             on_status: called with each ``Status``.
@@ -59,6 +87,9 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
             verify: as httpx has it: True, False, or an ``ssl.SSLContext``.
             auth: user and password of a Space behind a login.
             **kwargs: sent if the endpoint has a parameter of that name, and ignored otherwise.
+
+        A subclass can set any option as a class attribute, for example ``timeout = 300``. A keyword
+        of the call wins.
 
         Raises:
             ValueError, TypeError: an argument cannot be used (``MediaError``,
@@ -72,36 +103,75 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
                 print(chunk, end="")
         """
         cls.get_model(model)
-        options = {name: kwargs.pop(name) for name in _OPTIONS & kwargs.keys()}
-        limits = Limits(**{name: options.pop(name) for name in _LIMITS & options.keys()})
+        own = {name: getattr(cls, name) for name in _OPTIONS if hasattr(cls, name)}
+        options = own | {name: kwargs.pop(name) for name in _OPTIONS.keys() & kwargs.keys()}
+        limits = Limits(**{name: options.pop(name) for name in _LIMITS.keys() & options.keys()})
+        parameters = parameters_of(options.pop("parameters", None))
+        api_name = options.pop("api_name", None)
+        named = api_name is not None or cls._names_endpoint()
+        if api_name is None:
+            api_name = cls.api_endpoint.rsplit("/", 1)[-1]
         url = options.pop("url", None)
-        access = Access.checked(cls.url if url is None else url, api_key, proxy=proxy, **options)
-        prompt, picture = read_messages(messages)
-        api_name = "/" + cls.api_endpoint.rsplit("/", 1)[-1]
-        picture = _only_picture(media) or picture
-        return AsyncResult(Question(access, api_name, prompt, picture, kwargs), limits)
+        access = Access.checked(
+            cls.url if url is None else url, api_key or getattr(cls, "api_key", None),
+            proxy=getattr(cls, "proxy", None) if proxy is None else proxy, **options)
+        given = _only_picture(media)
+        prompt, picture = read_messages(messages, needed=given is None)
+        return AsyncResult(
+            Question(access, api_name_of(api_name), named, prompt, given or picture, parameters,
+                     kwargs), limits)
 
     @classmethod
+    def _names_endpoint(cls) -> bool:
+        """Return whether a subclass sets ``api_endpoint``."""
+        return next(c for c in cls.__mro__ if "api_endpoint" in vars(c)) is not Qwen_QVQ_72B
+
+    @classmethod
+    def get_model(cls, model: str | None, **kwargs: Any) -> str:
+        """Return the model's own name, also for its official name, ``Qwen/QVQ-72B-Preview``.
+
+        Raises:
+            ModelNotSupportedError: the provider has no such model.
+        """
+        name = (model or "").lower().removeprefix("qwen/")
+        if name == "qvq-72b-preview":
+            name = Qwen_QVQ_72B.default_model
+        return super().get_model(name if name in cls.models else model, **kwargs)
+
+    @classmethod
+    @_show_options
     @hide_arguments
     def ask(
         cls, prompt: str, image: ImageType | None = None, *, model: str = "",
-        api_key: str | None = None, proxy: str | None = None, **options: Any,
+        api_key: str | None = None, proxy: str | None = None, **options: Unpack[Options],
     ) -> AsyncResult:
-        """Ask about a picture: the short form of ``create_async_generator``, with the same options.
+        """Ask about a picture: the short form of ``create_async_generator``.
+
+        The options are described there. An unknown one is refused.
+
+        Args:
+            prompt: the question. It may be empty if there is a picture.
+            image: the picture.
 
         Raises:
-            TypeError: an option is unknown.
+            ValueError, TypeError: an argument cannot be used. Nothing was sent.
+            ResponseError: something failed in the Space or on the way to it. Raised by iterating.
 
         Example::
 
             print(await ask("What is the area?", "triangle.png").read())
         """
-        unknown = options.keys() - _OPTIONS
+        unknown = options.keys() - _OPTIONS.keys()
         if unknown:
             names, known = ", ".join(sorted(unknown)), ", ".join(sorted(_OPTIONS))
             raise TypeError(
                 f"ask() has no option {names}; it has: {known}. For a parameter of the Space's "
-                "endpoint use create_async_generator().")
+                "endpoint use parameters={...}.")
+        if not isinstance(prompt, str):
+            raise TypeError(
+                f"prompt must be a str, not {type(prompt).__name__}; the picture comes second")
+        if not prompt and image is None:
+            raise ValueError("ask() needs a prompt or a picture")
         messages = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
         media: MediaListType | None = None if image is None else [image]
         return cls.create_async_generator(model, messages, media, api_key, proxy, **options)
@@ -110,13 +180,20 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
 def _only_picture(media: Any) -> Picture | None:
     if media is None:
         return None
-    if not isinstance(media, list):
+    if not isinstance(media, (list, tuple)):
         kind = type(media).__name__
-        raise TypeError(f"media must be a list of pictures or (picture, filename), not {kind}")
+        raise TypeError(f"media must be a list; for this {kind} write media=[picture]")
     if len(media) > 1:
-        raise ValueError(f"media holds {len(media)} pictures; the Space takes one")
+        raise ValueError(
+            f"media holds {len(media)} pictures; the Space takes one. "
+            "A picture with its file name is a tuple in the list: [(picture, filename)]")
     for picture in media:
-        if isinstance(picture, (tuple, list)) and len(picture) == 2:
+        if isinstance(picture, list):
+            raise TypeError(
+                "media holds a list; give the picture itself, or a tuple (picture, filename)")
+        if isinstance(picture, tuple):
+            if len(picture) != 2:
+                raise TypeError("a tuple in media must be (picture, filename)")
             return picture_from(*picture)
         return picture_from(picture)
     return None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
 import anyio
@@ -23,12 +25,14 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     Iterating yields non-empty strings. If the Space only adds to its answer, they join to the final
     text. If it rewrites its answer, the next string is what follows the longest common prefix.
-    Nothing is sent before the first step. Awaiting the stream gives the stream itself. The job is
-    cancelled at the Space by leaving ``async with``, by ``aclose()``, by cancelling the task,
-    and when the last reference to the stream goes.
+    Nothing is sent before the first step. Awaiting the stream gives the stream itself.
+
+    The job is cancelled at the Space by leaving ``async with``, by ``aclose()`` or ``cancel()``, by
+    cancelling the task that reads, and when the last reference to the stream goes.
 
     Raises:
         ResponseError: while iterating; what had arrived is on its ``text``.
+        RuntimeError: two readers iterate at the same time.
 
     Example::
 
@@ -39,7 +43,8 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     def __init__(self, question: Question, limits: Limits) -> None:
         self._call = Call(question, limits)
-        self._chunks = _chunks(self._call)
+        self._step = threading.Lock()  # held while a reader waits for the next chunk
+        self._iterator: weakref.ref[Any] | None = None  # the latest that has begun
 
     @property
     def text(self) -> str:
@@ -53,30 +58,92 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     @property
     def picture(self) -> Picture | None:
-        """The picture of a question that is not on its way yet."""
+        """The picture of the question, until the answer fails."""
         return self._call.picture
 
     async def read(self) -> str:
-        """Wait for the end and return ``text``."""
+        """Wait for the end and return ``text``. A second call returns the same.
+
+        Raises:
+            ResponseError: the answer failed or was cancelled. Each call raises it.
+        """
         async for _ in self:
             pass
-        if self._call.error:
-            raise self._call.error
-        return self.text
+        return self._call.result()
 
     def iterate(self) -> Generator[str, None, None]:
-        """Return the chunks for synchronous code. It blocks a running event loop."""
-        return _iterate(self, self._call)
+        """Return the chunks for synchronous code. It blocks a running event loop.
 
-    async def asend(self, value: None) -> str:
-        return await self._chunks.asend(value)
+        ``for chunk in stream`` does the same. The iterator's ``close()`` cancels the job.
+        """
+        return _ChunkIterator(self)
 
-    async def athrow(self, *args: Any) -> str:
-        return await self._chunks.athrow(*args)
+    def cancel(self) -> None:
+        """Cancel the job, here and at the Space, without waiting.
+
+        Any task, thread or signal handler may call it. Whoever iterates gets the end of the
+        iteration; ``read()`` raises a ResponseError. What had arrived stays in ``text``.
+        """
+        self._call.cancel()
 
     async def aclose(self) -> None:
-        """Cancel the job, here and at the Space. Takes 2 s at most, even if the Space is silent."""
-        await self._chunks.aclose()
+        """Cancel the job and wait for its end. Takes 2 s at most, even if the Space is silent.
+
+        Any task may call it, also on another event loop than the reader's.
+        """
+        call = self._call
+        try:
+            for now in (False, True):
+                call.cancel(now=now)
+                with anyio.move_on_after(CLEANUP / 2, shield=True):
+                    while not call.done:
+                        news = _listen(call)
+                        if not call.done:
+                            await news.wait()
+        finally:
+            # A second Task.cancel() in asyncio interrupts a shielded scope, so cut once more.
+            call.cancel(now=True)
+
+    async def __anext__(self) -> str:
+        call, news = self._call, None
+        self._begin_step()
+        try:
+            call.start()
+            while not (chunk := call.next_chunk()):
+                if chunk is None:
+                    raise StopAsyncIteration
+                if news:
+                    with anyio.move_on_after(call.remaining()):
+                        await news.wait()
+                news = _listen(call)  # then look again: news may have come just before
+            await checkpoint()  # gives other tasks a turn, however fast the Space is
+            return chunk
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
+        finally:
+            self._step.release()
+
+    async def asend(self, value: None) -> str:
+        return await self.__anext__()
+
+    async def athrow(self, error: Any, value: Any = None, traceback: Any = None) -> str:
+        await self.aclose()
+        raise value or error
+
+    def _begin_step(self, iterator: _ChunkIterator | None = None) -> None:
+        """Take ``_step``, or refuse a second reader."""
+        other = self._iterator() if self._iterator else None
+        is_free = other is None or other is iterator or other.ended
+        if not is_free or not self._step.acquire(blocking=False):
+            raise RuntimeError(
+                "This answer has a reader already, and only one can get its chunks. "
+                "Read stream.text for what has arrived, or ask again.")
+
+    def __iter__(self) -> Iterator[str]:
+        return self.iterate()
 
     def __await__(self) -> Generator[Any, None, AnswerStream]:
         return self
@@ -89,40 +156,72 @@ class AnswerStream(AsyncGenerator[str, None]):
         await self.aclose()
 
     def __repr__(self) -> str:
+        if self._call.idle:
+            return (
+                "<AnswerStream, not asked yet. Use `await stream.read()`, `async for chunk in "
+                "stream`, or in synchronous code `for chunk in stream`>")
         return f"<AnswerStream {self.status.stage}, {len(self.text)} characters>"
 
     def __del__(self) -> None:
-        if not self._call.done:
-            self._call.cancel()
+        call: Call | None = getattr(self, "_call", None)  # None: __init__ was refused
+        if call and call.idle:
+            warnings.warn(f"a question was never asked: {self!r}", RuntimeWarning, 2, self)
+        elif call and not call.ended:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
+            call.cancel()
 
 
 AsyncResult = AnswerStream
 
 
-async def _chunks(call: Call) -> AsyncGenerator[str, None]:
-    call.start()
-    try:
-        ready = _listen(call)
-        while (chunk := call.next_chunk()) is not None:
-            if chunk:
-                await checkpoint()  # gives other tasks a turn, however fast the Space is
-                yield chunk
-            else:
-                with anyio.move_on_after(call.remaining()):
-                    await ready.wait()
-                ready = _listen(call)
-    finally:
+class _ChunkIterator(Generator[str, None, None]):
+    """The chunks of a stream for synchronous code. Another thread may close it at any time."""
+
+    def __init__(self, stream: AnswerStream) -> None:
+        self._stream = stream  # also keeps the stream's __del__ from cancelling the job
+        self._call = stream._call
+        self._began = self.ended = False
+
+    def send(self, value: None) -> str:
+        call, news = self._call, None
+        self._stream._begin_step(self)
         try:
-            for now in (False, True):
-                call.cancel(now=now)
-                with anyio.move_on_after(CLEANUP / 2, shield=True):
-                    while not call.done:
-                        ready = _listen(call)
-                        if not call.done:
-                            await ready.wait()
+            self._stream._iterator, self._began = weakref.ref(self), True
+            call.start()
+            while not (chunk := call.next_chunk()):
+                if chunk is None:
+                    raise StopIteration
+                if news:
+                    news.wait(call.remaining())
+                news = threading.Event()
+                call.listen(news.set)
+            return chunk
+        except StopIteration:
+            self.ended = True
+            raise
+        except BaseException:
+            self.close()
+            raise
         finally:
-            # A second Task.cancel() in asyncio interrupts a shielded scope, so cut once more.
-            call.cancel(now=True)
+            self._stream._step.release()
+
+    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> str:
+        self.close()
+        raise value or error
+
+    def close(self) -> None:
+        """Cancel the job and wait for its end, for 2 s at most."""
+        call, self.ended = self._call, True
+        if not (self._began or call.idle):
+            return  # the job is another reader's
+        for now in (False, True):
+            call.cancel(now=now)
+            deadline = time.monotonic() + CLEANUP / 2
+            while not call.done and time.monotonic() < deadline:
+                news = threading.Event()
+                call.listen(news.set)
+                if not call.done:
+                    news.wait(max(0, deadline - time.monotonic()))
 
 
 def _listen(call: Call) -> anyio.Event:
@@ -131,35 +230,8 @@ def _listen(call: Call) -> anyio.Event:
     The call's thread sets it without waiting for the event loop. anyio has no public function for
     that; its token leads to asyncio's and trio's own.
     """
-    ready = anyio.Event()
+    news = anyio.Event()
     token: Any = current_token().native_token
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-    first = [True]
-
-    def wake() -> None:
-        if first:
-            first.clear()
-            schedule(ready.set)
-
-    call.wake = wake
-    return ready
-
-
-def _iterate(stream: AnswerStream, call: Call) -> Generator[str, None, None]:
-    """`stream` looks unused: the reference keeps `__del__` from cancelling the job."""
-    ready = threading.Event()
-    call.wake = ready.set
-    call.start()
-    try:
-        while (chunk := call.next_chunk()) is not None:
-            if chunk:
-                yield chunk
-            else:
-                ready.wait(call.remaining())
-            ready.clear()
-    finally:
-        for now in (False, True):
-            call.cancel(now=now)
-            deadline = time.monotonic() + CLEANUP / 2
-            while not call.done and ready.wait(deadline - time.monotonic()):
-                ready.clear()
+    call.listen(lambda: schedule(news.set))
+    return news

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, Optional, Protocol, Union
+from typing import IO, Any, BinaryIO, Literal, Optional, Protocol, Union
 
 Messages = list[dict[str, Any]]
 """A conversation in the form that OpenAI made common: dicts with ``role`` and ``content``."""
@@ -22,6 +22,19 @@ class ShowsJpeg(Protocol):
     def _repr_jpeg_(self) -> Any: ...
 
 
+class SavesFigure(Protocol):
+    """A matplotlib figure."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class HasFigure(Protocol):
+    """A matplotlib Axes, which stands for its figure."""
+
+    @property
+    def figure(self) -> Any: ...
+
+
 class ArrayLike(Protocol):
     """A numpy array, or what numpy can read as one."""
 
@@ -29,9 +42,31 @@ class ArrayLike(Protocol):
     def __array_interface__(self) -> dict[str, Any]: ...
 
 
+class Tensor(Protocol):
+    """What converts itself to a numpy array: a PyTorch, JAX or TensorFlow tensor."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class Upload(Protocol):
+    """Starlette's and FastAPI's ``UploadFile``."""
+
+    @property
+    def file(self) -> BinaryIO: ...
+
+
+class WrapsFile(Protocol):
+    """A file of ``anyio.open_file`` or ``trio.open_file``."""
+
+    @property
+    def wrapped(self) -> IO[bytes]: ...
+
+
 ImageType = Union[
-    bytes, bytearray, memoryview, str, "os.PathLike[str]", BinaryIO, ShowsPng, ShowsJpeg, ArrayLike]
-"""A picture: bytes, an open binary file, a path, a ``data:`` or http(s) URL, or such an object."""
+    bytes, bytearray, memoryview, str, "os.PathLike[str]", BinaryIO, Upload, WrapsFile,
+    ShowsPng, ShowsJpeg, SavesFigure, HasFigure, ArrayLike, Tensor]
+"""A picture: bytes, an open binary file, a path, a ``file:``, ``data:`` or http(s) URL, or such an
+object."""
 
 MediaListType = list[Union[ImageType, tuple[ImageType, Optional[str]]]]
 """Pictures, each alone or with the file name that the Space is told."""

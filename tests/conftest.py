@@ -104,13 +104,16 @@ class LocalSpace:
         """Wait until the log has such entries, and return them."""
         return await wait_until_async(lambda: self.log(event, **fields))
 
-    async def wait_job_gone(self, prompt):
-        """Wait until the Space has stopped the job of this prompt. Fail if the job finished.
+    async def wait_job_gone(self, prompt, may_be_queued=False):
+        """Wait until the Space has stopped the job of this prompt.
 
+        Fail if it finished, or if it never began, unless it may have been cancelled in the queue.
         A stopped job logs "left" if gradio closes its generator. gradio before 5.50 never does, and
         no version closes a generator that has yielded nothing yet. So a job also counts as stopped
         if it makes no step for half a second.
         """
+        if not may_be_queued:
+            await self.wait_log("asked", prompt=prompt)
         steps = None
         while not self.log("left", prompt=prompt):
             before, steps = steps, len(self.log("step", prompt=prompt))

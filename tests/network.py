@@ -1,10 +1,12 @@
 """Servers that stand between a client and a Space: relays, an HTTP proxy and a SOCKS5 proxy."""
 
 import base64
+import http.client
 import http.server
 import socket
 import threading
 import time
+import zlib
 from contextlib import closing, contextmanager, suppress
 
 
@@ -251,6 +253,58 @@ class SocksProxy(Relay):
         server = connect((host, port))
         client.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         self.pump(client, server)
+
+
+class CompressingProxy:
+    """A reverse proxy to ``target`` that compresses each response, whatever the client accepts.
+
+    Args:
+        coding: the content coding that it names. ``gzip`` and ``deflate`` are what they say.
+    """
+
+    def __init__(self, target, coding):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self):
+                with closing(http.client.HTTPConnection("127.0.0.1", target, timeout=30)) as space:
+                    body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                    space.request(self.command, self.path, body, dict(self.headers))
+                    self.compress(space.getresponse())
+
+            do_POST = do_GET
+
+            def compress(self, response):
+                self.send_response(response.status)
+                self.send_header("Content-Type", response.headers["Content-Type"])
+                self.send_header("Content-Encoding", coding)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                packer = zlib.compressobj(wbits=15 if coding == "deflate" else 31)
+                while data := response.read1(65536):
+                    self.send_chunk(packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))
+                self.send_chunk(packer.flush())
+                self.wfile.write(b"0\r\n\r\n")
+
+            def send_chunk(self, data):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+            def log_message(self, *arguments):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads, self._server.block_on_close = True, False
+        self._server.handle_error = lambda *arguments: None  # the client may leave
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._server.shutdown()
+        self._server.server_close()
 
 
 @contextmanager

@@ -36,7 +36,7 @@ async def test_no_question_is_asked_twice_or_left_running(space, monkeypatch, pa
             assert len(space.log("finished", prompt=prompt)) == 1
         else:
             await failure(stream)
-            await space.wait_job_gone(prompt)
+            await space.wait_job_gone(prompt, may_be_queued=True)
         assert relay.times == 0
     assert len(space.log("asked", prompt=prompt)) <= 1
 

@@ -5,18 +5,18 @@ import signal
 import socket
 import ssl
 import time
+import warnings
 from contextlib import contextmanager
 
 import anyio
 import pytest
-from conftest import PNG, failure, free_port, script
+from conftest import PNG, failure, free_port, script, wait_until_async
 from network import Faulty, HttpProxy, Relay, add_header, read_head, web_server
 
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
     SpaceConnectionError, SpaceUnavailableError, ask,
 )
-from qvq_wrapper.bridge.tls import forget_tls_contexts
 
 pytestmark = pytest.mark.anyio
 
@@ -28,11 +28,11 @@ async def test_a_full_queue(start_space):
             async with ask("second", url=space.url) as second:
                 async with anyio.create_task_group() as group:
                     group.start_soon(second.read)
-                    while second.status.position is None:
-                        await anyio.sleep(0.01)
+                    await wait_until_async(lambda: second.status.position)
                     error = await failure(ask("third", url=space.url, max_retries=0))
                     group.cancel_scope.cancel()
         assert type(error) is RateLimitError and error.status_code == 503 and error.retryable
+        assert "is full" in str(error)
 
 
 async def test_the_server_is_killed_during_the_answer(start_space):
@@ -73,16 +73,63 @@ async def test_the_app_raises(provider, step, message):
     assert error.text == "some"
 
 
-async def test_a_gpu_quota(provider):
-    quota = (
-        'You have exceeded your GPU quota (60s requested vs. 56s left). '
-        '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account'
-        '</a> to get more quota.')
-    error = await failure(provider.ask(script({"raise": quota})))
-    assert type(error) is RateLimitError and not error.retryable
-    assert str(error) == (
-        "You have exceeded your GPU quota (60s requested vs. 56s left). "
-        "Create a free account to get more quota.")
+LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a>'
+
+
+# The sentences of the package `spaces`, from 0.19 to 0.51.
+@pytest.mark.parametrize("words, seconds", [
+    (f"You have exceeded your GPU quota (60s requested vs. 56s left). {LINK} to get more.", None),
+    ("You have exceeded your GPU quota (60s left vs. 90s requested). Sign-up on Hugging Face to "
+     "get more quotas or retry in 0:09:48", 588),
+    ("You have exceeded your ZeroGPU quota (60s requested vs. 0s left). Try again in 23:59:59. "
+     "Authenticate with a Hugging Face token for more quota - https://huggingface.co/x", 86399),
+    ("You have exceeded your free ZeroGPU quota (60s requested vs. 0s left). Try again in "
+     "1 day, 2:03:04. ", 93784),
+    ("You have exceeded your Pro ZeroGPU quota (60s requested vs. 0s left). Try again in "
+     "12 days, 0:00:01.500000. ", 1036801),
+    ("You have exceeded your ZeroGPU runs limit. ", None),
+    ("You have exceeded your runs limit.", None),
+    ("You have too many ZeroGPU credits allocated to running tasks. Try again once some of those "
+     "tasks have completed.", None),
+    ("Unlogged user is runnning out of daily ZeroGPU quotas. ", None),
+    ("Space app has reached its GPU limit. Try re-running outside of examples if it happened", None)
+])
+async def test_a_gpu_quota(provider, words, seconds):
+    error = await failure(provider.ask(script({"raise": words})))
+    assert type(error) is RateLimitError and error.retry_after == seconds
+    assert error.retryable == (seconds is not None)
+    said = words.replace(LINK, "Create a free account").rstrip(". ")
+    assert str(error) == f"{said}. A Hugging Face token has a quota of its own: give it as api_key."
+
+
+@pytest.mark.parametrize("words", [
+    "No GPU was available", "No GPU was available after 60s. Retry later",
+    "No GPU is currently available for you after 60s"])
+async def test_no_gpu(provider, words):
+    error = await failure(provider.ask(script({"raise": words})))
+    assert type(error) is RateLimitError and error.retryable and error.retry_after is None
+    assert str(error) == words
+
+
+@pytest.mark.parametrize("words", [
+    "GPU task aborted", "The requested GPU duration (600s) is larger than the maximum allowed",
+    "Try again in 0:09:48"])
+async def test_an_error_that_is_no_limit(provider, words):
+    error = await failure(provider.ask(script({"raise": words})))
+    assert type(error) is ResponseError and str(error) == words and error.retry_after is None
+
+
+async def test_a_picture_that_the_space_cannot_fetch(provider):
+    """The Space said so. It is not this machine that cannot resolve the name."""
+    picture = "http://nowhere.invalid/x.png"
+    error = await failure(provider.ask("Hi", picture), bound=10)
+    assert type(error) is ResponseError
+    assert str(error).startswith("The Space, which fetches the picture from its URL, says: ")
+
+
+async def test_an_error_after_the_picture_was_fetched(provider, picture_url):
+    error = await failure(provider.ask(script("some", 0.1, {"raise": "too dark"}), picture_url))
+    assert str(error) == "too dark"
 
 
 # While connecting
@@ -116,7 +163,8 @@ def config(**fields):
 async def test_the_address_has_no_usable_space(status, body, headers, kind, message):
     with web_server(status, body, headers) as server:
         error = await failure(ask("Hi", url=server.url, max_retries=0))
-    assert type(error) is kind and error.status_code in (status, None)
+    assert type(error) is kind
+    assert error.status_code == (None if "too old" in str(error) else status)
     assert error.retryable == (status in (429, 502, 503)) and str(error).isprintable()
     with pytest.raises(kind, match=message):
         raise error
@@ -145,6 +193,18 @@ async def test_an_error_status_whose_body_breaks_off(anyio_backend):
     assert type(error) is AuthenticationError and error.status_code == 401
 
 
+@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize("host", ["owner-name.hf.space"])
+@pytest.mark.parametrize("api_key", [None, "hf_token"])
+async def test_a_private_or_missing_space(status, host, api_key):
+    with web_server(status) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        error = await failure(
+            ask("Hi", url=f"http://{host}", proxy=server.url, api_key=api_key, max_retries=0))
+    assert error.status_code == status and "Perhaps no Space has this name" in str(error)
+    assert "api_key is a token that may read it" in str(error)
+
+
 @pytest.mark.parametrize("value, seconds", [
     ("7", 7), ("-1", 0), ("inf", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)
 ])
@@ -164,7 +224,7 @@ async def test_a_server_that_accepts_and_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         error = await failure(ask("Hi", url=url, read_timeout=0.5, max_retries=0))
-    assert type(error) is ResponseTimeoutError and "read_timeout" in str(error)
+    assert type(error) is ResponseTimeoutError and "read_timeout=" in str(error)
 
 
 async def test_a_self_signed_certificate(start_space, certificate):
@@ -182,14 +242,6 @@ async def test_a_self_signed_certificate(start_space, certificate):
         assert time.monotonic() - start < 2
 
 
-async def test_certificates_that_cannot_be_read(space, monkeypatch, tmp_path):
-    (tmp_path / "none.pem").write_text("no certificate")
-    forget_tls_contexts()
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    error = await failure(ask("Hi", url=space.url, max_retries=0))
-    assert type(error) is SpaceConnectionError and "SSLError" in str(error)
-
-
 async def test_a_space_behind_a_login(start_space):
     with start_space("--login", "user", "word") as space:
         for auth in (None, ("user", "wrong")):
@@ -203,8 +255,8 @@ async def test_a_login_to_a_space_without_one(space):
 
 
 @pytest.mark.parametrize("name, message", [
-    ("nothing", "no endpoint /nothing; it has: /endless, .*/generate"),
-    ("number", "takes no picture and prompt, but: number"),
+    ("nothing", "no endpoint /nothing. .*that fits: /generate, .*/endless"),
+    ("number", "no place for the prompt. It takes: number"),
     ("needy", "also needs the_number"),
 ])
 async def test_an_endpoint_of_another_shape(space, name, message):
@@ -257,6 +309,42 @@ async def test_an_upload_that_is_refused(space, status):
     assert type(error) is ResponseError and "refused the picture" in str(error)
     assert error.status_code == status
     assert not space.log("asked", prompt="refused upload")
+
+
+@pytest.mark.parametrize("path, status, kind, message", [
+    ("/queue/join", 400, ResponseError, "refused the question (HTTP 400: said)"),
+    ("/queue/join", 413, ResponseError, "refused the question (HTTP 413: said)"),
+    ("/queue/join", 404, SpaceUnavailableError, "refused the question (HTTP 404: said)"),
+    ("/queue/data", 400, ResponseError, "refused the question (HTTP 400: said)"),
+    ("/queue/data", 404, SpaceUnavailableError, "refused the question (HTTP 404: said)"),
+    ("/config", 400, SpaceUnavailableError, "No usable Gradio app"),
+    ("/info", 400, SpaceUnavailableError, "No usable Gradio app"),
+])
+async def test_a_request_that_is_refused(space, path, status, kind, message):
+    with Faulty(space.port, path, status, times=9, body=b'{"detail":"said."}') as relay:
+        error = await failure(ask("Hi", url=relay.url))
+    assert type(error) is kind and error.status_code == status and not error.retryable
+    assert message in str(error)
+
+
+async def test_a_stopped_queue(space):
+    """It is not full. The app is being started again, perhaps, so the question is asked again."""
+    detail = b'{"detail":"Queue is stopped."}'
+    with Faulty(space.port, "/queue/join", 503, body=detail) as relay:
+        error = await failure(ask("Hi", url=relay.url, max_retries=0))
+        assert type(error) is SpaceUnavailableError and error.retryable
+        assert "HTTP 503: Queue is stopped" in str(error) and "full" not in str(error)
+        relay.times = 1
+        assert await ask("Hi", url=relay.url).read() == "You asked: Hi"
+
+
+async def test_a_proxy_that_holds_back_the_answer(space):
+    """A buffering proxy passes on no heartbeat either."""
+    with relayed(space) as relay:
+        relay.down = lambda data: b"" if b"data: {" in data else data
+        error = await failure(relay.ask(script(30), read_timeout=1))
+    assert type(error) is ResponseTimeoutError
+    assert "proxy" in str(error) and "read_timeout=" in str(error)
 
 
 async def test_a_validation_error(space):
@@ -346,6 +434,17 @@ async def test_garbage_instead_of_json(space, garbage):
         relay.down = lambda data: data.replace(event, garbage + b'\n\n{"msg":"')
         error = await failure(relay.ask(script("a", 0.3, "ab")))
     assert type(error) is SpaceConnectionError and "nonsense" in str(error)
+
+
+async def test_an_error_that_is_not_known(space, caplog):
+    """The log says where it was raised, for a report. It shows no value."""
+    caplog.set_level("DEBUG", "qvq_wrapper")
+    with relayed(space) as relay:
+        relay.down = lambda data: data.replace(b'{"event_id":', b'{"other_id":')
+        error = await failure(relay.ask("a secret prompt", api_key="hf_secret"))
+    assert type(error) is ResponseError and "could not be understood (KeyError" in str(error)
+    assert "KeyError" in caplog.text and 'response.json()["event_id"]' in caplog.text
+    assert "hf_secret" not in caplog.text and "a secret prompt" not in caplog.text
 
 
 async def test_a_message_larger_than_any_answer(provider):

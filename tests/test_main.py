@@ -119,6 +119,55 @@ def test_the_token(space, tmp_path, source):
     assert space.seen(prompt)["headers"]["authorization"] == "Bearer hf_secret"
 
 
+def test_the_options_of_a_call(start_space, certificate, tmp_path):
+    """A login, a certificate of its own, a header and another endpoint."""
+    (tmp_path / "login").write_text("user:pass:word\n")
+    with start_space("--login", "user", "pass:word", "--certificate", *certificate) as space:
+        result = qvq(
+            "all of them", "--url", space.url, "--auth-file", str(tmp_path / "login"),
+            "--cafile", str(certificate[0]), "--header", "X-More: yes: it is",
+            "--api-name", "text", "--read-timeout", "0")
+        assert (result.stderr, result.stdout) == ("", "You asked: all of them\n")
+        assert space.seen("all of them")["headers"]["x-more"] == "yes: it is"
+
+
+def test_the_read_timeout(space):
+    result = qvq(script(5), "--url", space.url, "--read-timeout", "0.5")
+    assert result.returncode == 1 and "read_timeout" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"two\nlines", PNG, b"\n"])
+@pytest.mark.parametrize("option", ["--api-key-file", "--auth-file"])
+def test_a_file_with_a_secret_that_cannot_be_used(tmp_path, option, content):
+    (tmp_path / "secret.png").write_bytes(content)
+    result = qvq("Hi", option, str(tmp_path / "secret.png"))
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert f"{option} {tmp_path / 'secret.png'} must hold one line" in result.stderr
+
+
+def test_the_picture_from_stdin(space):
+    arguments = [*QVQ, "picture from stdin", "--image", "-", "--url", space.url]
+    result = subprocess.run(arguments, input=PNG, capture_output=True, timeout=60)
+    assert result.stdout == b"You asked: picture from stdin\n" and result.stderr == b""
+    assert space.seen("picture from stdin")["size"] == len(PNG)
+
+
+def test_a_picture_that_is_too_large_for_the_space(start_space, tmp_path):
+    """That is known only when the Space has said its limit."""
+    (tmp_path / "x.png").write_bytes(PNG)
+    with start_space("--max-file-size", 100) as space:
+        result = qvq("Hi", "--image", str(tmp_path / "x.png"), "--url", space.url, "--json")
+    assert result.returncode == 1 and "limit is 100" in result.stderr
+    assert objects(result.stdout)[-1]["error"]["kind"] == "MediaError"
+
+
+def test_a_full_disk(space):
+    command = f"{' '.join(QVQ)} full --url {space.url} > /dev/full"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "qvq: the answer cannot be written: No space left on device\n"
+
+
 def test_an_error_prints_one_line_and_exits_with_status_1(space):
     result = qvq(script({"raise": "too dark"}), "--url", space.url)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", "qvq: too dark\n")
@@ -130,6 +179,9 @@ def test_an_error_prints_one_line_and_exits_with_status_1(space):
     [], ["Hi", "--image", __file__], ["Hi", "--image", "no.png"], ["Hi", "--url", "nonsense"],
     ["Hi", "--timeout", "soon"], ["Hi", "--api-key-file", "no/such"], ["Hi", "--proxy", "x"], [""],
     ["Hi", "--demo", "--url", "http://127.0.0.1"], ["Hi", "--json", "--image", "no.png"],
+    ["-", "--image", "-"], ["Hi", "--image", "-"], ["Hi", "--header", "no colon"],
+    ["Hi", "--header", "a b: c"], ["Hi", "--cafile", "no/such"], ["Hi", "--cafile", __file__],
+    ["Hi", "--auth-file", "no/such"], ["Hi", "--read-timeout", "-1"], ["Hi", "--api-name", ""],
 ])
 def test_wrong_usage_exits_with_status_2(arguments):
     result = qvq(*arguments)
@@ -145,8 +197,8 @@ def test_a_second_picture_is_refused():
 
 def test_the_help_fits_a_screen():
     lines = qvq("--help", env=os.environ | {"COLUMNS": "80"}).stdout.splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    assert len([line for line in lines if line.startswith("  qvq ") or "| qvq " in line]) == 3
+    assert len(lines) <= 30 and max(map(len, lines)) <= 80
+    assert len([line for line in lines if line.startswith("  qvq ") or "| qvq " in line]) == 4
 
 
 def test_control_characters_are_removed_only_on_a_terminal(space):
@@ -156,6 +208,12 @@ def test_control_characters_are_removed_only_on_a_terminal(space):
         shown = read_until("1m")
         assert "red [31m and" in shown and "\x07" not in shown and "\x9b" not in shown
         assert process.wait(BOUND) == 0
+
+
+def test_a_chunk_of_control_characters_adds_no_line(space):
+    with on_a_terminal(script("a\n", 0.2, "a\n\x07", 0.2), "--url", space.url) as (process, seen):
+        assert process.wait(BOUND) == 0
+        assert seen("a\r\n").endswith("a\r\n")
 
 
 def test_the_status_is_on_the_terminal(start_space):
@@ -231,6 +289,20 @@ def test_ctrl_c_cancels_the_job(space):
     assert not space.log("finished", prompt=prompt)
 
 
+def test_ctrl_c_in_json(space):
+    prompt = script(*["WORD", 0.05] * 200, "ctrl-c in json")
+    with subprocess.Popen(
+            [*QVQ, prompt, "--url", space.url, "--json"], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True) as process:
+        while "WORD" not in (line := process.stdout.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=BOUND)
+    error = objects(output)[-1]["error"]
+    assert (process.returncode, errors) == (130, "")
+    assert error["kind"] == "KeyboardInterrupt" and "after 4 characters" in error["message"]
+
+
 @pytest.mark.parametrize(("prompt", "seen"), [
     (script("WORD", 30), "WORD"), (script(30), "The Space is at work ... ")])
 def test_ctrl_c_while_the_space_is_silent(start_space, prompt, seen):
@@ -275,7 +347,9 @@ def test_the_local_space_does_not_get_the_token(monkeypatch):
 
 @pytest.mark.space  # --demo starts one in a child process
 def test_the_demo(tmp_path):
-    result = qvq("What does the sign say?", "--demo", cwd=tmp_path)
+    """The environment's proxies are not for it."""
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:1", "all_proxy": "socks://127.0.0.1:1"}
+    result = qvq("What does the sign say?", "--demo", cwd=tmp_path, env=os.environ | proxies)
     assert result.returncode == 0 and result.stderr == ""
     for line in ("OPEN DAILY", "9 AM TO 5 PM", "MIND THE STEP"):
         assert line in result.stdout

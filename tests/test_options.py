@@ -2,6 +2,7 @@
 
 import gc
 import json
+import linecache
 import logging
 import os
 import subprocess
@@ -19,6 +20,7 @@ from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError, ask
 pytestmark = pytest.mark.anyio
 
 TOKEN = "hf_very_secret_token"
+SAVED = "hf_token_saved_on_this_machine"
 
 CALLS = """
 import sys, socket
@@ -62,7 +64,7 @@ def calls(space, tmp_path):
             [sys.executable, "-c", CALLS, url, str(tmp_path / "x.png"), options],
             capture_output=True, text=True, timeout=60,
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path),
-                 "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": TOKEN, **environment})
+                 "HF_HOME": str(tmp_path / "hub"), "HF_TOKEN": SAVED, **environment})
         assert result.stderr == "" and result.returncode == 0
         return result.stdout.split()
 
@@ -76,7 +78,7 @@ def test_everything_goes_through_the_proxy(calls, space):
             target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.targets}
         assert {"/upload", "/queue/join", "/queue/data", "/cancel", "/info"} <= paths
         assert ("CONNECT", "owner-name.hf.space:443") in proxy.targets
-    assert TOKEN not in space.log_file.read_text()
+    assert SAVED not in space.log_file.read_text()
 
 
 def test_everything_goes_through_a_socks_proxy(calls, space):
@@ -96,7 +98,7 @@ def test_the_proxy_of_the_environment(calls, space):
 
 def test_without_a_proxy_only_the_space_is_connected_to(calls, space):
     assert calls() == [str(space.port)]
-    assert TOKEN not in space.log_file.read_text()
+    assert SAVED not in space.log_file.read_text()
 
 
 async def test_a_redirect_is_not_followed():
@@ -128,9 +130,36 @@ async def test_a_space_cannot_name_a_local_file_as_a_default(space):
             await File.ask("Hi", url=relay.url).read()
 
 
-def test_a_token_over_plain_http_warns():
-    with pytest.warns(UserWarning, match="192.0.2.1 over plain http"):
-        ask("Hi", url="http://192.0.2.1", api_key=TOKEN)
+class Below(Qwen_QVQ_72B):
+    """A subclass as people write it."""
+
+    @classmethod
+    def create_async_generator(cls, *arguments, **options):
+        return super().create_async_generator(*arguments, **options)
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("call", [
+    lambda **options: ask("Hi", **options),
+    lambda **options: Qwen_QVQ_72B.ask("Hi", **options),
+    lambda **options: Qwen_QVQ_72B.create_async_generator("", MESSAGES, **options),
+    lambda **options: Qwen_QVQ_72B.create_completion("", MESSAGES, **options),
+    lambda **options: Qwen_QVQ_72B.create_async("", MESSAGES, **options).close(),
+    lambda **options: Below.ask("Hi", **options),
+    lambda **options: Below.create_completion("", MESSAGES, **options),
+])
+def test_a_token_over_plain_http_warns(call):
+    """The warning points at the line outside this package that made the call."""
+    with pytest.warns(UserWarning, match="192.0.2.1 over plain http") as warned:
+        call(url="http://192.0.2.1", api_key=TOKEN)
+    (warning,) = [each for each in warned if each.category is UserWarning]  # not "never asked"
+    assert warning.filename == __file__
+    assert "**options)" in linecache.getline(warning.filename, warning.lineno)
+
+
+def test_a_token_over_https_or_to_this_machine_does_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for url in ("https://192.0.2.1", "http://127.0.0.1:1", "http://localhost", "http://[::1]"):
@@ -233,23 +262,31 @@ async def test_a_failure_shows_no_secret(space, caplog, capfd, temp_folder):
     assert_no_secret(output.out + output.err)
 
 
-async def test_the_text_of_a_message_opens_nothing_on_this_machine(provider, space):
-    opened = []
+TEXTS = """
+import sys
+opened = []
+def audit(event, arguments):
+    if event in ("open", "socket.connect"):
+        opened.append(arguments)
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError
+sys.addaudithook(audit)
+texts = ["/etc/hostname", "file:///etc/hostname", "http://169.254.169.254/latest/meta-data.txt"]
+for text in texts:
+    messages = [{"role": "user", "content": text}]
+    answer = "".join(Qwen_QVQ_72B.create_completion("", messages, url=sys.argv[1]))
+    assert answer == f"You asked: {text}", answer
+messages = [
+    {"role": "user", "content": "q"}, {"role": "user", "content": "http://169.254.169.254/a.png"}]
+try:
+    list(Qwen_QVQ_72B.create_completion("", messages, url=sys.argv[1]))
+except ResponseError:
+    print(opened)
+"""
 
-    def audit(event, arguments):
-        if event in ("open", "socket.connect"):
-            opened.append(arguments)
 
-    sys.addaudithook(audit)
-    texts = [
-        "/etc/hostname", "file:///etc/hostname", "http://169.254.169.254/latest/meta-data.txt"]
-    for text in texts:
-        messages = [{"role": "user", "content": text}]
-        assert await provider.create_async("", messages) == f"You asked: {text}"
-    stream = provider.create_async_generator("", [
-        {"role": "user", "content": "q"},
-        {"role": "user", "content": "http://169.254.169.254/a.png"}])
-    with pytest.raises(ResponseError):
-        await stream.read()
-    shown = str(opened)
-    assert "hostname" not in shown and "169.254" not in shown
+def test_the_text_of_a_message_opens_nothing_on_this_machine(space):
+    """In a process of its own: an audit hook cannot be removed."""
+    result = subprocess.run(
+        [sys.executable, "-c", TEXTS, space.url], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and "127.0.0.1" in result.stdout, result.stderr
+    assert "hostname" not in result.stdout and "169.254" not in result.stdout

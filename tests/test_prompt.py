@@ -10,6 +10,8 @@ from hypothesis.strategies import (
     text,
 )
 
+from PIL import Image
+
 from qvq_wrapper.errors import MediaError
 from qvq_wrapper.question.prompt import read_messages
 
@@ -48,6 +50,15 @@ def test_a_message_that_is_only_a_picture_url(url):
 ])
 def test_other_texts_stay_text(text):
     assert read_messages([user(text)]) == (text, None)
+
+
+@pytest.mark.parametrize("content", [
+    Image.new("RGB", (1, 1)), [Image.new("RGB", (1, 1))], [{"type": "image", "image": PNG}],
+    [{"type": "text", "text": PNG}],
+])
+def test_a_picture_that_is_no_url_goes_into_media(content):
+    with pytest.raises((TypeError, ValueError), match="goes into media"):
+        read_messages([user(content)])
 
 
 def test_only_the_user_can_send_a_picture_url():

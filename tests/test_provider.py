@@ -4,12 +4,13 @@ import inspect
 
 import anyio
 import pytest
-from conftest import script
+from conftest import PNG, script
 
 from qvq_wrapper import (
     AsyncGeneratorProvider, AsyncResult, Messages, ModelNotSupportedError, ProviderModelMixin,
-    Qwen_QVQ_72B, ask,
+    Qwen_QVQ_72B, ResponseTimeoutError, ask,
 )
+from qvq_wrapper.question.options import Options
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +73,9 @@ async def test_a_conversation_becomes_one_prompt(provider):
     assert answer == f"You asked: {prompt}"
 
 
-@pytest.mark.parametrize("model", ["", None, "qvq-72b", "qwen-qvq-72b-preview"])
+@pytest.mark.parametrize("model", [
+    "", None, "qvq-72b", "qwen-qvq-72b-preview", "Qwen/QVQ-72B-Preview", "QVQ-72B-Preview",
+    "qwen/qvq-72b-preview", "QVQ-72B"])
 async def test_models(provider, model):
     assert await provider.create_async(model, question("Hi")) == "You asked: Hi"
 
@@ -89,6 +92,15 @@ def test_a_subclass_without_models_accepts_any():
         models = []
 
     assert Other.get_model("whatever") == "whatever"
+
+
+def test_the_official_name_is_unknown_where_a_subclass_has_other_models():
+    class Other(Qwen_QVQ_72B):
+        default_model = "mine"
+        models = ["mine"]
+
+    with pytest.raises(ModelNotSupportedError, match="QVQ-72B-Preview"):
+        Other.get_model("QVQ-72B-Preview")
 
 
 async def test_another_space_by_url_and_by_subclass(space):
@@ -125,23 +137,118 @@ def test_ask_refuses_an_unknown_keyword(unknown):
         ask("Hi", **{unknown: 1})
 
 
+class AsyncCall:
+    async def __call__(self, status):
+        pass
+
+
 @pytest.mark.parametrize("options", [
     {"timeout": -1}, {"timeout": 1e10}, {"timeout": "1"}, {"read_timeout": 0},
     {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
-    {"on_status": 3}, {"on_status": anyio.sleep},
+    {"on_status": 3}, {"on_status": anyio.sleep}, {"on_status": AsyncCall()},
     {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
     {"verify": "x"}, {"auth": "user"},
     {"url": ""}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
-    {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": ""}, {"api_key": 3}, {"api_key": "a b"},
+    {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": 3}, {"api_key": "a b"},
+    {"api_name": ""}, {"api_name": "/"}, {"api_name": 3},
+    {"parameters": 3}, {"parameters": {1: 2}}, {"parameters": {"a": {1}}},
+    {"parameters": {"a": float("nan")}},
 ])
 def test_an_invalid_option_is_refused_at_the_call(options):
     with pytest.raises((ValueError, TypeError), match=next(iter(options))):
         ask("Hi", **options)
 
 
-def test_owner_and_name_become_an_address_without_a_request():
-    stream = ask("Hi", url="Qwen/QVQ-72B_preview.2")
-    assert stream._call._question.access.url == "https://qwen-qvq-72b-preview-2.hf.space/"
+@pytest.mark.parametrize("form", ["api_name", "without a slash", "class attribute"])
+async def test_another_endpoint(space, form):
+    class Once(Qwen_QVQ_72B):
+        url = space.url
+
+    if form == "class attribute":
+        Once.api_name = "/once"
+    options = {"api_name": "/once", "without a slash": "once"}
+    given = {"api_name": options[form]} if form in options else {}
+    assert await Once.ask(form, **given).read() == f"At once: {form}"
+    assert await Once.create_async("", question(form), **given) == f"At once: {form}"
+
+
+async def test_a_call_wins_over_the_classs_options(space):
+    class Own(Qwen_QVQ_72B):
+        url = space.url
+        api_key = "hf_own"
+        headers = {"X-Mine": "yes"}
+        timeout = 0.2
+
+    with pytest.raises(ResponseTimeoutError):
+        await Own.ask(script("a", 2)).read()
+    prompt = script("a", 0.5, "own")
+    assert await Own.ask(prompt, timeout=None, api_key=None).read() == "own"
+    headers = space.seen(prompt)["headers"]
+    assert headers["authorization"] == "Bearer hf_own" and headers["x-mine"] == "yes"
+    await Own.ask("other", timeout=None, api_key="hf_other", headers=None).read()
+    headers = space.seen("other")["headers"]
+    assert headers["authorization"] == "Bearer hf_other" and "x-mine" not in headers
+
+
+@pytest.mark.parametrize("form", ["ask", "create_async"])
+async def test_parameters_of_the_endpoint(space, form):
+    given = {"url": space.url, "parameters": {"temperature": 1.5, "headers": "in a dict"}}
+    if form == "ask":
+        answer = await More.ask("given", **given).read()
+    else:
+        answer = await More.create_async("", question("given"), **given)
+    assert answer == "given at 1.5, in a dict"
+
+
+def test_the_signature_names_every_option():
+    parameters = inspect.signature(ask).parameters
+    assert set(parameters) >= Options.__annotations__.keys()
+    assert parameters["read_timeout"].default == 60 and parameters["verify"].default is True
+    assert "float | None" in str(parameters["timeout"])
+    assert inspect.signature(More.ask) == inspect.signature(ask)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("",), "needs a prompt or a picture"),
+    ((b"x", "prompt"), "prompt must be a str, not bytes; the picture comes second"),
+    ((None,), "prompt must be a str"),
+    (("Hi", [PNG]), "media holds a list"),
+])
+def test_what_ask_refuses(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ask(*arguments)
+
+
+async def test_a_picture_without_a_prompt(provider, space):
+    assert await provider.ask("", PNG).read() == "You asked: "
+    assert space.seen("")["size"] == len(PNG)
+    assert await provider.create_async("", [], [PNG]) == "You asked: "
+
+
+@pytest.mark.parametrize("media, message", [
+    (PNG, r"for this bytes write media=\[picture\]"),
+    ("a.png", r"for this str write media=\[picture\]"),
+    ({"a": 1}, r"for this dict write"),
+    ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
+    ((PNG, "x.png"), r"2 pictures.*\[\(picture, filename\)\]"),
+    ([[PNG, PNG]], "media holds a list"),
+    ([(PNG, "x.png", 3)], "a tuple in media"),
+    ([(PNG,)], "a tuple in media"),
+    ([None], "a picture cannot be a NoneType"),
+])
+def test_media_that_is_refused(media, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Qwen_QVQ_72B.create_async_generator("", question("Hi"), media)
+
+
+@pytest.mark.parametrize("media, name", [
+    ([PNG], "image.png"), ((PNG,), "image.png"), ([(PNG, "x.png")], "x.png"),
+    (((PNG, "x.png"),), "x.png"), ([(PNG, None)], "image.png"), ([], None), ((), None),
+])
+async def test_media(provider, space, media, name):
+    prompt = f"media {media!r:.40} {name}"
+    await provider.create_async("", question(prompt), media)
+    assert space.seen(prompt)["image"] == name
 
 
 async def test_the_token_and_headers_go_to_the_space(provider, space):

@@ -2,9 +2,13 @@
 
 import asyncio
 import gc
+import itertools
+import signal
+import sys
 import threading
 import time
-from contextlib import suppress
+import warnings
+from contextlib import closing, suppress
 
 import anyio
 import pytest
@@ -73,7 +77,8 @@ async def test_an_output_that_is_not_text(space, output):
 
 async def test_read_and_repr(provider):
     stream = provider.ask("Hi")
-    assert isinstance(stream, AnswerStream) and repr(stream) == "<AnswerStream idle, 0 characters>"
+    assert isinstance(stream, AnswerStream)
+    assert repr(stream).startswith("<AnswerStream, not asked yet. Use `await stream.read()`")
     assert await stream.read() == await stream.read() == "You asked: Hi"
     assert repr(stream) == "<AnswerStream finished, 13 characters>"
 
@@ -165,7 +170,11 @@ async def test_leaving_async_with_cancels_the_job(endless, space):
     async with endless.ask("async with") as stream:
         async for _ in stream:
             break
-    assert await stream.read() == stream.text != ""
+    text = stream.text
+    for _ in range(2):
+        with pytest.raises(ResponseError, match=f"cancelled after {len(text)} char") as caught:
+            await stream.read()
+        assert caught.value.text == stream.text == text != ""
     await space.wait_job_gone("async with")
 
 
@@ -194,12 +203,253 @@ async def test_move_on_after_cancels_the_job(endless, space):
     await space.wait_job_gone("move on")
 
 
-@pytest.mark.filterwarnings("ignore:Async generator.*:ResourceWarning")
 async def test_the_last_reference_cancels_the_job(endless, space):
-    async for _ in endless.ask("last reference"):
-        break
-    gc.collect()
+    async def leave_early():
+        async for _ in endless.ask("last reference"):
+            break
+
+    with pytest.warns(ResourceWarning, match="unclosed <AnswerStream streaming"):
+        await leave_early()
+        gc.collect()
     await space.wait_job_gone("last reference")
+
+
+def test_a_question_that_is_never_asked_warns(provider):
+    with pytest.warns(RuntimeWarning, match="never asked: .*await stream.read()"):
+        provider.ask("forgotten")
+        gc.collect()
+
+
+@pytest.mark.parametrize("how", ["cancel", "aclose", "iterator", "read"])
+async def test_no_warning_about_a_stream_that_was_ended(provider, how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream = provider.ask("ended")
+        if how == "cancel":
+            stream.cancel()
+        elif how == "iterator":
+            stream.iterate().close()
+        else:
+            await getattr(stream, how)()
+        del stream
+        gc.collect()
+
+
+# Ending from elsewhere
+
+
+async def stop_by(how, stream, iterator=None):
+    if how == "aclose in a task":
+        await stream.aclose()
+    elif how == "cancel in a thread":
+        await anyio.to_thread.run_sync(stream.cancel)
+    elif how == "close in a thread":
+        await anyio.to_thread.run_sync(iterator.close)
+    elif how == "aclose in another loop":
+        await anyio.to_thread.run_sync(anyio.run, stream.aclose)
+    elif how == "signal handler":
+        before = signal.signal(signal.SIGUSR1, lambda *_: stream.cancel())
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, before)
+    else:
+        stream.cancel()
+
+
+WAYS = ["cancel", "aclose in a task", "cancel in a thread", "aclose in another loop",
+        "signal handler"]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("how", WAYS)
+async def test_an_iteration_that_is_ended_elsewhere_stops_quietly(provider, space, how, silent):
+    prompt = script("a", 30) if silent else script(*["a", 0.05, "b", 0.05] * 200)
+    stream, chunks = provider.ask(prompt), []
+
+    async def iterate():
+        async for chunk in stream:
+            chunks.append(chunk)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(iterate)
+            await wait_until_async(lambda: chunks)
+            await stop_by(how, stream)
+    assert stream.status.stage == "cancelled" and "a" in stream.text
+    with pytest.raises(ResponseError, match="cancelled after"):
+        await stream.read()
+    assert await read(stream) == []
+    if not silent:
+        await space.wait_job_gone(prompt)
+
+
+@pytest.mark.parametrize("how", [*WAYS, "close in a thread"])
+async def test_a_synchronous_iteration_that_is_ended_elsewhere_stops_quietly(endless, how):
+    stream = endless.ask("sync " + how)
+    iterator = stream.iterate()
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, list, iterator)
+            await wait_until_async(lambda: stream.text)
+            await stop_by(how, stream, iterator)
+    assert stream.status.stage == "cancelled" and list(iterator) == []
+
+
+@pytest.mark.parametrize("how", ["read", "create_async"])
+async def test_reading_an_answer_that_is_cancelled_elsewhere_fails(endless, how, monkeypatch):
+    streams = []
+    original = endless.create_async_generator.__func__
+
+    @classmethod
+    def remember(cls, *arguments, **options):
+        streams.append(original(cls, *arguments, **options))
+        return streams[0]
+
+    monkeypatch.setattr(endless, "create_async_generator", remember)
+
+    async def reader():
+        with pytest.raises(ResponseError, match="The answer was cancelled after [1-9]"):
+            if how == "read":
+                await endless.ask("read elsewhere").read()
+            else:
+                messages = [{"role": "user", "content": "read elsewhere"}]
+                await endless.create_async("", messages)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(reader)
+            await wait_until_async(lambda: streams and streams[0].text)
+            streams[0].cancel()
+
+
+@pytest.mark.parametrize("how", ["cancel", "aclose"])
+async def test_an_unstarted_stream_that_was_ended_asks_nothing(provider, space, how):
+    prompt = f"unstarted {how}"
+    stream = provider.ask(prompt)
+    await stop_by("cancel" if how == "cancel" else "aclose in a task", stream)
+    assert list(stream.iterate()) == [] and await read(stream) == []
+    with pytest.raises(ResponseError, match="cancelled after 0 characters"):
+        await stream.read()
+    assert stream.status.stage == "cancelled" and not space.log("asked", prompt=prompt)
+
+
+async def test_cancelling_a_complete_answer_changes_nothing(provider):
+    stream = provider.ask("complete")
+    await stream.read()
+    stream.cancel()
+    await stream.aclose()
+    assert await stream.read() == "You asked: complete" and stream.status.stage == "finished"
+
+
+# Other ways to read
+
+
+def test_a_for_loop(provider):
+    assert "".join(provider.ask("for loop")) == "You asked: for loop"
+
+
+def test_asyncio_run(provider):
+    assert asyncio.run(provider.ask("run").read()) == "You asked: run"
+    if sys.version_info < (3, 14):  # newer ones take any awaitable
+        with pytest.raises((TypeError, ValueError), match="await stream.read()"):
+            asyncio.run(provider.ask("run"))
+
+
+@pytest.mark.parametrize("shut_down", [True, False])
+def test_a_new_event_loop_for_each_chunk(provider, shut_down, anyio_backend_name):
+    stream = provider.ask(script(*[each for n in range(10) for each in ("word" * n, 0.05)]))
+    chunks = []
+
+    async def step():
+        return await anext(stream, None)
+
+    while True:
+        if shut_down:
+            chunk = anyio.run(step, backend=anyio_backend_name)
+        else:
+            loop = asyncio.new_event_loop()
+            chunk = loop.run_until_complete(step())
+            loop.close()
+        if chunk is None:
+            break
+        chunks.append(chunk)
+    assert "".join(chunks) == stream.text == "word" * 9
+
+
+@pytest.mark.parametrize("order", ["loop, iterator", "iterator, loop", "loop, loop"])
+def test_reading_goes_on_elsewhere(provider, anyio_backend_name, order):
+    stream = provider.ask(script(*[each for n in range(10) for each in ("word" * n, 0.03)]))
+
+    async def some():
+        return [await anext(stream) for _ in range(2)]
+
+    first, second = order.split(", ")
+    if first == "loop":
+        chunks = anyio.run(some, backend=anyio_backend_name)
+    else:
+        chunks = list(itertools.islice(stream, 2))
+    if second == "loop":
+        chunks += anyio.run(read, stream, backend=anyio_backend_name)
+    else:
+        chunks += stream
+    assert "".join(chunks) == stream.text == "word" * 9
+
+
+async def test_two_readers_at_once_are_refused(endless):
+    async with endless.ask("two readers") as stream:
+        iterator = stream.iterate()
+        next(iterator)
+        with pytest.raises(RuntimeError, match="has a reader already"):
+            next(stream.iterate())
+        with pytest.raises(RuntimeError, match="has a reader already"):
+            await anext(stream)
+        with closing(stream.iterate()) as refused, pytest.raises(RuntimeError):
+            next(refused)
+        next(iterator)  # the first is not disturbed
+        del iterator
+        await anext(stream)
+
+
+async def test_two_tasks_that_read_at_once_are_refused(provider):
+    outcomes = []
+
+    async def reader():
+        try:
+            outcomes.append(await stream.read())
+        except RuntimeError as error:
+            outcomes.append(error)
+
+    stream = provider.ask(script("a", 0.5, "ab"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader)
+        group.start_soon(reader)
+    refused, text = outcomes
+    assert "has a reader already" in str(refused) and text == "ab"
+
+
+async def test_throwing_into_a_stream_cancels_the_job(endless, space):
+    stream = endless.ask("athrow")
+    await anext(stream)
+    with pytest.raises(LookupError):
+        await stream.athrow(LookupError)
+    iterator = endless.ask("throw").iterate()
+    next(iterator)
+    with pytest.raises(LookupError):
+        iterator.throw(LookupError)
+    for prompt in ("athrow", "throw"):
+        await space.wait_job_gone(prompt)
+
+
+async def test_the_picture_stays_for_a_second_look(provider):
+    stream = provider.ask("picture", PNG)
+    await stream.read()
+    assert stream.picture.read() == PNG
+
+
+async def test_a_failed_answer_fails_again(provider):
+    stream = provider.ask(script("a", 0.1, {"raise": "no"}))
+    for _ in range(2):
+        with pytest.raises(ResponseError, match="no"):
+            await read(stream)
 
 
 @pytest.fixture(scope="module")
@@ -374,27 +624,18 @@ async def test_leaving_while_the_question_is_sent_cancels_the_job(endless, space
     await space.wait_job_gone("handed in")
 
 
-def test_the_event_loop_ends_with_a_stream_open(endless, space, anyio_backend_name):
+def test_a_stream_outlives_its_event_loop(endless, space, anyio_backend_name):
+    """Nobody knows whether it is read on in another one. The last reference cancels the job."""
     space.require_gradio(5, 50)
-    kept = []
-
-    async def main():
-        kept.append(endless.ask("loop ends"))
-        await anext(kept[0])
-
-    anyio.run(main, backend=anyio_backend_name)
+    stream = endless.ask("loop ends")
+    anyio.run(anext, stream, backend=anyio_backend_name)
+    steps = len(space.log("step", prompt="loop ends"))
+    wait_until(lambda: len(space.log("step", prompt="loop ends")) > steps)
+    with pytest.warns(ResourceWarning):
+        del stream
+        gc.collect()
     wait_until(lambda: not call_threads(), 2)
     wait_until(lambda: space.log("left", prompt="loop ends"), 2)
-
-
-def test_the_event_loop_is_closed_with_a_stream_open(endless, space):
-    space.require_gradio(5, 50)
-    loop = asyncio.new_event_loop()
-    stream = endless.ask("loop closed")
-    loop.run_until_complete(anext(stream))
-    loop.close()
-    wait_until(lambda: not call_threads(), 2)
-    wait_until(lambda: space.log("left", prompt="loop closed"), 2)
 
 
 def test_the_last_reference_goes_after_the_loop_is_closed(provider):
@@ -403,8 +644,9 @@ def test_the_last_reference_goes_after_the_loop_is_closed(provider):
     stream = provider.ask(script("a", 30))
     loop.run_until_complete(anext(stream))
     loop.close()
-    del stream
-    gc.collect()
+    with pytest.warns(ResourceWarning):
+        del stream
+        gc.collect()
     wait_until(lambda: not call_threads(), 2)
 
 

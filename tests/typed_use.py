@@ -1,7 +1,13 @@
 """Uses every public name as a user would. It is never run: mypy --strict and pyright check it."""
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
+import ssl
 from pathlib import Path
 from typing import Any
+
+import numpy
+from matplotlib.figure import Figure
+from PIL import Image
 
 from qvq_wrapper import (
     AnswerStream,
@@ -84,17 +90,43 @@ async def errors() -> None:
         print(mistake)
 
 
-def pictures(figure: Any) -> MediaListType:
+def pictures(figure: Figure, array: numpy.ndarray[Any, Any]) -> MediaListType:
     with open("photo.jpg", "rb") as file:
         return [
-            b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure,
-            (b"...", "x.png"), (file, None)]
+            b"...", bytearray(), "photo.jpg", Path("photo.jpg"), file, figure, figure.gca(), array,
+            Image.open("photo.jpg"), (b"...", "x.png"), (file, None)]
+
+
+def options(figure: Any) -> AnswerStream:
+    return ask(
+        "What is this?", figure, url="owner/name", api_name="/describe",
+        parameters={"temperature": 0.2}, timeout=None, read_timeout=None, max_retries=0,
+        max_chars=1000, on_status=print, headers={"X": "y"}, verify=ssl.create_default_context(),
+        auth=("user", "password"))
+
+
+def misuse() -> None:
+    """Each line is a mistake. A checker that accepts one complains of the comment."""
+    ask("What is this?", timeot=5)  # type: ignore[call-arg]
+    ask("What is this?", timeout="5")  # type: ignore[arg-type]
+    ask("What is this?", on_status=3)  # type: ignore[arg-type]
+    ask("What is this?", parameters=[("temperature", 0.2)])  # type: ignore[arg-type]
+    ask(b"...", "What is this?")  # type: ignore[arg-type]
+    ask("What is this?", ["a.png", "b.png"])  # type: ignore[arg-type]
+    Qwen_QVQ_72B.create_async_generator("", [], "a.png")  # type: ignore[arg-type]
+
+
+def other_forms(stream: AnswerStream) -> list[str]:
+    stream.cancel()
+    return [chunk.upper() for chunk in stream]
 
 
 class MySpace(Qwen_QVQ_72B):
     url = "http://127.0.0.1:7860"
     api_endpoint = "/gradio_api/call/describe"
     models = ["mine"]
+    timeout = 300
+    api_key = "hf_x"
 
 
 class MyProvider(AsyncGeneratorProvider, ProviderModelMixin):

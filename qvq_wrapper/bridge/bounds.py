@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,27 @@ import httpx
 from ..errors import ResponseError, SpaceConnectionError
 
 MAX_BODY_BYTES = 2**23  # of a response that is not an answer
+PIECE = 2**16  # bytes that are unpacked at once
 MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estimated
 MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
 
 
-class BoundedBody(httpx.SyncByteStream):
+def bound_body(response: httpx.Response, *, endless: bool) -> None:
+    """Bound the body of a response, and unpack it if a proxy on the way has compressed it.
+
+    Args:
+        endless: the response is a stream of any length, whose reader bounds each part of it.
+    """
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    # httpx would unpack each piece that arrives as a whole, whatever its size is then.
+    coding = response.headers.pop("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        response.stream = _UnpackedBody(response.stream, coding)
+    if not endless:
+        response.stream = _BoundedBody(response.stream)
+
+
+class _BoundedBody(httpx.SyncByteStream):
     """The body of a response, up to ``MAX_BODY_BYTES``."""
 
     def __init__(self, stream: httpx.SyncByteStream) -> None:
@@ -31,6 +48,31 @@ class BoundedBody(httpx.SyncByteStream):
                     "The connection brought nonsense: a response of more than "
                     f"{MAX_BODY_BYTES} bytes.")
             yield data
+
+
+class _UnpackedBody(httpx.SyncByteStream):
+    """The body of a response, unpacked in pieces of ``PIECE`` bytes at most."""
+
+    def __init__(self, stream: httpx.SyncByteStream, coding: str) -> None:
+        self._stream, self._coding = stream, coding
+        self.close = stream.close  # type: ignore[method-assign]
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._coding not in ("gzip", "x-gzip", "deflate"):
+            raise SpaceConnectionError(
+                f"The response is compressed as {self._coding!r}, though uncompressed data was "
+                "asked for. A proxy on the way may do that; it must not, or use gzip.")
+        unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # 32: gzip or zlib
+        try:
+            for data in self._stream:
+                piece = b""
+                while not unpacker.eof and (data or len(piece) == PIECE):
+                    piece = unpacker.decompress(data, PIECE)
+                    data = unpacker.unconsumed_tail
+                    yield piece
+        except zlib.error as error:
+            raise SpaceConnectionError(
+                f"The connection brought nonsense: no {self._coding} data ({error}).") from None
 
 
 def drop_unsendable(cookies: httpx.Cookies) -> None:

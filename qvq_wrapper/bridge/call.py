@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 LONGEST_DELAY = 60.0  # seconds; a longer Retry-After is an error at once
 
-_FINAL_STAGES: set[Stage] = {"finished", "failed", "cancelled"}
-
 logger = logging.getLogger("qvq_wrapper")
 
 
@@ -42,11 +40,13 @@ class Call:
         self._pid = os.getpid()
         self._seen = ""  # the text that the reader has
         self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # no lock: a destructor may put
+        self._listeners: deque[Callable[[], object]] = deque()
+        self.picture: Picture | None = question.picture
         self.text = ""
-        self.error: Exception | None = None
-        self.cancelled = False  # the reader is gone
-        self.done = False  # the thread has set its last text, status and error
-        self.wake: Callable[[], object] = lambda: None  # tells the reader that there is news
+        # How the answer ended. Several threads may say so at once; the first counts.
+        self._ends: list[tuple[Status, Exception | None]] = []
+        self._told_end = False  # on_status knows
+        self.done = False  # there is no thread, or it has set its last text, status and error
 
     # What the reader calls
 
@@ -63,36 +63,50 @@ class Call:
                 thread.start()
             except RuntimeError:
                 self._fail(ResponseError("This machine cannot start another thread."))
-                self._stage("failed")
                 self.done = True
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` once, as soon as there is news. It must not block."""
+        self._listeners.append(listener)
 
     def next_chunk(self) -> str | None:
         """Return new text, ``""`` if there is none yet, None after the end."""
-        if os.getpid() != self._pid and not self.done:
+        if os.getpid() != self._pid and not self.ended:
             self._fail(ResponseError("A forked process cannot read its parent's answer. Ask anew."))
             self.done = True
-        done, text = self.done, self.text  # in this order: the text is written first
-        if not done and self.remaining() == 0:
-            error = ResponseTimeoutError(
+        if self.remaining() == 0 and not self.ended:
+            self._fail(ResponseTimeoutError(
                 f"There was no complete answer within timeout={self._limits.timeout:g} s.",
-                retryable=True)
-            self._fail(error)
-            raise error
+                retryable=True))
+        ended, text = self.ended, self.text  # in this order: the text is written first
+        on_status = self._limits.on_status or (lambda status: None)
         while len(self._statuses) > 1:
-            if text != self._seen and self._statuses[1].stage in _FINAL_STAGES:
-                break  # the last status comes after the last chunk
             self._statuses.popleft()
-            if self._limits.on_status:
-                self._limits.on_status(self._statuses[0])
+            on_status(self._statuses[0])
         start = len(self._seen)
         if not text.startswith(self._seen):
             start = len(os.path.commonprefix([self._seen, text]))
         self._seen = text
         if start < len(text):
             return text[start:]
-        if done and self.error:
+        if not ended:
+            return ""
+        if not self._told_end:
+            self._told_end = True
+            on_status(self.status)
+        if self.error:
             raise self.error
-        return None if done else ""
+        return None
+
+    def result(self) -> str:
+        """Return the text of an answer that has ended, if it is complete."""
+        error = self.error
+        if self.status.stage == "cancelled":
+            error = ResponseError(f"The answer was cancelled after {len(self.text)} characters.")
+            error.text = self.text
+        if error:
+            raise error
+        return self.text
 
     def remaining(self) -> float | None:
         """Seconds until ``timeout`` passes, None without one."""
@@ -100,23 +114,33 @@ class Call:
 
     def cancel(self, *, now: bool = False) -> None:
         """Tell the thread to end the job. Never blocks; any thread or destructor may call it."""
-        self.cancelled = True
+        self._end("cancelled")
         self._cancel_signal.put(None)
-        if os.getpid() != self._pid:
-            self.done = True  # the thread is in the parent process, and goes on there
+        if self.idle or os.getpid() != self._pid:
+            self._question = None
+            self.done = True  # no thread was started, or it goes on in the parent process
         if connection := self._connection:
             connection.cut(now=now)
         if now:
             self._connection = None  # a traceback must not reach the token
 
     @property
-    def status(self) -> Status:
-        return self._statuses[-1]
+    def idle(self) -> bool:
+        """Whether nobody has read yet."""
+        return self._question is not None
 
     @property
-    def picture(self) -> Picture | None:
-        question = self._question  # another thread may start
-        return question.picture if question else None
+    def ended(self) -> bool:
+        """Whether the text, the status and the error are the last."""
+        return bool(self._ends)
+
+    @property
+    def status(self) -> Status:
+        return self._ends[0][0] if self._ends else self._statuses[-1]
+
+    @property
+    def error(self) -> Exception | None:
+        return self._ends[0][1] if self._ends else None
 
     # What the thread does
 
@@ -134,9 +158,9 @@ class Call:
                     break
                 attempt += 1
         finally:
-            if error and not self.cancelled:
+            if error:
                 self._fail(error)
-            self._stage("failed" if self.error else "cancelled" if self.cancelled else "finished")
+            self._end("finished")
             self._connection, self.done = None, True
             self._wake()
             self._finish(later)
@@ -161,11 +185,13 @@ class Call:
             mine = self._connection = connection.Connection(
                 question.access, self._limits, self._stage, asked.suspect)
             later.append(mine.close)
-            if self.cancelled:
+            if self.ended:
                 raise failures.CallCancelled
             session.ask(question, asked, mine, self.on_text, self.on_status, later)
         except BaseException as error:
-            return failures.from_exception(error)
+            picture = question.picture
+            fetching = bool(picture and picture.url and not self.text)
+            return failures.from_exception(error, fetching=fetching)
         return None
 
     def _retry_delay(self, error: Exception, attempt: int) -> float | None:
@@ -175,7 +201,7 @@ class Call:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         may_have_job = self._connection and self._connection.may_have_job
-        if may_have_job or self.cancelled or attempt >= self._limits.max_retries:
+        if may_have_job or self.ended or attempt >= self._limits.max_retries:
             return None
         if not (isinstance(error, ResponseError) and error.retryable):
             return None
@@ -187,15 +213,17 @@ class Call:
         return delay
 
     def on_text(self, text: str) -> None:
+        if self.ended:
+            return
         limit = self._limits.max_chars
         self.text = text[:limit]
-        if len(text) > limit and not self.error:
+        if len(text) > limit:
             self._fail(ResponseError(f"The answer grew past max_chars={limit} and was cut off."))
             self.cancel()
         self._wake()
 
     def on_status(self, status: Status) -> None:
-        if status is not self.status and status != self.status:
+        if status != self.status:
             self._statuses.append(status)
             self._wake()
 
@@ -203,12 +231,16 @@ class Call:
         self.on_status(Status(stage))
 
     def _fail(self, error: Exception) -> None:
-        self.error = self.error or error
-        if isinstance(error, ResponseError):
+        if isinstance(error, ResponseError) and not self.ended:
             error.text = self.text
+        self.picture = None  # the frames of the error's traceback refer to this object
+        self._end("failed", error)
+
+    def _end(self, stage: Stage, error: Exception | None = None) -> None:
+        self._ends.append((Status(stage), error))
+        self._wake()
 
     def _wake(self) -> None:
-        try:
-            self.wake()
-        except RuntimeError:  # the event loop is closed: nobody will ever read
-            self.cancel()
+        while self._listeners:
+            with suppress(IndexError, RuntimeError):  # taken by another thread; a closed loop
+                self._listeners.popleft()()

@@ -15,11 +15,13 @@ from typing import Any
 
 import httpx
 
-from ..errors import RateLimitError, SpaceUnavailableError
-from ..question.options import Access, Limits, origin
+from ..errors import SpaceUnavailableError
+from ..question.address import origin
+from ..question.options import Access, Limits
 from ..types import Stage
-from .bounds import BoundedBody, drop_unsendable
+from .bounds import bound_body, drop_unsendable
 from .failures import CallCancelled, from_response
+from .proxies import find_proxy
 from .shelf import KeptClient, shelf, shut_down
 from .tls import tls_context
 
@@ -73,8 +75,9 @@ class Connection(httpx.Auth):
     @property
     def options(self) -> dict[str, Any]:
         """What every httpx client of this call is made with."""
-        proxy = httpx.Proxy(self.access.proxy) if self.access.proxy else None  # hides the password
-        return {"proxy": proxy, "verify": tls_context(self.access.verify), "timeout": self.timeout}
+        proxy, self._proxy_name = find_proxy(self.access)  # so httpx need not read the environment
+        return {"proxy": proxy, "trust_env": False, "verify": tls_context(self.access.verify),
+                "timeout": self.timeout}
 
     def send(
         self, method: str, url: str, *, again: bool = True, stream: bool = False, **options: Any
@@ -114,6 +117,7 @@ class Connection(httpx.Auth):
         if self.cancelled:
             raise CallCancelled
         request.headers.update(self.access.request_headers)
+        request.extensions["proxy"] = self._proxy_name
         joins = path.endswith("/queue/join")
         if path.endswith("/upload"):
             self._on_stage("uploading")
@@ -122,16 +126,13 @@ class Connection(httpx.Auth):
         response = yield request
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
-        response.headers.pop("content-encoding", None)  # not asked for; unpacks to any size
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self._client.keep = min(self._client.keep, float(keep[1]))
-        if response.is_error or not path.endswith("/queue/data"):
-            assert isinstance(response.stream, httpx.SyncByteStream)
-            response.stream = BoundedBody(response.stream)
+        bound_body(response, endless=path.endswith("/queue/data") and not response.is_error)
         error = from_response(response)
         if joins:
-            refused = 400 <= response.status_code < 500 or isinstance(error, RateLimitError)
-            self.may_have_job = not refused
+            no_queue = error is not None and "Queue is" in error.message  # full, or stopped
+            self.may_have_job = not (no_queue or 400 <= response.status_code < 500)
         if joins and not error:
             response.read()  # the response holds the event_id, which /cancel needs
         self._joining = False

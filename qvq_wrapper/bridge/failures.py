@@ -1,4 +1,4 @@
-"""The one place that maps a failure onto an error."""
+"""Turns everything that can go wrong into the error that a caller gets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import ast
 import errno
 import html
 import json
+import logging
 import re
 import ssl
 import time
+import traceback
 from concurrent import futures
 from contextlib import suppress
 from copy import copy
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -28,7 +31,16 @@ MAX_ERROR_BYTES = 2**16  # of what a Space says of an error; the rest is not rea
 # A str's repr. Other escapes would make Python warn, with the Space's words.
 _REPR = re.compile(
     r"""(['"])(?:(?!\1)[^\\\n]|\\(?:['"\\nrt]|x[\da-f]{2}|u[\da-f]{4}|U[\da-f]{8}))*\1""")
+# What the package `spaces` 0.51 and older ones raise at Spaces on ZeroGPU.
+_GPU_LIMIT = re.compile(
+    r"gpu quota|gpu limit|your (zerogpu )?runs limit|too many zerogpu credits", re.IGNORECASE)
+_NO_GPU = re.compile(r"no gpu (was|is currently) available", re.IGNORECASE)
+_WAIT = re.compile(r"\bin (?:(\d{1,4}) days?, )?(\d{1,4}):(\d\d):(\d\d)\b")
+# Errors of this machine, not of the Space or the way to it.
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
+
+
+logger = logging.getLogger("qvq_wrapper")
 
 
 class CallCancelled(Exception):
@@ -44,45 +56,73 @@ def one_line(text: str, limit: int = 500) -> str:
 
 
 def from_response(response: httpx.Response) -> ResponseError | None:
-    """Return the error that an HTTP response means, if it means one. Reads the body of an error."""
-    code, path = response.status_code, response.url.path
+    """Return the error for an HTTP response, or None for a success. Reads the body of an error."""
+    code, path, host = response.status_code, response.url.path, response.url.host
+    if path.endswith("/config") and "event-stream" in response.headers.get("content-type", ""):
+        return SpaceUnavailableError(
+            f"No Gradio app at {host}: {path} answers with a stream of events. Give the Space's "
+            "own address as url, not the one of its API.", status_code=code)
     if code < 300 or code == 422:  # 422 holds an app's validation message: gradio_client words it
         return None
     if code < 400 and path.endswith("/login"):  # a Space without a login shows its page
         return None
-    host, found = response.url.host, _found(response)
+    found = _found(response)
     retry_after = _retry_after(response.headers.get("retry-after", ""))
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
     if code in (401, 403) or code == 400 and path.endswith("/login"):
         return AuthenticationError(
             f"{host} refused access (HTTP {code}{found}). Give a valid api_key, or "
-            "auth=(user, password) for a Space behind a login.", **known)
+            f"auth=(user, password) for a Space behind a login.{_hub_hint(host)}", **known)
     if code == 407:
-        return SpaceConnectionError(f"The proxy asks for credentials (HTTP 407{found}).", **known)
-    if code == 429 or code == 503 and "queue" in found.lower():
-        said = f"{host} says: too many requests (HTTP 429{found})."
-        full = f"The queue of {host} is full{found}."
-        return RateLimitError(said if code == 429 else full, retryable=True, **known)
+        proxy = response.request.extensions.get("proxy") or "on the way"
+        return SpaceConnectionError(
+            f"The proxy {proxy} asks for credentials (HTTP 407{found}). Give them in its URL: "
+            "http://user:password@host:port.", **known)
+    if code == 429:
+        return RateLimitError(
+            f"{host} says: too many requests (HTTP 429{found}).", retryable=True, **known)
+    if code == 503 and "queue is full" in found.lower():
+        return RateLimitError(f"The queue of {host} is full{found}.", retryable=True, **known)
     if code < 400:
         target = one_line(response.headers.get("location", "nowhere"), 200)
         return SpaceUnavailableError(
             f"{host} redirects to {target} (HTTP {code}); give that address as url.", **known)
-    if code < 500 and path.endswith("/upload"):
-        return ResponseError(
-            f"{host} refused the picture (HTTP {code}{found}). Give another one.", **known)
     if code < 500:
-        return SpaceUnavailableError(
-            f"No usable Gradio app at {host}: HTTP {code} for {path}{found}.", **known)
+        return _refused(host, path, code, found, known)
     return SpaceUnavailableError(
         f"{host} is not available: HTTP {code}{found}. A Space that sleeps or is building needs "
         "some minutes; one that is paused has to be restarted by its owner.",
         retryable=code in (502, 503), **known)
 
 
+def _refused(
+    host: str, path: str, code: int, found: str, known: dict[str, Any]
+) -> ResponseError:
+    """Return the error for a status of 400 to 499 that says nothing of access or limits."""
+    if path.endswith("/upload"):
+        return ResponseError(
+            f"{host} refused the picture (HTTP {code}{found}). Give another one.", **known)
+    if path.endswith(("/queue/join", "/queue/data")):
+        kind = SpaceUnavailableError if code == 404 else ResponseError
+        return kind(f"{host} refused the question (HTTP {code}{found}).", **known)
+    hint = _hub_hint(host) if code == 404 else ""
+    return SpaceUnavailableError(
+        f"No usable Gradio app at {host}: HTTP {code} for {path}{found}.{hint}", **known)
+
+
+def _hub_hint(host: str) -> str:
+    """Return what else Hugging Face may mean: it does not tell who may see a private Space."""
+    if not f".{host}".endswith((".hf.space", ".huggingface.co", ".hf.co")):
+        return ""
+    return (
+        " Perhaps no Space has this name. A private one answers in the same way, unless api_key "
+        "is a token that may read it.")
+
+
 def _found(response: httpx.Response) -> str:
     """Return the words of an error response: the detail of JSON, or the title of a page."""
     body = bytearray()
-    with suppress(httpx.HTTPError):  # the status says enough
+    with suppress(httpx.HTTPError, SpaceConnectionError):  # the status says enough
         for data in response.iter_raw():
             body += data
             if len(body) > MAX_ERROR_BYTES:
@@ -107,10 +147,13 @@ def _retry_after(value: str) -> float | None:
     return None
 
 
-def from_exception(error: BaseException) -> Exception:
+def from_exception(error: BaseException, *, fetching: bool = False) -> Exception:
     """Return the error that a caller gets: a ResponseError, or the caller's own mistake.
 
     It is never chained: httpx's exceptions hold the request with its headers, and so the token.
+
+    Args:
+        fetching: the Space may not have fetched the picture from its URL yet.
     """
     if trouble := _machine_trouble(error):
         return ResponseError(f"This machine's resources are used up: {trouble}.")
@@ -120,12 +163,14 @@ def from_exception(error: BaseException) -> Exception:
         case ResponseError() | MediaError() | ModelNotSupportedError():
             mapped: Exception = copy(error)  # calls that wait for the same info get one error
         case exceptions.AppError() | exceptions.ValidationError():
-            mapped = _from_app(str(error))
+            mapped = _from_app(str(error), fetching)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
         case httpx.TimeoutException() | futures.TimeoutError():
             mapped = ResponseTimeoutError(
-                f"The Space was silent for longer than read_timeout ({kind}).", retryable=True)
+                f"The Space was silent for longer than read_timeout ({kind}). If it is only slow, "
+                "or a proxy on the way holds its answer back (nginx does with proxy_buffering), "
+                "give more seconds: read_timeout=...", retryable=True)
         case httpx.HTTPError() | httpx.InvalidURL() | httpx.StreamError() | OSError() | (
                 futures.CancelledError()):
             mapped = SpaceConnectionError(
@@ -133,6 +178,8 @@ def from_exception(error: BaseException) -> Exception:
         case _ if type(error).__module__.startswith("socksio"):
             mapped = SpaceConnectionError(f"The SOCKS proxy answers with nonsense{detail}.")
         case _:
+            steps = "".join(traceback.format_tb(error.__traceback__))  # code alone, no values
+            logger.debug("an error that this package does not know, %s:\n%s", kind, steps)
             mapped = ResponseError(f"The Space's answer could not be understood{detail}.")
     mapped.__cause__ = mapped.__context__ = None
     return mapped.with_traceback(None)
@@ -151,16 +198,33 @@ def _machine_trouble(error: BaseException | None) -> str:
     return ""
 
 
-def _from_app(message: str) -> ResponseError:
+def _from_app(message: str, fetching: bool) -> ResponseError:
     """Return the error for what a Space's own code raised, in its own words."""
     message = message[:MAX_ERROR_BYTES]
     if _REPR.fullmatch(message):  # gradio 4 sends the repr of gr.Error's words
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
-    message = one_line(message, 2000) or "The Space's app failed and did not say why."
-    if "gpu quota" in message.lower():
-        return RateLimitError(message)
+    message = one_line(message, 2000)
+    if not message:
+        return ResponseError("The Space's app failed and did not say why.")
+    if _GPU_LIMIT.search(message):
+        wait = _wait_in(message)
+        hint = "A Hugging Face token has a quota of its own: give it as api_key."
+        return RateLimitError(
+            f"{message.rstrip('. ')}. {hint}", retry_after=wait, retryable=wait is not None)
+    if _NO_GPU.search(message):
+        return RateLimitError(message, retryable=True)
+    if fetching:
+        message = f"The Space, which fetches the picture from its URL, says: {message}"
     return ResponseError(message)
+
+
+def _wait_in(message: str) -> float | None:
+    """Return the seconds of "Try again in 1 day, 0:09:48", which has a timedelta's words."""
+    found = _WAIT.search(message)
+    return found and float(timedelta(
+        days=int(found[1] or 0), hours=int(found[2]), minutes=int(found[3]), seconds=int(found[4])
+    ).total_seconds())
 
 
 def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:
@@ -170,6 +234,8 @@ def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:
         return SpaceConnectionError(
             f"No trusted TLS connection to {host}{detail}. For a certificate of your own give "
             "verify=ssl.create_default_context(cafile=...).")
+    proxy = error.request.extensions.get("proxy")
+    way, check = (f" through the proxy {proxy}", "that proxy") if proxy else ("", "the network")
     return SpaceConnectionError(
-        f"{host} could not be reached{detail}. Check the address, the network and the proxy.",
+        f"{host} could not be reached{way}{detail}. Check the address and {check}.",
         retryable=True)

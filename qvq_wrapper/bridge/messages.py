@@ -14,6 +14,7 @@ from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
 from .connection import Connection
 from .failures import CallCancelled, one_line
+from .outputs import TextReader
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
 
@@ -29,10 +30,12 @@ OnText = Callable[[str], None]
 OnStatus = Callable[[Status], None]
 
 
-def publish(on_text: OnText, on_status: OnStatus, update: Any) -> None:
+def publish(on_text: OnText, on_status: OnStatus, reader: TextReader, update: Any) -> None:
     """Pass an update on to the call. gradio_client calls this with its lock held."""
-    if update.type == "output" and not update.final and isinstance(update.outputs, str):
-        on_text(update.outputs)
+    if update.type == "output" and not update.final:
+        text = reader.read(update.outputs)
+        if text is not None:
+            on_text(text)
     elif update.type == "status" and update.code.name in _STAGES:
         usual = update.code.name == "ITERATING" and not update.progress_data and not update.log
         on_status(_STREAMING if usual else _status(update))

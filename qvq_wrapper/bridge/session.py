@@ -47,7 +47,7 @@ from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
 from ..question.options import Question
 from .connection import Connection
-from .endpoint import prepare
+from .endpoint import make_plan
 from .executors import JobExecutor
 from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
 from .space import Space, SpaceInfo
@@ -75,31 +75,30 @@ def ask(
     """
     info = known = space.info(connection)
     try:
-        output = _ask(question, connection, info, on_text, on_status, later)
+        text = _ask(question, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended: look once more.
         if connection.may_have_job or connection.cancelled or error.retryable:
             raise
         info = space.info(connection, outdated=known)
-        output = _ask(question, connection, info, on_text, on_status, later)
+        text = _ask(question, connection, info, on_text, on_status, later)
     space.confirm(info)
-    if not isinstance(output, str):
-        raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
-    on_text(output)
+    on_text(text)
 
 
 def _ask(
     question: Question, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
-) -> Any:
+) -> str:
     picture = question.picture
     path = picture and (picture.url or NO_FILE)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}} if path else None
-    function, arguments = prepare(info.config, info.api, question, file)
+    plan = make_plan(info.config, info.api, question, file)
     connection.http.cookies = httpx.Cookies(info.cookies)
-    session = Session(info, connection, function, partial(publish, on_text, on_status))
+    publish_update = partial(publish, on_text, on_status, plan.reader)
+    session = Session(info, connection, plan.function, publish_update)
     try:
-        return session.ask(arguments, file, picture)
+        output = session.ask(plan.arguments, file, picture)
     except BaseException:
         session.cancel()
         raise
@@ -107,6 +106,10 @@ def _ask(
         connection.drain(wait=False)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
+    text = plan.reader.read(output, final=True)
+    if text is None:
+        raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
+    return text
 
 
 class Session(Client):
@@ -142,7 +145,7 @@ class Session(Client):
         endpoint = self.endpoints[self._function]
         original_upload = MethodType(Endpoint._upload_file, weakref.proxy(endpoint))
         endpoint._upload_file = partial(  # type: ignore[method-assign]
-            _upload, name, data, self._connection, self.upload_url, original_upload)
+            _upload, name, data, self._connection, self.upload_url, original_upload, {})
         try:
             return self.submit(*arguments, fn_index=self._function).result()
         except FileNotFoundError:
@@ -225,11 +228,14 @@ class Session(Client):
 
 def _upload(
     name: str, data: bytes, connection: Connection, url: str,
-    original_upload: Callable[..., dict[str, Any]], file: dict[str, Any], data_index: int,
+    original_upload: Callable[..., dict[str, Any]], uploaded: dict[str, Any],
+    file: dict[str, Any], data_index: int,
 ) -> dict[str, Any]:
     """Upload the picture from memory, and any other file as gradio_client does it."""
     if file["path"] != NO_FILE:
         return original_upload(file, data_index)
-    # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
-    response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
-    return file | {"path": response.json()[0], "orig_name": name}
+    if not uploaded:  # an image editor takes the picture twice
+        # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
+        response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
+        uploaded.update(file, path=response.json()[0], orig_name=name)
+    return uploaded

@@ -6,7 +6,6 @@ Links are the only active content of an answer. Nothing is loaded from outside t
 from __future__ import annotations
 
 import base64
-import io
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -25,6 +24,7 @@ from ..question.media import Picture
 from ..stream import AnswerStream
 from ..types import describe_seconds
 from .markdown import as_markdown
+from .thumbnail import thumbnail
 
 # Seconds between two displays of the answer. The status line changes twice a second, so that a cell
 # sends fewer than ten updates a second.
@@ -199,30 +199,13 @@ async def _show_picture(picture: Picture, update: UpdateDisplay) -> None:
         update({"text/html": link, "text/plain": picture.url})
         return
     try:
-        kind, data = await anyio.to_thread.run_sync(_thumbnail, picture)
+        kind, data = await anyio.to_thread.run_sync(thumbnail, picture)
     except Exception:  # the Space may be able to read it, and its answer says if not
         return
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     style = "max-height: 120px; max-width: 240px; border-radius: 4px; background: white"
     image = f'<img alt="the picture asked about" style="{style}" src="{source}">'
     update({"text/html": image, "text/plain": "(the picture asked about)"})
-
-
-def _thumbnail(picture: Picture) -> tuple[str, bytes]:
-    """Return the format and the bytes of a thumbnail.
-
-    It has at most 480 by 240 pixels, twice the displayed size, for screens with a high density.
-    """
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(picture.read())) as image:
-        image.draft("RGB", (480, 240))  # decodes a large JPEG at a reduced size
-        small = ImageOps.exif_transpose(image)
-    small.thumbnail((480, 240))
-    kind, mode = ("png", "RGBA") if small.has_transparency_data else ("jpeg", "RGB")
-    buffer = io.BytesIO()
-    small.convert(mode).save(buffer, kind)
-    return kind, buffer.getvalue()
 
 
 def _result_markdown(stream: AnswerStream) -> str:

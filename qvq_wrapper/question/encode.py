@@ -1,36 +1,64 @@
-"""Encodes a picture that is an object (an array, a PIL image, a figure) as a PNG or JPEG file."""
+"""Finds out how to encode a picture that is an object: an image, an array, a figure."""
 
 from __future__ import annotations
 
 import base64
 import io
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from ..errors import MediaError
+from .pixels import check_layout, encode_array, encode_image
 
 
 def find_encoder(source: Any) -> Callable[[], bytes] | None:
     """Return a function that encodes ``source`` as a file, or None if ``source`` is not a picture.
 
-    Recognised are arrays (https://numpy.org/doc/stable/reference/arrays.interface.html), objects
-    with ``savefig`` as matplotlib's figures have it, and objects that notebooks show as PNG or JPEG
-    (https://ipython.readthedocs.io/en/stable/config/integrating.html).
+    Recognised are PIL images, objects with ``savefig`` as matplotlib's figures have it, objects
+    that notebooks show as PNG or JPEG
+    (https://ipython.readthedocs.io/en/stable/config/integrating.html), and arrays
+    (https://numpy.org/doc/stable/user/basics.interoperability.html), tensors among them.
 
     Raises:
-        MediaError: the array is empty, or the object's width or height is 0.
+        MediaError: the picture has no pixels, or is an array of a shape that pictures do not have.
+        TypeError: ``source`` is a module, as ``matplotlib.pyplot`` is.
     """
-    if hasattr(source, "__array_interface__") and not hasattr(source, "_repr_png_"):
-        if 0 in source.__array_interface__["shape"]:
-            raise MediaError("the picture is an empty array")
-        return lambda: _encode_array(source)
-    if 0 in (getattr(source, "width", 1), getattr(source, "height", 1)):
-        raise MediaError("the picture has no pixels")
-    if hasattr(source, "savefig"):
-        return lambda: _encode_figure(source)
+    if isinstance(source, ModuleType):  # pyplot has savefig, and makes an empty figure for it
+        raise TypeError("a picture cannot be a module; for pyplot's current figure give plt.gcf()")
+    pil = sys.modules.get("PIL.Image")  # imported, if there is an image
+    if pil and isinstance(source, pil.Image):
+        if 0 in source.size:
+            raise MediaError("the picture has no pixels")
+        return lambda: encode_image(source)
+    if figure := _find_figure(source):
+        return lambda: _encode_figure(figure)
     if hasattr(source, "_repr_png_") or hasattr(source, "_repr_jpeg_"):
         return lambda: _encode_repr(source)
+    if layout := getattr(source, "__array_interface__", None):
+        check_layout(layout["shape"], layout["typestr"])
+        return lambda: encode_array(source)
+    if hasattr(source, "__array__"):  # a tensor: it may have to come from a GPU
+        return lambda: encode_array(source)
     return None
+
+
+def _find_figure(source: Any) -> Any:
+    """Return the figure that ``source`` is, or that an Axes is drawn on."""
+    for _ in range(3):  # an Axes can be in a SubFigure, which is in a Figure
+        if hasattr(source, "savefig"):
+            return source
+        source = getattr(source, "figure", None)
+    return None
+
+
+def _encode_figure(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    # Notebooks use "tight" too: a legend outside the axes is not cut off
+    # (https://ipython.readthedocs.io/en/stable/api/generated/IPython.core.pylabtools.html).
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def _encode_repr(source: Any) -> bytes:
@@ -43,31 +71,3 @@ def _encode_repr(source: Any) -> bytes:
             return bytes(data)
     kind = type(source).__name__
     raise MediaError(f"the {kind} gives neither PNG nor JPEG; convert it first, for example to RGB")
-
-
-def _encode_figure(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _encode_array(array: Any) -> bytes:
-    try:
-        import numpy
-        from PIL import Image
-    except ImportError:
-        raise MediaError("a picture given as an array needs: pip install pillow numpy") from None
-    pixels = numpy.asarray(array)
-    if pixels.dtype.kind == "f" and 0 <= pixels.min() and pixels.max() <= 1:
-        pixels = (pixels * 255).round()  # matplotlib's floats are from 0 to 1
-    elif pixels.dtype.kind == "b":
-        pixels = pixels * 255
-    if pixels.dtype.kind not in "uifb" or pixels.min() < 0 or pixels.max() > 255:
-        raise MediaError("the values of an array must be from 0 to 255, or floats from 0 to 1")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] not in (3, 4)):
-        raise MediaError(f"the array's shape is {pixels.shape}, not (h, w), (h, w, 3) or (h, w, 4)")
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.astype("uint8")).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.request import url2pathname
 
 from ..errors import MediaError
+from .datauri import decode_data_uri
 from .encode import find_encoder
+from .filename import safe_name
+from .files import can_block, file_name, position, read_all, read_head, synchronous
+from .formats import HEAD_BYTES, check_base64, check_head
 
-# PNG to BMP follow https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern, with BMP's
-# reserved zeros added. TIFF follows section 2 of TIFF 6.0. AVIF and HEIC are brands in a file type
-# box (ISO/IEC 14496-12).
-_FORMATS = (  # name, file suffix, pattern of the first bytes
-    ("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
-    ("JPEG", ".jpg", rb"\xff\xd8\xff"),
-    ("GIF", ".gif", rb"GIF8[79]a"),
-    ("WebP", ".webp", rb"RIFF....WEBP"),
-    ("BMP", ".bmp", rb"BM....\0\0\0\0"),
-    ("TIFF", ".tif", rb"II\*\0|MM\0\*"),
-    ("AVIF", ".avif", rb"....ftypavi[fs]"),
-    ("HEIC", ".heic", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
-)
-HEAD_BYTES = 32  # enough for every pattern above
+MAX_SHOWN = 255  # characters of a path in a message
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +29,7 @@ class Picture:
     Attributes:
         url: the http(s) URL, or None if there are bytes.
         read: returns the bytes. Blocks while it reads or encodes them, and can raise MediaError.
-        filename: the file name that the caller gave, or None.
+        filename: the file name that the caller gave or that the file has, or None.
     """
 
     url: str | None = None
@@ -56,10 +46,11 @@ class Picture:
             MediaError: the picture cannot be read or encoded, or is larger than ``limit``.
         """
         data = self.read()
-        suffix, size = _detect_suffix(data), len(data)
+        _, suffix = check_head(data, safe_name(self.filename))
+        size = len(data)
         if limit is not None and size > limit:
             raise MediaError(f"the picture has {size:,} bytes; the Space's limit is {int(limit):,}")
-        return _safe_name(self.filename) or f"image{suffix}", data
+        return safe_name(self.filename) or f"image{suffix}", data
 
 
 def picture_from(source: Any, filename: str | None = None) -> Picture:
@@ -68,8 +59,9 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
     Checks only the first bytes; a file is read and an object is encoded when the picture is sent.
 
     Args:
-        source: bytes, an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy
-            array, a matplotlib figure, or an object with ``_repr_png_`` or ``_repr_jpeg_``.
+        source: bytes, an open binary file, a path, a ``file:``, ``data:`` or http(s) URL, a PIL
+            image, an array or a tensor, a matplotlib figure or Axes, or an object with
+            ``_repr_png_`` or ``_repr_jpeg_``.
         filename: the file name to send to the Space.
 
     Raises:
@@ -78,23 +70,12 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
     """
     if filename is not None and not isinstance(filename, str):
         raise TypeError(f"filename must be a str or None, not {type(filename).__name__}")
-    if isinstance(source, str) and re.match(r"https?://", source, re.I):
-        scheme, _, rest = source.partition(":")
-        return Picture(url=f"{scheme.lower()}:{rest}", filename=filename)
-    if isinstance(source, str) and source[:5].lower() == "data:":
-        return _from_data_uri(source, filename)
-    if isinstance(source, (str, os.PathLike)):
-        if not os.fspath(source):
-            raise MediaError("the picture is an empty string")
-        path = Path(source)
-        if path.is_fifo():  # a shell's <(...), which can be read only once
-            return _from_file(path.open("rb"), filename)
-        _detect_suffix(_read(path, HEAD_BYTES))
-        return Picture(read=lambda: _read(path), filename=filename or path.name)
+    if isinstance(source, str):
+        return _from_text(source, filename)
+    if isinstance(source, os.PathLike):
+        return _from_path(os.fsdecode(source), filename)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        data = bytes(source)
-        _detect_suffix(data)
-        return Picture(read=lambda: data, filename=filename)
+        return _from_bytes(bytes(source), filename)
     if hasattr(source, "read"):
         return _from_file(source, filename)
     encode = find_encoder(source)
@@ -105,34 +86,104 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
     return Picture(read=_memoize(encode), filename=filename)
 
 
-def _from_data_uri(uri: str, filename: str | None) -> Picture:
-    """Return the picture that a ``data:`` URI holds (https://www.rfc-editor.org/rfc/rfc2397)."""
-    header, comma, body = uri.partition(",")
-    if not comma:
-        raise MediaError("the picture's data: URI has no comma, so it has no data")
-    data = unquote_to_bytes(body)
-    if header.lower().endswith(";base64"):
-        try:
-            data = base64.b64decode(data + b"=" * (-len(data) % 4))
-        except binascii.Error:
-            raise MediaError("the picture's data: URI has invalid base64") from None
-    _detect_suffix(data)
+def _from_text(text: str, filename: str | None) -> Picture:
+    """Return the picture at a URL or a path."""
+    scheme = re.match(r"\s*(data:|file:|[a-z][a-z0-9+.-]+://)", text, re.I)
+    kind = scheme[1].lower() if scheme else ""
+    if scheme and text[0].isspace() or kind.startswith("http") and text[-1].isspace():
+        raise MediaError(
+            "the picture's URL has a blank or a line break around it; remove it: .strip()")
+    if kind in ("http://", "https://"):
+        return Picture(url=kind + text[len(kind):], filename=filename)
+    if kind == "data:":
+        return _from_bytes(decode_data_uri(text), filename)
+    if kind == "file:":  # https://www.rfc-editor.org/rfc/rfc8089#section-2
+        local = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", text, re.I | re.S)
+        if not local:
+            raise MediaError("the picture's file: URL must have the form file:///folder/name.png")
+        return _from_path(url2pathname(local[1]), filename)
+    if kind:
+        raise MediaError(f"the picture's URL must be http, https, data or file, not {kind}")
+    if not text.strip():
+        raise MediaError("the picture is an empty string")
+    return _from_path(text, filename)
+
+
+def _from_path(path: str, filename: str | None) -> Picture:
+    try:
+        path = os.path.expanduser(path)
+        is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    if is_pipe:  # a shell's <(...). Opening it waits for someone who writes.
+        return Picture(read=_memoize(partial(_read_pipe, path)), filename=filename)
+    name = filename or os.path.basename(path)
+    check_head(_read_path(path, HEAD_BYTES), safe_name(name))
+    return Picture(read=partial(_read_path, path), filename=name)
+
+
+def _read_path(path: str, size: int = -1) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(size)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _read_pipe(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return _read_file(file)
+
+
+def _unreadable(path: str, error: Exception) -> MediaError:
+    """Return the error for a path that cannot be opened. It may be another text by mistake.
+
+    A long text is not shown: it can be the picture itself.
+    """
+    reason = getattr(error, "strerror", None) or "not a valid path"
+    try:
+        check_base64(path)
+    except MediaError as found:
+        return found
+    if ";base64," in path[:MAX_SHOWN]:
+        return MediaError("the picture's data: URI does not begin with data:")
+    if re.match(r"https?:/", path, re.I):
+        return MediaError("the picture is a URL with one slash, as pathlib makes it; give a str")
+    prompt = "Is it the prompt? ask(prompt, image) takes the picture second"
+    if len(path) > MAX_SHOWN or "\n" in path:
+        words = f"the picture cannot be read: a text of {len(path):,} characters is no path"
+        return MediaError(f"{words} ({reason}). {prompt}")
+    hint = f". {prompt}" if " " in path and not re.search(r"\.\w+$", path) else ""
+    return MediaError(f"the picture {path!r} cannot be read: {reason}{hint}")
+
+
+def _from_bytes(data: bytes, filename: str | None) -> Picture:
+    check_head(data, safe_name(filename))
     return Picture(read=lambda: data, filename=filename)
 
 
 def _from_file(file: Any, filename: str | None) -> Picture:
-    def read(size: int = -1) -> bytes:
-        try:
-            data = file.read(size)
-        except (OSError, ValueError) as error:
-            raise MediaError(f"the picture's file cannot be read: {type(error).__name__}") from None
-        if not isinstance(data, bytes):
-            raise MediaError("the picture's file is open as text; open it with mode 'rb'")
-        return data
+    filename = filename or file_name(file)
+    file = synchronous(file)
+    if can_block(file):  # the caller may be an event loop
+        return Picture(read=_memoize(partial(_read_file, file, filename)), filename=filename)
+    start = position(file)
+    head = read_head(file)
+    try:
+        check_head(head, safe_name(filename))
+    except MediaError as error:
+        if not start:
+            raise
+        raise MediaError(
+            f"{error}. The file was given at byte {start:,}: call seek(0) first") from None
+    return Picture(read=_memoize(lambda: head + read_all(file)), filename=filename)
 
-    head = read(HEAD_BYTES)
-    _detect_suffix(head)
-    return Picture(read=_memoize(lambda: head + read()), filename=filename)
+
+def _read_file(file: Any, filename: str | None = None) -> bytes:
+    """Return what an open file holds. Its first bytes are checked before the rest is read."""
+    head = read_head(file)
+    check_head(head, safe_name(filename))
+    return head + read_all(file)
 
 
 def _memoize(load: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -148,37 +199,11 @@ def _memoize(load: Callable[[], bytes]) -> Callable[[], bytes]:
             if not loaded:
                 try:
                     loaded.append(load())
-                except MediaError:
+                except (MediaError, MemoryError):  # a lack of memory has an error of its own
                     raise
                 except Exception as error:  # the object's own code can raise anything
-                    reason = f"{type(error).__name__}: {error}"
+                    reason = f"{type(error).__name__}: {str(error)[:200]}"
                     raise MediaError(f"the picture cannot be encoded ({reason})") from None
         return loaded[0]
 
     return load_once
-
-
-def _detect_suffix(head: bytes) -> str:
-    """Return the file suffix for the format of a picture that begins with ``head``."""
-    if not head:
-        raise MediaError("the picture is empty")
-    for _, suffix, start in _FORMATS:
-        if re.match(start, head, re.S):
-            return suffix
-    names = ", ".join(name for name, _, _ in _FORMATS)
-    raise MediaError(f"not a picture: the data starts with {head[:8]!r}. Supported: {names}")
-
-
-def _read(path: Path, size: int = -1) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a valid path"
-        raise MediaError(f"the picture {os.fspath(path)!r} cannot be read: {reason}") from None
-
-
-def _safe_name(filename: str | None) -> str:
-    """Return ``filename`` without folders and without characters that a file system may refuse."""
-    name = re.split(r"[/\\]", filename or "")[-1]
-    return re.sub(r"[^\w .()-]", "", name).strip(" .")[-100:]

@@ -11,7 +11,7 @@ from .media import Picture, picture_from
 _PICTURE_URL = re.compile(r"https?://[^\s/]+/[^\s?#]*\.(png|jpe?g|gif|webp|bmp)([?#]\S*)?", re.I)
 
 
-def read_messages(messages: Any) -> tuple[str, Picture | None]:
+def read_messages(messages: Any, *, needed: bool = True) -> tuple[str, Picture | None]:
     """Return the prompt and the latest picture of a conversation.
 
     A single message gives its text. Several give a line ``Role: text`` each, and ``Assistant:`` at
@@ -22,6 +22,7 @@ def read_messages(messages: Any) -> tuple[str, Picture | None]:
         messages: dicts with ``role`` and ``content`` in OpenAI's form
             (https://platform.openai.com/docs/api-reference/chat/create). ``content`` is a text, a
             list of texts and parts, or None.
+        needed: refuse messages without text and picture.
 
     Raises:
         TypeError: a message or one of its parts has the wrong type.
@@ -42,7 +43,7 @@ def read_messages(messages: Any) -> tuple[str, Picture | None]:
         picture = found or picture
         if text:
             lines.append((role, text))
-    if not lines and picture is None:
+    if needed and not lines and picture is None:
         raise ValueError("messages contain neither text nor a picture")
     if len(lines) < 2:
         prompt = "".join(text for _, text in lines)
@@ -61,7 +62,9 @@ def _read_content(content: Any, role: str) -> tuple[str, Picture | None]:
             return "", picture_from(content.strip())
         return content, None
     if not isinstance(content, list):
-        raise TypeError(f"a message's content must be a str or list, not {type(content).__name__}")
+        raise TypeError(
+            f"a message's content must be a str or list, not {type(content).__name__}; "
+            "a picture goes into media")
     texts: list[str] = []
     picture: Picture | None = None
     for part in content:
@@ -76,10 +79,13 @@ def _read_text_part(part: Any) -> str:
     if isinstance(part, Mapping):
         if part.get("type") != "text":
             kind = str(part.get("type"))[:50]
-            raise ValueError(f"a part's type must be 'text' or 'image_url', not {kind!r}")
+            raise ValueError(
+                f"a part's type must be 'text' or 'image_url', not {kind!r}; "
+                "a picture that is no URL goes into media")
         part = part.get("text")
     if not isinstance(part, str):
-        raise TypeError(f"a part's text must be a str, not {type(part).__name__}")
+        raise TypeError(
+            f"a part's text must be a str, not {type(part).__name__}; a picture goes into media")
     return part
 
 

@@ -51,6 +51,8 @@ def _serve(listener: socket.socket, folder: str) -> None:
     # Set before the imports below, some of which read them. The first two turn telemetry off.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", ORT_DISABLE_TELEMETRY="1")
     os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=folder)
+    # It asks nobody, so no proxy is needed. Gradio would not start with one that httpx refuses.
+    os.environ.update(NO_PROXY="*", no_proxy="*")
     from .reader import Reader
 
     reader = Reader()  # loads its models while Gradio is imported, which saves seconds

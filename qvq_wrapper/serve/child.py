@@ -13,6 +13,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO
 
+from ..question.options import own_spaces
+
 SECRETS = {"QVQ_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}  # not for a Space to see
 
 SAMPLE = Path(__file__).with_name("sample.png")
@@ -40,14 +42,18 @@ def running_space(timeout: float = 120) -> Iterator[str]:
                          text=True, start_new_session=True, env=env) as child,
     ):
         assert child.stdin and child.stdout
+        url: str | None = ""
         try:
             url = _first_line(child.stdout, timeout)
             if not url:
+                why = f"no address within {timeout:g} s" if url is None else _exit_status(child)
                 errors.seek(0)
-                last = "".join(errors.readlines()[-8:]).strip() or f"Time limit: {timeout:g} s."
-                raise RuntimeError(f"The demo Space did not start. {last}")
+                last = "".join(errors.readlines()[-8:]).strip()
+                raise RuntimeError(f"The demo Space did not start: {why}. {last}".strip())
+            own_spaces.add(url)
             yield url
         finally:
+            own_spaces.discard(url or "")
             # The child then ends and deletes its pictures. terminate() would leave them on Windows.
             child.stdin.close()
             with suppress(subprocess.TimeoutExpired):
@@ -55,10 +61,16 @@ def running_space(timeout: float = 120) -> Iterator[str]:
             child.kill()
 
 
-def _first_line(stream: IO[str], timeout: float) -> str:
-    """Return the first line, or "" if the stream ends or ``timeout`` seconds pass before it."""
+def _first_line(stream: IO[str], timeout: float) -> str | None:
+    """Return the first line: "" if the stream ends before it, None after ``timeout`` seconds."""
     lines: SimpleQueue[str] = SimpleQueue()
     Thread(target=lambda: lines.put(stream.readline().strip()), daemon=True).start()
     with suppress(Empty):
         return lines.get(timeout=timeout)
-    return ""
+    return None
+
+
+def _exit_status(child: subprocess.Popen[str]) -> str:
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(5)
+    return f"it ended with exit status {child.returncode}"

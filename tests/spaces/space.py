@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import gradio as gr
+import shapes
 
 options = argparse.Namespace(running=False)
 _lock = threading.Lock()
@@ -169,6 +170,7 @@ def serve(arguments):
         help="put another function before the others, which changes their numbers")
     parser.add_argument("--hide-errors", action="store_true")
     parser.add_argument("--endpoint", default="generate")
+    parser.add_argument("--shapes", nargs="*", help="start shapes.py, with these endpoints or all")
     parser.parse_args(arguments, options)
     if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):
         # The tests' pictures are on a web server at this address.
@@ -186,7 +188,7 @@ def serve(arguments):
 
 
 def launch():
-    app = build()
+    app = build() if options.shapes is None else shapes.build(options.shapes)
     app.queue(max_size=options.queue, default_concurrency_limit=options.at_once)
     certificate, key = options.certificate or (None, None)
     _, url, _ = app.launch(

@@ -1,0 +1,70 @@
+"""The command-line options that say which Space to ask and how. All commands share them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+
+def add_space_options(parser: ArgumentParser) -> None:
+    """Add the options to a parser. ``space_options`` reads their values."""
+    add = parser.add_argument
+    add("--url", metavar="SPACE", help="another Space: a URL, or owner/name")
+    add("--api-name", metavar="NAME", help="another endpoint of the Space, such as /describe")
+    add("--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY")
+    add("--auth-file", metavar="FILE", help="a file with user:password of the Space's login")
+    add("--proxy", metavar="URL", help="an HTTP or SOCKS proxy for every connection")
+    add("--header", action="append", default=[], metavar="H", help="a header, as 'NAME: VALUE'")
+    add("--cafile", metavar="FILE", help="certificates to trust, in PEM format")
+    add("--timeout", type=float, metavar="S", help="seconds for the whole answer")
+    add("--read-timeout", type=float, metavar="S", help="seconds of silence; 0 is no limit")
+
+
+def space_options(args: Namespace) -> dict[str, Any]:
+    """Return the options for ``ask()``.
+
+    Raises:
+        ValueError, OSError: a file or a header cannot be used. No message contains a secret.
+    """
+    options: dict[str, Any] = {
+        "url": args.url, "api_name": args.api_name, "proxy": args.proxy, "timeout": args.timeout,
+        "api_key": os.environ.get("QVQ_API_KEY")}
+    if args.api_key_file:
+        options["api_key"] = read_secret("--api-key-file", args.api_key_file)
+    if args.auth_file:
+        user, colon, password = read_secret("--auth-file", args.auth_file).partition(":")
+        if not colon:
+            raise ValueError(f"--auth-file {args.auth_file} must hold one line, user:password")
+        options["auth"] = (user, password)
+    if args.header:
+        headers = [header.partition(":") for header in args.header]
+        if not all(colon for _, colon, _ in headers):
+            raise ValueError("--header must be 'NAME: VALUE'")
+        options["headers"] = {name.strip(): value.strip() for name, _, value in headers}
+    if args.cafile:
+        try:
+            options["verify"] = ssl.create_default_context(cafile=args.cafile)
+        except ssl.SSLError:
+            raise ValueError(f"--cafile {args.cafile} holds no certificates (PEM)") from None
+    if args.read_timeout is not None:
+        options["read_timeout"] = args.read_timeout or None
+    return options
+
+
+def read_secret(option: str, path: str) -> str:
+    """Return the one line of a file.
+
+    Raises:
+        ValueError: it is not one line of text. The message names the file.
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(10_000)
+    lines = data.decode("utf-8", "replace").split("\n")
+    text = lines[0].strip()
+    if not text or not text.isprintable() or "\ufffd" in text or any(map(str.strip, lines[1:])):
+        raise ValueError(f"{option} {path} must hold one line of text")
+    return text

@@ -1,0 +1,222 @@
+"""Images, arrays and figures arrive as a viewer shows them, or are refused with what to write."""
+
+import io
+
+import matplotlib.pyplot as pyplot
+import numpy
+import pytest
+from conftest import PNG
+from IPython.core.pylabtools import print_figure
+from matplotlib.figure import Figure
+from PIL import Image
+
+from qvq_wrapper import MediaError
+from qvq_wrapper.question.media import picture_from
+
+NAN, INFINITY = float("nan"), float("inf")
+RAMP = numpy.arange(65536).reshape(256, 256)
+
+
+def sent(picture):
+    """Return the image that the Space gets."""
+    image = Image.open(io.BytesIO(picture_from(picture).load(None)[1]))
+    image.load()
+    return image
+
+
+def values(picture):
+    return numpy.asarray(sent(picture)).tolist()
+
+
+def grey(*row, dtype="float32"):
+    return numpy.array([row], dtype)
+
+
+@pytest.mark.parametrize("array, expected", [
+    (grey(0, 7, 255, dtype="uint8"), [0, 7, 255]),
+    (grey(0, 7, 255, dtype="int64"), [0, 7, 255]),
+    (grey(0, 7, 255, dtype=">i2"), [0, 7, 255]),
+    (grey(0, 0, dtype="uint8"), [0, 0]),
+    (grey(True, False, dtype="bool"), [255, 0]),
+    (grey(0, 0.5, 1), [0, 128, 255]),
+    (grey(0, 0.5, 1, dtype="float16"), [0, 128, 255]),
+    (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
+    (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
+    (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
+    (grey(0, 257, 65535, dtype="uint16"), [0, 1, 255]),
+    (grey(0, 257, 65535, dtype=">u2"), [0, 1, 255]),
+])
+def test_the_values_of_an_array(array, expected):
+    assert values(array) == [expected]
+
+
+@pytest.mark.parametrize("array, message", [
+    (grey(0, 1, dtype="uint8"), r"a mask\? multiply by 255"),
+    (grey(1, 1, dtype="int64"), r"a mask\? multiply by 255"),
+    (grey(0, 1, dtype="uint16"), r"a mask\? multiply by 255"),
+    (grey(0.5, NAN), "NaN"),
+    (grey(NAN, NAN), "NaN"),
+    (grey(0.5, INFINITY), "infinity"),
+    (grey(-INFINITY, 0.5), "infinity"),
+    (grey(0, 1.3), r"floats are from 0 to 1\.3.*divide by 255, or astype\('uint8'\)"),
+    (grey(-0.3, 1), "divide by 255"),
+    (grey(0, 255), "divide by 255"),
+    (grey(0, 256, dtype="int32"), "from 0 to 256.*uint16"),
+    (grey(-1, 5, dtype="int8"), "from -1 to 5"),
+    (grey(2**64 - 1, dtype="uint64"), "must be from 0 to 255"),
+])
+def test_values_of_uncertain_brightness_are_refused(array, message):
+    with pytest.raises(MediaError, match=message):
+        sent(array)
+
+
+@pytest.mark.parametrize("shape, mode", [
+    ((2, 3), "L"), ((2, 3, 1), "L"), ((2, 3, 3), "RGB"), ((2, 3, 4), "RGBA")])
+def test_the_shape_of_an_array(shape, mode):
+    image = sent(numpy.full(shape, 9, "uint8"))
+    assert image.size == (3, 2) and image.mode == mode
+
+
+@pytest.mark.parametrize("shape, message", [
+    ((), r"shape is \(\)"),
+    ((9,), r"array\.tobytes\(\)"),
+    ((0, 3), "empty array"),
+    ((2, 2, 2), r"not \(h, w\)"),
+    ((3, 5, 6), r"moveaxis\(array, 0, -1\)"),
+    ((1, 5, 6), r"tensor\.permute\(1, 2, 0\)"),
+    ((2, 5, 6, 3), r"array\[0\]"),
+])
+def test_another_shape_is_refused_at_the_call(shape, message):
+    with pytest.raises(MediaError, match=message):
+        picture_from(numpy.zeros(shape, "uint8"))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "object", "U3", "M8[s]", "V4"])
+def test_another_type_of_values_is_refused_at_the_call(dtype):
+    with pytest.raises(MediaError, match="give integers, floats or bool"):
+        picture_from(numpy.zeros((2, 2), dtype))
+
+
+class Tensor:
+    """Converts itself as PyTorch's tensors do."""
+
+    def __init__(self, array, error=None):
+        self.array, self.error = array, error
+
+    def __array__(self, dtype=None, copy=None):
+        if self.error:
+            raise self.error
+        return self.array
+
+
+def test_a_tensor_is_read_in_the_calls_thread():
+    assert values(Tensor(grey(0, 1))) == [[0, 255]]
+    on_gpu = picture_from(Tensor(None, TypeError("Use Tensor.cpu() first")))
+    with pytest.raises(MediaError, match=r"Use Tensor\.cpu\(\) first"):
+        on_gpu.read()
+    with pytest.raises(MediaError, match="permute"):
+        sent(Tensor(numpy.zeros((3, 5, 6))))
+
+
+TURNS = {
+    1: lambda rows: rows,
+    2: numpy.fliplr,
+    3: lambda rows: numpy.rot90(rows, 2),
+    4: numpy.flipud,
+    5: numpy.transpose,
+    6: lambda rows: numpy.rot90(rows, -1),
+    7: lambda rows: numpy.rot90(rows, 2).T,
+    8: numpy.rot90,
+}
+
+
+def stored_turned(rows, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(rows).save(buffer, "PNG", exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_an_image_arrives_upright_and_without_the_tag(orientation):
+    rows = numpy.arange(0, 120, 20, "uint8").reshape(2, 3)
+    image = Image.open(io.BytesIO(stored_turned(rows, orientation)))
+    arrived = sent(image)
+    assert numpy.array_equal(arrived, TURNS[orientation](rows))
+    assert 0x112 not in arrived.getexif()
+    assert image.size == (3, 2), "the caller's own image was changed"
+
+
+@pytest.mark.parametrize("mode", [
+    "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
+def test_an_image_of_any_mode_has_its_own_colours(mode):
+    colour = (255, 255, 255) if mode in ("1", "L", "LA") else (255, 0, 0)
+    image = Image.new("RGB", (2, 2), colour)
+    if mode in ("PA", "RGBa"):
+        image = image.convert("P" if mode == "PA" else "RGBA")
+    image = image.convert(mode)
+    assert sent(image).convert("RGB").getpixel((1, 1)) == pytest.approx(colour, abs=2)
+
+
+def test_the_colour_profile_of_cmyk_does_not_stay_with_rgb():
+    image = Image.new("CMYK", (2, 2))
+    image.info["icc_profile"] = b"for CMYK"
+    assert "icc_profile" not in sent(image).info
+
+
+@pytest.mark.parametrize("image", [
+    Image.fromarray(RAMP.astype("uint16")),
+    Image.fromarray(RAMP.astype("int32")),
+    Image.frombytes("I;16B", (256, 256), RAMP.astype(">u2").tobytes()),
+], ids=lambda image: image.mode)
+def test_16_bits_become_8(image):
+    arrived = sent(image)
+    assert arrived.mode == "L" and numpy.array_equal(arrived, (RAMP + 128) // 257)
+
+
+def test_an_image_of_floats_is_read_as_an_array_of_floats():
+    assert values(Image.fromarray(grey(0, 0.5, 1.1))) == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("image, message", [
+    (Image.fromarray(RAMP.astype("int32") + 1), "from 1 to 65536"),
+    (Image.fromarray(RAMP.astype("int32") - 1), "from -1 to 65534"),
+    (Image.linear_gradient("L").convert("F"), r"convert\('L'\)"),
+    (Image.fromarray(grey(0, 1, dtype="uint8")), r"a mask\? multiply by 255"),
+])
+def test_images_of_uncertain_brightness_are_refused(image, message):
+    with pytest.raises(MediaError, match=message):
+        sent(image)
+
+
+def test_an_image_of_a_closed_file():
+    with Image.open(io.BytesIO(PNG)) as image:
+        picture = picture_from(image)
+    with pytest.raises(MediaError, match="cannot be encoded"):
+        picture.read()
+
+
+def test_a_figure_is_saved_as_the_notebook_shows_it():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([1, 2], label="a long name that is beside the axes")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    axes.set_title("above\nthe\naxes", y=1.1)
+    shown = Image.open(io.BytesIO(print_figure(figure)))
+    arrived = sent(figure)
+    assert arrived.width > 640 and numpy.array_equal(arrived, shown)
+
+
+def test_axes_stand_for_their_figure():
+    figure = Figure(figsize=(3, 2), dpi=50)
+    left, right = figure.subfigures(1, 2)
+    for axes in (left.subplots(), right.subplots(), figure.add_axes((0.4, 0.4, 0.1, 0.1))):
+        assert numpy.array_equal(sent(axes), sent(figure))
+
+
+def test_pyplot_is_refused_and_makes_no_figure():
+    pyplot.close("all")
+    with pytest.raises(TypeError, match=r"plt\.gcf\(\)"):
+        picture_from(pyplot)
+    assert not pyplot.get_fignums()

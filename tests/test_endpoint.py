@@ -1,0 +1,299 @@
+"""Spaces of every shape: what an endpoint takes, what it gives, and which endpoint is asked."""
+
+import base64
+import re
+
+import httpx
+import pytest
+from conftest import PNG, failure
+
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError
+from qvq_wrapper.bridge.outputs import TextReader
+
+pytestmark = pytest.mark.anyio
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""For what is decided in the thread of a call: it is the same to both backends."""
+PICTURE_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+@pytest.fixture(scope="module")
+def shapes(start_space):
+    """A Space with endpoints of every shape (see spaces/shapes.py)."""
+    with start_space("--shapes") as space:
+        config = httpx.get(f"{space.url}/config").json()
+        space.names = {each["api_name"] for each in config["dependencies"]}
+        yield space
+
+
+def ask(space, api_name=None, text="what?", picture=True, **options):
+    """Return the stream of a question, with or without the test's picture."""
+    if hasattr(space, "names") and api_name not in space.names:
+        pytest.skip(f"gradio {space.version} has no such endpoint: {api_name}")
+    if api_name:
+        options["api_name"] = api_name
+    content = [{"type": "text", "text": text}]
+    if picture:
+        content.append({"type": "image_url", "image_url": {"url": PICTURE_URI}})
+    messages = [{"role": "user", "content": content}]
+    return Qwen_QVQ_72B.create_async_generator("", messages, url=space.url, **options)
+
+
+async def refusal(space, *arguments, **options):
+    """Ask, which has to be refused before anything is sent. Return the message."""
+    stages = []
+    stream = ask(
+        space, *arguments, on_status=lambda status: stages.append(status.stage), **options)
+    error = await failure(stream)
+    assert isinstance(error, SpaceUnavailableError)
+    assert set(stages) == {"connecting", "failed"}
+    return error.message
+
+
+# What endpoints take
+
+TAKEN = {
+    "plain": "what? 256",
+    "prompt_first": "what? 256",
+    "more": "what? 256 state 0.5",
+    "choice": "a what? 256",
+    "hidden": "hid what? 256",
+    "key": "no key what? 256",
+    "code": "what? 256",
+    "file": "what? 256",
+    "files": "what? 256",
+    "folder": "what? 256",
+    "upload": "what? 256",
+    "uploads": "what? 256",
+    "gallery": "what? 256",
+    "imageeditor": "what? 256 256 no picture",
+    "imagemask": "what? 256 256 no picture",
+    "sketchpad": "what? 256 256 no picture",
+    "paint": "what? 256 256 no picture",
+    "message": "what? 256",
+    "message_more": "what? 256 7",
+    "system_message": "be brief what? 256",
+    "chat": "what? 256",
+    "chat_inputs": "be brief 1 what? 256",
+}
+"""What each endpoint says that it saw of a prompt and a picture of 256 pixels."""
+
+
+@pytest.mark.parametrize("name", TAKEN)
+@on_asyncio
+async def test_picture_and_prompt_reach_the_app(shapes, name):
+    assert await ask(shapes, name).read() == TAKEN[name]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+@on_asyncio
+async def test_a_prompt_alone_reaches_the_app(shapes, name):
+    expected = TAKEN[name].replace("256", "no picture")
+    assert await ask(shapes, name, picture=False).read() == expected
+
+
+@pytest.mark.parametrize("name", ["plain", "file", "message"])
+@on_asyncio
+async def test_a_picture_alone_has_an_empty_prompt(shapes, name):
+    assert await ask(shapes, name, text="").read() == TAKEN[name].removeprefix("what? ")
+
+
+@on_asyncio
+async def test_endpoints_that_take_a_picture_alone_or_a_prompt_alone(shapes):
+    assert await ask(shapes, "image_alone", text="").read() == "256"
+    assert await ask(shapes, "prompt_alone", picture=False).read() == "what?"
+    assert await ask(shapes, "history", picture=False).read() == "anything"
+
+
+REFUSED = {
+    "image_alone": "no place for the prompt. It takes: picture (image).",
+    "prompt_alone": "no place for the picture. It takes: prompt (textbox).",
+    "two_images": "no place for the prompt. It takes: param_0 (image), param_1 (image).",
+    "two_images_and_text": "also needs param_1; give them in parameters={...}.",
+    "two_texts": "also needs prompt; give them in parameters={...}.",
+    "slider": "no place for the picture. It takes: param_0 (slider), param_1 (number).",
+    "history": "no place for the picture. It takes: param_0 (chatbot), param_1 (textbox).",
+    "audio": "no place for the picture. It takes: param_0 (audio), param_1 (textbox).",
+    "video": "no place for the picture",
+    "model3d": "no place for the picture",
+    "json": "no place for the picture",
+    "annotatedimage": "no place for the picture",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@on_asyncio
+async def test_what_has_no_place_is_refused(shapes, name):
+    message = await refusal(shapes, name)
+    assert message.startswith(f"The Space's /{name} ") and REFUSED[name] in message
+
+
+@pytest.mark.parametrize("how", ["as a keyword", "in parameters"])
+@pytest.mark.parametrize("name, given, expected", [
+    ("system", {"first": "be kind"}, "be kind what? 256"),
+    ("two_texts", {"first": "be kind"}, "be kind what? 256"),
+    ("key", {"first": "a key"}, "a key what? 256"),
+    ("choice", {"first": "b"}, "b what? 256"),
+    ("system_message", {"first": "be kind"}, "be kind what? 256"),
+    ("message_more", {"number": 8}, "what? 256 8"),
+    ("more", {"temperature": 1.5}, "what? 256 state 1.5"),
+    ("chat_inputs", {"system": "be kind"}, "be kind 1 what? 256"),
+    ("image_alone", {"picture": None}, "refused"),
+    ("message", {"message": {"text": "given", "files": []}}, "refused"),
+    ("plain", {"prompt": "given"}, "refused"),
+    ("gallery", {"gallery": []}, "refused"),
+])
+@on_asyncio
+async def test_a_named_parameter_keeps_its_value(shapes, name, given, expected, how):
+    options = given if how == "as a keyword" else {"parameters": given}
+    if expected == "refused":
+        assert "has no place for the" in await refusal(shapes, name, **options)
+    else:
+        assert await ask(shapes, name, **options).read() == expected
+
+
+@on_asyncio
+async def test_another_place_than_the_named_one(shapes):
+    picture = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
+    stream = ask(shapes, "two_images_and_text", parameters={"param_0": picture})
+    with pytest.raises(ResponseError):  # the app cannot fetch it: it was asked
+        await stream.read()
+    assert stream.status.stage == "failed"
+
+
+@on_asyncio
+async def test_an_unknown_parameter_is_refused(shapes):
+    message = await refusal(shapes, "more", parameters={"temprature": 1})
+    assert "/more has no parameter temprature. It takes: picture (image), prompt" in message
+
+
+# What endpoints give
+
+STREAMED = [
+    "to_textbox", "to_textarea", "to_html", "to_code", "updates", "instances", "then_skip",
+    "then_hide", "second", "emptied_box", "messages", "pairs", "chat_words"]
+
+
+@pytest.mark.parametrize("name", STREAMED)
+async def test_words_are_streamed(shapes, name, tmp_path):
+    last_step = tmp_path / "last step"  # the app waits for this file
+    async with ask(shapes, name, str(last_step)) as stream:
+        chunks = [await anext(stream)]
+        while stream.text != "one two":
+            chunks.append(await anext(stream))
+        last_step.touch()
+        chunks += [chunk async for chunk in stream]
+        assert "".join(chunks) == stream.text == "one two three"
+
+
+GIVEN = {
+    "last": "text",
+    "two_answers": "the first",
+    "by_value": "the second",
+    "choices": "text",
+    "messages_picture": "the text",
+    "messages_parts": "one\ntwo",
+    "only_thought": "hm",
+    "chat_message": "what? 256",
+    "chat_dict": "what? 256",
+    "chat_text": "what? 256",
+    "chat_list": "the last",
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@on_asyncio
+async def test_the_text_is_found(shapes, name):
+    assert await ask(shapes, name).read() == GIVEN[name]
+
+
+@pytest.mark.parametrize("name", [
+    "to_number", "to_image", "to_json", "to_label", "to_highlightedtext", "to_state", "to_nothing"])
+@on_asyncio
+async def test_an_endpoint_without_text_is_refused(shapes, name):
+    kind = name.removeprefix("to_").replace("state", "nothing")
+    assert await refusal(shapes, name) == f"The Space's /{name} gives no text, but: {kind}."
+
+
+@pytest.mark.parametrize("name, text", [
+    ("then_nothing", "one two three"), ("nothing", ""), ("only_skip", ""), ("unanswered", "")])
+async def test_an_answer_that_turns_out_to_be_no_text(shapes, name, text):
+    error = await failure(ask(shapes, name))
+    assert re.fullmatch("The Space's output is no text but .*[.]", error.message)
+    assert error.text == text
+
+
+ODD = [
+    None, 3, [], {}, [[]], [None], [3], [[None, None]], [["a", 3]], {"__type__": "update"},
+    {"__type__": "update", "value": None}, {"__type__": "update", "value": {"__type__": "update"}},
+    {"content": 3}, {"content": [3, None, {}]}, [{"role": "user", "content": "a"}],
+    [{"role": [], "content": {"path": "a"}, "metadata": 3}], [ValueError("a")]]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_a_reader_takes_anything(value):
+    for outputs, count in [(value, 1), ((value, 3), 2), ([value], 2)]:
+        for final in (True, False):
+            assert TextReader([0], count).read(outputs, final=final) is None
+
+
+# Which endpoint is asked
+
+FOUND = [
+    (["plain"], True, "what? 256"),
+    (["plain"], False, "what? no picture"),
+    (["message", "to_number", "image_alone", "prompt_alone", "load"], True, "what? 256"),
+    (["by_enter"], True, "what? 256"),
+    (["prompt_alone", "slider", "audio"], False, "what?"),
+]
+
+
+@pytest.mark.parametrize("names, picture, expected", FOUND)
+@on_asyncio
+async def test_the_one_endpoint_that_fits_is_found(start_space, names, picture, expected):
+    with start_space("--shapes", *names) as space:
+        assert await ask(space, picture=picture).read() == expected
+
+
+NOT_FOUND = [
+    (["plain", "updates", "slider"], {}, "no endpoint /generate. .*api_name .*: /plain, /updates."),
+    (["plain", "slider"], {"api_name": "/x"}, "no endpoint /x. .*api_name .*: /plain."),
+    (["slider", "to_number"], {}, "no endpoint /generate, .*It has: /slider, /to_number."),
+    (["unnamed"], {}, "no endpoint with a name"),
+]
+
+
+@pytest.mark.parametrize("names, options, expected", NOT_FOUND)
+@on_asyncio
+async def test_no_endpoint_is_guessed(start_space, names, options, expected):
+    with start_space("--shapes", *names) as space:
+        assert re.search(expected, await refusal(space, **options))
+
+
+@on_asyncio
+async def test_a_name_with_and_without_a_slash(shapes):
+    assert await ask(shapes, "plain").read() == "what? 256"
+    stream = Qwen_QVQ_72B.create_async_generator(
+        "", [{"role": "user", "content": "what?"}], url=shapes.url, api_name="/plain")
+    assert await stream.read() == "what? no picture"
+
+
+@on_asyncio
+async def test_generate_is_asked_where_there_is_one(space):
+    assert await ask(space, picture=False).read() == "You asked: what?"
+
+
+# The same as gradio_client
+
+def leaves(value):
+    """Yield the strings in a value."""
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value:
+        if not isinstance(value, str):
+            yield from leaves(each) if isinstance(each, (str, dict, list, tuple)) else ()
+
+
+@on_asyncio
+async def test_gradio_client_gives_the_same_text(shapes, tmp_path):
+    """On every endpoint that both can ask."""
+    (tmp_path / "picture.png").write_bytes(PNG)

@@ -1,0 +1,266 @@
+"""Variables of the environment, proxies on the way, and Spaces that this process started."""
+
+import gzip
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import httpx
+import pytest
+from conftest import PNG, failure, free_port, script
+from network import CompressingProxy, HttpProxy, web_server
+
+from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError, ask
+from qvq_wrapper.bridge.tls import forget_tls_contexts
+from qvq_wrapper.question import options
+from qvq_wrapper.serve import running_space
+
+pytestmark = pytest.mark.anyio
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """A function that sets variables. Those for proxies and TLS are not set before."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("SSL"):
+            monkeypatch.delenv(name)
+
+    def set_variables(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_variables
+
+
+# Variables that cannot be used
+
+
+@pytest.mark.parametrize("name, value, words", [
+    ("ALL_PROXY", "socks://127.0.0.1:1080", "begins with socks://, but must be a URL"),
+    ("all_proxy", "socks://127.0.0.1:1080", "begins with socks://, but must be a URL"),
+    ("HTTP_PROXY", "socks4://127.0.0.1:1080", "begins with socks4://, but must"),
+    ("http_proxy", "ftp://127.0.0.1", "must be a URL such as"),
+    ("HTTP_PROXY", "://", "must be a URL such as"),
+    ("HTTP_PROXY", "http://127.0.0.1:port", "a port from 0 to 65535"),
+    ("HTTP_PROXY", "http://127.0.0.1:99999", "a port from 0 to 65535"),
+    ("HTTP_PROXY", "127.0.0.1:-1", "a port from 0 to 65535"),
+    ("HTTP_PROXY", "http://", "must have a host"),
+    ("HTTP_PROXY", "gar bage", "must have a host"),
+    ("HTTP_PROXY", "http://[::1", "must have a host"),
+    ("HTTP_PROXY", "http://\u2100.example", "must have a host"),
+    ("HTTP_PROXY", "http://x_.\u2603\u2603-:1", "is not a URL that httpx understands"),
+    ("HTTP_PROXY", "http://user:very#secret@127.0.0.1:1", "special characters"),
+    ("ALL_PROXY", "socks://user:secret@127.0.0.1:1", "must be a URL such as"),
+    ("NO_PROXY", "localhost,[::1]", r"'\[::1\]'"),
+    ("no_proxy", "fd07::/64", "'fd07::/64'"),
+    ("NO_PROXY", "127.0.0.1:port", "'127.0.0.1:port'"),
+    ("NO_PROXY", "http://user:secret@[::1", "has an entry that cannot be used"),
+])
+async def test_a_variable_that_cannot_be_used(environment, name, value, words):
+    environment(**{name: value})
+    error = await failure(ask("Hi", url=f"http://127.0.0.1:{free_port()}"))
+    assert type(error) is SpaceConnectionError and not error.retryable
+    assert str(error).startswith(f"{name} ") and "secret" not in str(error)
+    with pytest.raises(SpaceConnectionError, match=words):
+        raise error
+
+
+async def test_a_variable_for_https(environment):
+    environment(HTTPS_PROXY="socks://127.0.0.1:1080")
+    error = await failure(ask("Hi", url=f"https://127.0.0.1:{free_port()}"))
+    assert str(error).startswith("HTTPS_PROXY ")
+
+
+async def test_a_socks_proxy_without_its_package(environment, monkeypatch):
+    environment(ALL_PROXY="socks5://127.0.0.1:1080")
+    monkeypatch.setattr(options, "find_spec", lambda name: None)
+    error = await failure(ask("Hi", url=f"http://127.0.0.1:{free_port()}"))
+    assert type(error) is SpaceConnectionError and not error.retryable
+    assert str(error) == (
+        'ALL_PROXY is a SOCKS proxy, which needs: pip install "qvq_wrapper[socks]".')
+    with pytest.raises(ValueError, match=r"proxy is a SOCKS proxy.*qvq_wrapper\[socks\]"):
+        ask("Hi", proxy="SOCKS5://127.0.0.1:1080")
+
+
+BAD = "socks://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("variables", [
+    {"HTTPS_PROXY": BAD}, {"HTTP_PROXY": BAD, "NO_PROXY": "127.0.0.1"}, {"HTTP_PROXY": ""},
+    {"HTTP_PROXY": BAD, "http_proxy": ""}, {"ALL_PROXY": BAD, "NO_PROXY": "[::1],*"},
+    {"FTP_PROXY": BAD, "MY_PROXY": BAD, "NO_PROXY": ""},
+], ids=str)
+async def test_a_variable_that_does_not_apply(space, environment, variables):
+    environment(**variables)
+    assert await ask("Hi", PNG, url=space.url).read() == "You asked: Hi"
+
+
+async def test_a_proxy_that_is_given_wins(space, environment):
+    with HttpProxy() as proxy:
+        environment(HTTP_PROXY=BAD, NO_PROXY="[::1]")
+        assert await ask("Hi", url=space.url, proxy=proxy.url).read() == "You asked: Hi"
+        environment(HTTP_PROXY=proxy.url, ALL_PROXY=BAD, NO_PROXY="")
+        proxy.targets.clear()
+        assert await ask("Hi", url=space.url).read() == "You asked: Hi"
+        assert proxy.targets
+
+
+@pytest.mark.parametrize("exceptions", [
+    "name.invalid", ".name.invalid", "sub.name.invalid", "SUB.Name.Invalid", "b.name.invalid",
+    "*.name.invalid", "ame.invalid", "http://sub.name.invalid", "https://sub.name.invalid",
+    "http://", "https://", "sub.name.invalid:81", "sub.name.invalid:80", "invalid", ".",
+    "other, name.invalid ,", "sub.name.invalid.", "10.0.0.0/8", "*,",
+])
+@pytest.mark.parametrize("address", ["http://sub.name.invalid", "http://sub.name.invalid:81"])
+@on_asyncio
+async def test_exceptions_apply_as_in_httpx(environment, exceptions, address):
+    with web_server(404) as proxy:
+        environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
+        try:
+            asked = httpx.get(address).status_code == 404
+        except httpx.ConnectError:
+            asked = False
+        proxy.requests.clear()
+        await failure(ask("Hi", url=address, max_retries=0))
+        assert bool(proxy.requests) == asked
+
+
+@pytest.mark.parametrize("exceptions, exempt", [
+    ("::1", True), ("::2", False), ("http://[::1]", True), ("localhost", False)])
+@on_asyncio
+async def test_exceptions_with_ipv6(environment, exceptions, exempt):
+    with web_server(404) as proxy:
+        environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
+        await failure(ask("Hi", url=f"http://[::1]:{free_port()}", max_retries=0))
+        assert bool(proxy.requests) != exempt
+
+
+async def test_a_proxy_that_cannot_be_reached(space, environment):
+    address = f"127.0.0.1:{free_port()}"
+    environment(http_proxy=f"http://user:secret@{address}")
+    error = await failure(ask("Hi", url=space.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and error.retryable
+    assert f"through the proxy http://{address} (http_proxy)" in str(error)
+    assert "secret" not in str(error)
+
+
+async def test_a_proxy_that_asks_for_credentials(space, environment):
+    with HttpProxy("user:word") as proxy:
+        environment(HTTP_PROXY=proxy.url.replace("//", "//user:wrong@"))
+        error = await failure(ask("Hi", url=space.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and error.status_code == 407
+    assert "(HTTP_PROXY) asks for credentials" in str(error) and "wrong" not in str(error)
+
+
+@pytest.mark.parametrize("name, file", [
+    ("SSL_CERT_FILE", "none.pem"), ("SSLKEYLOGFILE", "no/such/file")])
+async def test_a_file_of_the_environment_that_cannot_be_used(environment, tmp_path, name, file):
+    (tmp_path / "none.pem").write_text("no certificate")
+    forget_tls_contexts()
+    environment(**{name: str(tmp_path / file)})
+    error = await failure(ask("Hi", url=f"https://127.0.0.1:{free_port()}"))
+    assert type(error) is SpaceConnectionError and not error.retryable
+    assert f"TLS cannot be set up with {name} " in str(error)
+
+
+# Proxies that compress
+
+
+@pytest.mark.keeps_a_socket("the proxy's, for a heartbeat that the client has left")
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_proxy_that_compresses(space, coding):
+    long = "x" * 300_000
+    with CompressingProxy(space.port, coding) as proxy:
+        stream = ask(script("a", 0.1, "a b", 0.1, long), PNG, url=proxy.url)
+        assert [chunk async for chunk in stream] == ["a", " b", long]
+        error = await failure(ask("Hi", url=f"{proxy.url}/nothing", max_retries=0))
+    assert type(error) is SpaceUnavailableError and "404 for /nothing/config: Not F" in str(error)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "\x1b[31m"])
+async def test_a_proxy_that_compresses_in_another_way(space, coding):
+    with CompressingProxy(space.port, coding) as proxy:
+        error = await failure(ask("Hi", url=proxy.url))
+        refused = await failure(ask("Hi", url=f"{proxy.url}/nothing"))
+    assert type(error) is SpaceConnectionError and not error.retryable
+    assert "compressed" in str(error) and repr(coding) in str(error)
+    assert type(refused) is SpaceUnavailableError and refused.status_code == 404
+
+
+async def test_compressed_data_that_is_none():
+    with web_server(200, "{}", [("Content-Encoding", "gzip")]) as server:
+        error = await failure(ask("Hi", url=server.url))
+    assert type(error) is SpaceConnectionError and "no gzip data" in str(error)
+
+
+@on_asyncio
+async def test_a_compressed_response_takes_little_memory():
+    """One read brings 64 kB, which hold 66 MB."""
+    packed = gzip.compress(bytes(2**27))
+    with web_server(200, packed, [("Content-Encoding", "gzip")]) as server:
+        tracemalloc.start()
+        try:
+            error = await failure(ask("Hi", url=server.url))
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert type(error) is SpaceConnectionError and "more than" in str(error) and most < 32e6
+
+
+# The Space that this process started
+
+
+@pytest.mark.space  # running_space() starts one in a child process
+@on_asyncio
+async def test_the_own_space_is_not_asked_through_the_environments_proxy(environment):
+    with HttpProxy() as proxy:
+        environment(HTTP_PROXY=proxy.url, ALL_PROXY=BAD)
+        with running_space() as url:
+            assert await ask("Hi", url=url).read()
+            assert await ask("Hi", url=url.rstrip("/")).read()
+            assert not proxy.targets
+            assert await ask("Hi", url=url, proxy=proxy.url).read()
+            assert proxy.targets
+            proxy.targets.clear()
+        await failure(ask("Hi", url=url, max_retries=0))
+        assert proxy.targets
+
+
+async def test_another_space_on_this_machine_is_asked_through_the_proxy(space, environment):
+    """People put a recording proxy before a local Space."""
+    with HttpProxy() as proxy:
+        environment(HTTP_PROXY=proxy.url)
+        assert await ask("Hi", url=space.url).read()
+        assert proxy.targets
+
+
+@pytest.mark.parametrize("command, words", [
+    ("exit 3", "did not start: it ended with exit status 3."),
+    ("echo why >&2; exit 1", "did not start: it ended with exit status 1. why"),
+    ("exec sleep 60", "did not start: no address within 0.3 s."),
+    ("echo why >&2; exec sleep 60", "did not start: no address within 0.3 s. why"),
+])
+def test_a_space_that_does_not_start(monkeypatch, tmp_path, command, words):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{command}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(RuntimeError) as caught:
+        with running_space(0.3 if "sleep" in command else 30):
+            pass
+    assert str(caught.value).endswith(words)
+
+
+def test_a_file_with_no_token(tmp_path):
+    (tmp_path / "picture.png").write_bytes(PNG)
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "two").write_text("hf_one\nhf_two\n")
+    for name in ("picture.png", "empty", "two"):
+        file = str(tmp_path / name)
+        result = subprocess.run(
+            [sys.executable, "-m", "qvq_wrapper", "Hi", "--api-key-file", file],
+            capture_output=True, text=True, timeout=60)
+        assert result.returncode == 2 and "hf_one" not in result.stderr
+        assert result.stderr == f"qvq: --api-key-file {file} must hold one line of text\n"

@@ -1,0 +1,80 @@
+"""A file that is not a picture is named for what it seems to be."""
+
+import base64
+import io
+
+import pytest
+from conftest import PNG
+from PIL import Image
+
+from qvq_wrapper import MediaError
+from qvq_wrapper.question.formats import HEAD_BYTES, check_head
+
+
+@pytest.mark.parametrize("name, suffix, extra", [
+    ("PNG", ".png", {}), ("JPEG", ".jpg", {}), ("GIF", ".gif", {}), ("WebP", ".webp", {}),
+    ("BMP", ".bmp", {}), ("TIFF", ".tif", {}), ("TIFF", ".tif", {"big_tiff": False}),
+    ("AVIF", ".avif", {})])
+def test_pictures(name, suffix, extra):
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").save(buffer, name.upper(), **extra)
+    assert check_head(buffer.getvalue()[:HEAD_BYTES]) == (name, suffix)
+
+
+def test_heic():
+    assert check_head(b"\0\0\0\x18ftypheic\0\0\0\0") == ("HEIC", ".heic")
+
+
+@pytest.mark.parametrize("head, kind", [
+    (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+    (b"%!PS-Adobe-3.0", "PostScript"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'>", "an SVG"),
+    (b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- made by hand -->\n<svg>", "an SVG"),
+    (b"<!DOCTYPE svg PUBLIC ''>\n<svg>", "an SVG"),
+    (b"<!DOCTYPE html><title>404</title><svg>", "an HTML page"),
+    (b"\n<HTML>", "an HTML page"),
+    (b"<!-- saved --><html lang='en'>", "an HTML page"),
+    (b"<?xml version='1.0'?><Error>", "XML"),
+    (b"PK\x03\x04\x14\0", "a ZIP archive"),
+    (b"\x1f\x8b\x08\0", "a gzip archive"),
+    (b"\0\0\0\x20ftypisom\0\0", "a video"),
+    (b"\0\0\0\x14ftypqt  ", "a video"),
+    (b"\x1a\x45\xdf\xa3", "a video"),
+    (b"RIFF\0\0\0\0AVI LIST", "a video"),
+    (b"RIFF\0\0\0\0WAVEfmt ", "audio"),
+    (b"ID3\4", "audio"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
+    (b"\xff\n\xfa\x1f", "a JPEG XL file"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
+    (b"\0\0\1\0\1\0", "an icon"),
+    (b"8BPS\0\1", "a Photoshop file"),
+    (b"\x93NUMPY\1\0", r"a numpy file \(give numpy\.load"),
+    (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer .run git lfs pull"),
+    (b"data:image/png;base64,iVBORw0KGgo", "a data: URI as bytes .give it as a str"),
+    (b"hello", "text"),
+    (b"{\"error\": 1}", "text"),
+    ("é".encode() * HEAD_BYTES, "text"),
+    ("é".encode() * HEAD_BYTES + b"x" * HEAD_BYTES, "text"),
+])
+def test_other_files(head, kind):
+    with pytest.raises(MediaError, match=rf"^x\.bin is {kind}.*, not a picture: the data starts"):
+        check_head(head, "x.bin")
+
+
+@pytest.mark.parametrize("head", [b"\0\1\2\3", b"\xff\xfe<\0h\0", b"BM12345678"[:6] + b"\1\2\3\4"])
+def test_unknown_files(head):
+    with pytest.raises(MediaError, match="^the given data is not a picture: the data starts with"):
+        check_head(head)
+
+
+def test_an_empty_file():
+    with pytest.raises(MediaError, match="^x.png is empty$"):
+        check_head(b"", "x.png")
+
+
+@pytest.mark.parametrize("encode", [
+    base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes,
+    lambda data: base64.b64encode(data).rstrip(b"=")])
+def test_a_picture_in_base64(encode):
+    with pytest.raises(MediaError, match="x.txt is a PNG in base64: give base64.b64decode"):
+        check_head(encode(PNG), "x.txt")

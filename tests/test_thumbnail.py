@@ -1,0 +1,70 @@
+"""A thumbnail shows the picture as a viewer does, and is made only of what fits into memory."""
+
+import io
+import struct
+import zlib
+
+import numpy
+import pytest
+from conftest import PNG
+from PIL import Image
+from test_encode import RAMP, TURNS, stored_turned
+
+from qvq_wrapper import MediaError
+from qvq_wrapper.notebook.thumbnail import thumbnail
+from qvq_wrapper.question.media import picture_from
+
+
+def shown(picture):
+    kind, data = thumbnail(picture_from(picture))
+    image = Image.open(io.BytesIO(data))
+    assert image.format.lower() == kind
+    return image
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF"])
+def test_a_thumbnail_of_each_format(kind):
+    image = shown(encoded(Image.linear_gradient("L").resize((960, 960)), kind))
+    assert image.size == (240, 240) and image.convert("L").getpixel((9, 120)) in range(118, 138)
+
+
+def test_transparency_is_kept():
+    picture = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
+    for kind in ("PNG", "GIF", "WEBP"):
+        assert shown(encoded(picture, kind)).convert("RGBA").getpixel((1, 1))[3] == 0
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_turned_picture(orientation):
+    rows = numpy.zeros((600, 1000), "uint8")
+    rows[:300, :500] = 255  # the corner at the top left is white
+    image = shown(stored_turned(rows, orientation))
+    turned = TURNS[orientation](rows)
+    assert image.size == ((400, 240) if orientation < 5 else (144, 240))
+    whole = Image.fromarray(numpy.ascontiguousarray(turned)).resize(image.size)
+    assert numpy.abs(numpy.asarray(image.convert("L")).astype(int) - whole).mean() < 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits(kind):
+    image = shown(encoded(Image.fromarray(RAMP.astype("uint16")), kind))
+    assert 126 < numpy.asarray(image.convert("L")).mean() < 129
+
+
+def test_a_picture_with_too_many_pixels_is_not_decoded(recwarn):
+    """Pillow would warn on the screen, and decode 169 million pixels."""
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 13_000, 13_000, 8, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(MediaError, match="50,000,000 pixels at most"):
+        thumbnail(picture_from(PNG[:8] + header + pixels))
+    assert not recwarn.list
