@@ -1,6 +1,7 @@
-"""Asks many questions: `ask_many` yields results, `answer_file` writes them to a file."""
+"""Asks many questions: `ask_many` yields the results, `answer_file` writes them to a file."""
 
+from .answers import Summary
 from .ask_many import ask_many
-from .files import Summary, answer_file
+from .files import answer_file
 
 __all__ = ["Summary", "answer_file", "ask_many"]

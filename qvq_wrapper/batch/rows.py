@@ -1,16 +1,13 @@
-"""Reads questions, one row at a time: from an iterable, a JSONL or CSV file, a folder of pictures."""
+"""Gives the rows of any iterable one at a time, without holding up the event loop."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import os
 import re
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -22,7 +19,6 @@ from anyio.lowlevel import checkpoint, current_token
 
 Result = TypeVar("Result")
 
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 READ_AHEAD = 0.01  # seconds that one step of a thread reads; rows used up in that time are many
 
 
@@ -74,93 +70,6 @@ def missing(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")
-
-
-def open_rows(questions: Any, prompt: str | None = None) -> AsyncIterable[Any] | Iterable[Any]:
-    """Return the iterable of rows that `questions` stands for.
-
-    Raises:
-        ValueError, TypeError, OSError: it stands for none.
-    """
-    if isinstance(questions, (str, os.PathLike)):
-        return _open_path(Path(questions), prompt)
-    if prompt is not None:
-        raise ValueError("prompt is for a folder of pictures; other questions bring their own")
-    if hasattr(questions, "itertuples"):  # a DataFrame, whose iterator gives column names
-        names = list(map(str, questions.columns))
-        return (dict(zip(names, cells)) for cells in questions.itertuples(index=False, name=None))
-    iterable = isinstance(questions, (Iterable, AsyncIterable))
-    if not iterable or isinstance(questions, (bytes, Mapping)):
-        kind = type(questions).__name__
-        raise TypeError(f"questions must be an iterable of dicts with a prompt, not {kind}")
-    return questions
-
-
-def _open_path(path: Path, prompt: str | None) -> Iterator[Row]:
-    if path.is_dir():
-        if prompt is None:
-            raise ValueError(f"{path} is a folder; give the prompt to ask about each picture")
-        return _read_folder(path, prompt)
-    if prompt is not None:
-        raise ValueError(f"{path} is no folder; prompt is for a folder of pictures")
-    with path.open("rb"):  # raises what is wrong with the path now, not at the first row
-        pass
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
-        return _read_jsonl(path)
-    if path.suffix.lower() == ".csv":
-        _csv_header(path)
-        return _read_csv(path)
-    raise ValueError(f"{path.name}: questions must be in a .jsonl or .csv file, or a folder")
-
-
-def _read_folder(folder: Path, prompt: str) -> Iterator[Row]:
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in PICTURES and not hidden:
-            columns = {"prompt": prompt, "image": name.as_posix()}
-            yield Row(name.as_posix(), columns, folder)
-
-
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            row = Row(f"line {number}", None, path.parent)
-            try:
-                row.columns = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                row.columns, row.error = line, ValueError(f"not JSON ({error})")
-            yield row
-
-
-def _csv_header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        names = next(csv.reader(file), [])
-    if not {"prompt", "messages"} & set(names):
-        raise ValueError(
-            f"{path.name} has no column named prompt; its columns: {', '.join(names)[:200]}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"{path.name} has two columns of the same name: {', '.join(names)[:200]}")
-    return names
-
-
-def _read_csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(2**28)  # a data: URI is longer than the default, 131,072 characters
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        while True:
-            row = Row(f"line {max(2, reader.line_num + 1)}", None, path.parent)
-            try:
-                row.columns = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                row.columns, row.error = str(error), ValueError(f"not CSV ({error})")
-            if row.error is None and row.columns.pop(None, None):
-                row.error = ValueError("the row has more cells than the header")
-            yield row
 
 
 async def run_in_thread(function: Callable[[], Result]) -> Result:

@@ -1,0 +1,204 @@
+"""The file of answers: locked, mended, appended to, and cleared of outdated failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .brake import logger
+from .keys import Keys, to_line
+from .rows import Row
+from .run import Result
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+
+@dataclass
+class Summary:
+    """How far a run is.
+
+    Attributes:
+        total: the number of questions, or None if that is not known.
+        skipped: questions that earlier runs had answered.
+        answered: questions that this run has answered.
+        failed: the number of failed questions by the kind of the error.
+        asked_again: how often a question was asked once more.
+        seconds: since the start.
+    """
+
+    total: int | None = None
+    skipped: int = 0
+    answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    asked_again: int = 0
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        return self.skipped + self.answered + self.failed.total()
+
+    @property
+    def a_minute(self) -> float:
+        return 60 * self.answered / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
+        failed = f"{self.failed.total()} failed ({kinds})" if kinds else "0 failed"
+        earlier = f" and {self.skipped} earlier" if self.skipped else ""
+        return (f"{self.answered} answered{earlier}, {failed}, {self.asked_again} asked again, "
+                f"{self.a_minute:.1f} a minute")
+
+
+class AnswerFile:
+    """The answers in a file, locked and open for more.
+
+    Attributes:
+        path: the file, without symbolic links.
+        summary: what this run has done.
+        complete: this run has read all questions.
+    """
+
+    def __init__(self, path: Path, keys: Keys, only_failed: bool = False) -> None:
+        if path.suffix.lower() in (".csv", ".json", ".parquet", ".xlsx"):
+            raise ValueError(f"answers are lines of JSON; give {path.with_suffix('.jsonl').name}")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"answers must be a file, and {path} is none")
+        self.path = path.resolve()
+        self.summary = Summary()
+        self.complete = False
+        self._keys = keys
+        self._only_failed = only_failed
+        self._answered: set[str] = set()
+        self._failed: set[str] = set()  # in earlier runs
+        self._failed_now: set[str] = set()
+        self._lines = 0
+        self._known = False  # the file has been read, and holds answers alone
+
+    def __enter__(self) -> AnswerFile:
+        self._lock = _lock(self.path)
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if not self._known:
+                return
+            failed = self._failed_now | (set() if self.complete else self._failed - self._answered)
+            if self._lines > len(self._answered) + len(failed):
+                self._drop_outdated(failed)
+        finally:
+            os.close(self._fd)
+            self._lock.release()
+
+    def read(self) -> None:
+        """Read the answers that are there, and mend a last line that was cut off.
+
+        Raises:
+            ValueError: the file holds something else. It has not been changed.
+        """
+        end, line = 0, b"\n"
+        with open(self.path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    key, answered = self._read_line(line, number)
+                except (ValueError, LookupError, TypeError):
+                    if not line.endswith(b"\n"):
+                        logger.warning("%s: the cut-off last line was removed", self.path)
+                        os.truncate(self.path, end)
+                        line = b"\n"
+                        break
+                    raise ValueError(
+                        f"{self.path}, line {number}, is no answer of an earlier run; give "
+                        "another file for the answers, or remove that line") from None
+                (self._answered if answered else self._failed).add(key)
+                self._lines += 1
+                end += len(line)
+        self._known = True
+        self._failed -= self._answered
+        if not line.endswith(b"\n"):
+            os.write(self._fd, b"\n")
+
+    def _read_line(self, line: bytes, number: int) -> tuple[str, bool]:
+        columns = json.loads(line)
+        answered = "answer" in columns
+        if not answered and "error" not in columns:
+            raise LookupError
+        if answered:
+            self._keys.answered(columns, f"answer {number} in {self.path.name}")
+        return str(columns["key"]), answered
+
+    def accept(self, row: Row) -> bool:
+        """Give the row its key. Return whether this run is to ask it."""
+        self._keys.set_key(row)
+        if row.key in self._answered:
+            self.summary.skipped += 1
+            return False
+        return bool(row.key) and (row.key in self._failed or not self._only_failed)
+
+    def write(self, key: str, result: Result) -> None:
+        line = to_line({**result, "key": key})
+        end = os.fstat(self._fd).st_size
+        try:
+            while line:  # a full disk may take a part
+                line = line[os.write(self._fd, line):]
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, end)
+            reason = f"{error.strerror}; the answers before this one are safe"
+            raise OSError(error.errno, reason, str(self.path)) from None
+        self._lines += 1
+        if "answer" in result:
+            self._answered.add(key)
+            self.summary.answered += 1
+        else:
+            self._failed_now.add(key)
+            self.summary.failed[result["error"]["kind"]] += 1
+
+    def _drop_outdated(self, failed: set[str]) -> None:
+        """Remove the failures of questions that have been answered, or asked again, since."""
+        copy = self.path.with_name(f"{self.path.name}.tmp")
+        keep: dict[str, int] = {}  # the number of each key's line
+        try:
+            with open(self.path, "rb") as file:
+                for number, line in enumerate(file):
+                    columns = json.loads(line)
+                    key = str(columns["key"])
+                    if "answer" in columns and key in self._answered:
+                        keep.setdefault(key, number)
+                    elif key in failed and key not in self._answered:
+                        keep[key] = number
+            kept = set(keep.values())
+            with open(self.path, "rb") as file, open(copy, "wb") as target:
+                target.writelines(line for number, line in enumerate(file) if number in kept)
+                target.flush()
+                os.fsync(target.fileno())
+            shutil.copymode(self.path, copy)
+            os.replace(copy, self.path)
+        except OSError as error:  # nothing is lost: the file has some lines too many
+            logger.warning("%s keeps outdated failures: %s", self.path, error.strerror)
+            copy.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> FileLock:
+    """Lock the file for this process, not for those that it forks or starts."""
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError:
+        raise ImportError('answer_file needs: pip install "qvq_wrapper[batch]"') from None
+    lock = FileLock(f"{path}.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BlockingIOError(f"another run writes its answers to {path}") from None
+    return lock
