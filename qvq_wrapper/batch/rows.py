@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -72,34 +73,49 @@ def missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-async def run_in_thread(function: Callable[[], Result]) -> Result:
-    """Run a function that may block in a daemon thread, which does not hold up Python's exit."""
-    done = anyio.Event()
+def _start_thread(function: Callable[[], object]) -> None:
+    """Start a daemon thread: it does not hold up the interpreter's exit, as a pool's would."""
+    run = copy_context().run
+    threading.Thread(target=run, args=(function,), name="qvq_wrapper rows", daemon=True).start()
+
+
+def _waker(event: anyio.Event) -> Callable[[], None]:
+    """Return a function that sets the event, for other threads."""
     token: Any = current_token().native_token
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-    results: list[Result] = []
-    errors: list[BaseException] = []
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # the event loop is closed
+            schedule(event.set)
+
+    return wake
+
+
+async def run_in_thread(function: Callable[[], Result]) -> Result:
+    """Run a function that may block."""
+    done, future = anyio.Event(), Future[Result]()
+    wake = _waker(done)
 
     def run() -> None:
         try:
-            results.append(function())
+            future.set_result(function())
         except BaseException as error:
-            errors.append(error)
-        with suppress(RuntimeError):  # the event loop is closed
-            schedule(done.set)
+            future.set_exception(error)
+        wake()
 
-    context = copy_context()
-    threading.Thread(target=context.run, args=(run,), name="qvq_wrapper rows", daemon=True).start()
+    _start_thread(run)
     await done.wait()
-    if errors:
-        raise errors.pop()
-    return results.pop()
+    return future.result()
 
 
 class Rows:
     """Gives one row after the other. Reads only as many ahead as are used up in 10 ms.
 
     A synchronous iterable may block, so a thread reads it.
+
+    Args:
+        accept: tells whether a row is wanted. It is called in the thread.
+        limit: the number of rows to give, or None.
     """
 
     def __init__(
@@ -113,6 +129,8 @@ class Rows:
         self._ready: deque[Row] = deque()
         self._lock = anyio.Lock(fast_acquire=True)
         self._count, self._size, self._last_step = 0, 1, 0.0
+        self._thread_runs = False
+        self._wake: Callable[[], None]
         self._failure: Exception | None = None
         self.ended = False
 
@@ -129,10 +147,10 @@ class Rows:
         return self._ready.popleft() if self._ready else None
 
     async def _step(self) -> None:
+        if self._failure:
+            raise self._failure
         if self._left <= 0:
             self.ended = True
-        elif self._failure:
-            raise self._failure
         elif self._async is not None:
             await checkpoint()  # gives other tasks a turn, however many rows are skipped
             try:
@@ -140,27 +158,37 @@ class Rows:
             except StopAsyncIteration:
                 self.ended = True
         else:
-            now = time.monotonic()
-            self._size = min(2 * self._size, 256) if now - self._last_step < READ_AHEAD else 1
-            self._last_step = now
-            await run_in_thread(self._read)
+            news = anyio.Event()
+            self._wake = _waker(news)
+            if not self._thread_runs:
+                now = time.monotonic()
+                self._size = min(2 * self._size, 256) if now - self._last_step < READ_AHEAD else 1
+                self._last_step, self._thread_runs = now, True
+                _start_thread(self._read)
+            if not self._ready:
+                await news.wait()
 
     def _read(self) -> None:
-        end = time.monotonic() + READ_AHEAD
+        end, count = time.monotonic() + READ_AHEAD, 0
         try:
-            for item in self._iterator:
-                self._take(item)
-                full = len(self._ready) >= self._size or self._left <= 0
-                if full or time.monotonic() > end:
-                    return
+            while count < self._size and self._left > 0 and time.monotonic() < end:
+                if self._take(next(self._iterator)):
+                    count += 1
+                    if len(self._ready) == 1:  # the next row may take its time
+                        self._wake()
+        except StopIteration:
             self.ended = True
         except Exception as error:
             self._failure = error
+        self._thread_runs = False
+        self._wake()
 
-    def _take(self, item: Any) -> None:
+    def _take(self, item: Any) -> bool:
         self._count += 1
         row = item if isinstance(item, Row) else Row(f"row {self._count}", item)
         row.check()
-        if self._accept(row):
-            self._ready.append(row)
+        accepted = self._accept(row)
+        if accepted:
             self._left -= 1
+            self._ready.append(row)
+        return accepted

@@ -19,8 +19,10 @@ import threading
 import time
 from pathlib import Path
 
+import batch
 import gradio as gr
 import shapes
+from starlette.middleware import Middleware
 
 options = argparse.Namespace(running=False)
 _lock = threading.Lock()
@@ -170,6 +172,7 @@ def serve(arguments):
         help="put another function before the others, which changes their numbers")
     parser.add_argument("--hide-errors", action="store_true")
     parser.add_argument("--endpoint", default="generate")
+    parser.add_argument("--door", nargs=2, type=int, help="start with batch.Door(count, seconds)")
     parser.add_argument("--shapes", nargs="*", help="start shapes.py, with these endpoints or all")
     parser.parse_args(arguments, options)
     if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):
@@ -191,11 +194,13 @@ def launch():
     app = build() if options.shapes is None else shapes.build(options.shapes)
     app.queue(max_size=options.queue, default_concurrency_limit=options.at_once)
     certificate, key = options.certificate or (None, None)
+    door = [Middleware(batch.Door, log, *options.door)] if options.door else []
     _, url, _ = app.launch(
         server_name="127.0.0.1", server_port=options.port or None, max_threads=300, quiet=True,
         show_error=not options.hide_errors, max_file_size=options.max_file_size,
         auth=tuple(options.login) if options.login else None,
-        ssl_certfile=certificate, ssl_keyfile=key, ssl_verify=False, prevent_thread_lock=True)
+        ssl_certfile=certificate, ssl_keyfile=key, ssl_verify=False, prevent_thread_lock=True,
+        app_kwargs={"middleware": door})
     return app, url
 
 

@@ -1,0 +1,38 @@
+"""A door before a Space: logs each question that is handed in, and refuses those that are too many.
+
+It is an ASGI middleware, so the Space behind it is a real one.
+"""
+
+import json
+import math
+import time
+
+
+class Door:
+    """Let ``count`` questions in within ``seconds``. The others get 429 with Retry-After."""
+
+    def __init__(self, app, log, count, seconds):
+        self._app, self._log, self._count, self._seconds = app, log, count, seconds
+        self._start, self._let_in = -math.inf, 0
+
+    async def __call__(self, scope, receive, send):
+        if not scope.get("path", "").endswith("/queue/join"):
+            return await self._app(scope, receive, send)
+        now = time.monotonic()
+        if now >= self._start + self._seconds:
+            self._start, self._let_in = now, 0
+        self._let_in += 1
+        if self._let_in > self._count:
+            self._log("join", status=429)
+            wait = math.ceil(self._start + self._seconds - now)
+            headers = [(b"retry-after", b"%d" % wait), (b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 429, "headers": headers})
+            body = json.dumps({"detail": "one after the other, please"}).encode()
+            return await send({"type": "http.response.body", "body": body})
+
+        async def send_and_log(message):
+            if message["type"] == "http.response.start":
+                self._log("join", status=message["status"])
+            await send(message)
+
+        await self._app(scope, receive, send_and_log)

@@ -1,0 +1,478 @@
+"""Many questions: results, failures, the brake and the end of a run."""
+
+import gc
+import logging
+import threading
+import time
+import tracemalloc
+from contextlib import aclosing
+from functools import partial
+
+import anyio
+import pytest
+from conftest import BOUND, PNG, free_port, script, wait_until
+
+from qvq_wrapper import (
+    AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
+    SpaceUnavailableError,
+)
+from qvq_wrapper.batch import ask_many, brake
+
+pytestmark = pytest.mark.anyio
+
+
+def questions(count):
+    return [{"prompt": f"question {number}"} for number in range(count)]
+
+
+async def echo(row):
+    return row["prompt"].upper()
+
+
+async def results(rows, **options):
+    return [result async for result in ask_many(rows, **options)]
+
+
+async def failing_run(rows, **options):
+    """Return the results of a run that ends early, and the error that ended it."""
+    found = []
+    with anyio.fail_after(BOUND), pytest.raises(Exception) as caught:
+        async for result in ask_many(rows, **options):
+            found.append(result)
+    return found, caught.value
+
+
+class Asker:
+    """An ``ask`` that carries out outcomes in turn, then answers. It counts the questions."""
+
+    def __init__(self, *outcomes, seconds=0.0):
+        self.outcomes, self.seconds = list(outcomes), seconds
+        self.asked, self.at_once, self.most_at_once = [], 0, 0
+
+    async def __call__(self, row):
+        self.asked.append(row["prompt"])
+        outcome = self.outcomes.pop(0) if self.outcomes else row["prompt"].upper()
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await anyio.sleep(self.seconds)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+        finally:
+            self.at_once -= 1
+
+
+# What a result is
+
+
+async def test_answers_of_a_space(space, tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    rows = [
+        {"prompt": "batch one", "image": str(tmp_path / "a.png"), "year": 1999},
+        {"prompt": "batch two", "image": PNG}, {"prompt": "batch three", "image": None},
+        {"prompt": "batch four", "image": ""}, {"prompt": "batch five", "image": float("nan")},
+        {"messages": [{"role": "user", "content": "batch six"}]}]
+    found = {result["answer"]: result for result in await results(rows, url=space.url)}
+    words = ["one", "two", "three", "four", "five", "six"]
+    assert set(found) == {f"You asked: batch {word}" for word in words}
+    first = found["You asked: batch one"]
+    assert first["year"] == 1999 and first["attempts"] == 1 and 0 < first["seconds"] < BOUND
+    assert space.seen("batch one")["image"] == "a.png"
+    assert space.seen("batch two")["image"] and space.seen("batch three")["image"] is None
+
+
+async def test_a_failure_is_never_an_answer(space, tmp_path):
+    rows = [
+        {"prompt": script("half", 0.1, {"raise": "too dark"})}, {"prompt": "batch fine"},
+        {"prompt": "x", "image": str(tmp_path / "no.png")}, {"image": PNG}, "no row",
+        {"prompt": 7}, {"prompt": None, "messages": float("nan")}]
+    found = await results(rows, url=space.url)
+    answers = [result["answer"] for result in found if "answer" in result]
+    errors = {result["error"]["message"]: result["error"] for result in found if "error" in result}
+    assert answers == ["You asked: batch fine"] and len(errors) == len(found) - 1 == 6
+    assert errors["too dark"] == {
+        "kind": "ResponseError", "message": "too dark", "retryable": False}
+    messages = sorted(errors)
+    assert messages[0].startswith("row 3: the picture") and "cannot be read" in messages[0]
+    assert messages[1] == "row 4: the question has neither prompt nor messages"
+    assert messages[2] == "row 5: a question must be a dict with a prompt, not str"
+    assert messages[3].startswith("row 6: prompt must be a str, not int")
+
+
+async def test_columns_with_the_names_of_a_result_are_kept():
+    """A data set has often a column `answer`, with the right one."""
+    row = {"prompt": "a", "answer": "six", "error": None, "seconds": 1}
+    [result] = await results([row], ask=echo)
+    assert result["answer"] == "A" and "error" not in result
+    assert result["given_answer"] == "six" and result["given_seconds"] == 1
+    assert row == {"prompt": "a", "answer": "six", "error": None, "seconds": 1}
+
+
+async def test_never_more_at_once_than_concurrency():
+    ask = Asker(seconds=0.01)
+    assert len(await results(questions(30), ask=ask, concurrency=3)) == 30
+    assert ask.most_at_once == 3
+
+
+@pytest.mark.parametrize(("wrong", "error"), [
+    ({"concurrency": 0}, ValueError), ({"concurrency": 1.5}, TypeError),
+    ({"concurrency": True}, TypeError), ({"patience": -1}, ValueError),
+    ({"patience": float("nan")}, ValueError), ({"patience": "long"}, TypeError),
+    ({"ask": "me"}, TypeError), ({"ask": echo, "url": "a/b"}, TypeError),
+    ({"url": "nonsense"}, ValueError), ({"timeout": "soon"}, TypeError),
+    ({"colour": "red"}, TypeError), ({"model": "gpt"}, ValueError),
+    ({"questions": 5}, TypeError), ({"questions": {"prompt": "a"}}, TypeError),
+    ({"questions": "no.jsonl"}, FileNotFoundError), ({"questions": "a.txt"}, ValueError),
+])
+async def test_wrong_arguments_are_refused_at_the_call(wrong, error):
+    arguments = {"questions": questions(1), **wrong}
+    with pytest.raises(error):
+        ask_many(arguments.pop("questions"), **arguments)
+
+
+# Rows
+
+
+async def test_rows_of_an_async_iterable():
+    async def rows():
+        for row in questions(20):
+            await anyio.sleep(0)
+            yield row
+
+    assert len(await results(rows(), ask=echo)) == 20
+
+
+async def test_a_data_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"prompt": ["a", "b"], "year": [1, 2]})
+    found = await results(frame, ask=echo)
+    assert sorted((each["answer"], each["year"]) for each in found) == [("A", 1), ("B", 2)]
+
+
+async def test_an_endless_iterable_is_read_as_needed():
+    read = []
+
+    def endless():
+        number = 0
+        while True:
+            read.append(number)
+            yield {"prompt": str(number)}
+            number += 1
+
+    async with aclosing(ask_many(endless(), ask=Asker(seconds=0.02))) as stream:
+        for _ in range(20):
+            await anext(stream)
+    assert len(read) < 60
+
+
+async def test_a_blocking_iterable_does_not_hold_up_the_event_loop():
+    """Nor does it hold up the end of a run that is left."""
+    turn, stop = threading.Event(), threading.Event()
+
+    def slow():
+        yield {"prompt": "first"}
+        turn.wait(BOUND)  # until the event loop has shown that it runs
+        yield {"prompt": "second"}
+        stop.wait(BOUND)
+
+    async with aclosing(ask_many(slow(), ask=echo)) as stream:
+        assert (await anext(stream))["answer"] == "FIRST"
+        turn.set()
+        assert (await anext(stream))["answer"] == "SECOND"
+        with anyio.move_on_after(0.05):
+            await anext(stream)
+        start = time.monotonic()
+    assert time.monotonic() - start < BOUND / 2
+    stop.set()
+
+
+async def test_an_error_of_the_iterable_ends_the_run_after_the_rows_before_it():
+    def broken():
+        yield from questions(3)
+        raise OSError("the disk is gone")
+
+    found, error = await failing_run(broken(), ask=echo)
+    assert len(found) == 3 and isinstance(error, OSError)
+
+
+async def test_memory_does_not_grow_with_the_number_of_rows():
+    async def peak(count):
+        gc.collect()
+        tracemalloc.start()
+        async for _ in ask_many(({"prompt": str(n)} for n in range(count)), ask=echo):
+            pass
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    await peak(100)
+    assert await peak(20_000) < await peak(2_000) + 200_000
+
+
+# The end of a run
+
+
+async def test_leaving_early_cancels_the_answers_under_way():
+    ask = Asker("A", seconds=0)
+    cancelled = []
+
+    async def ask_or_wait(row):
+        if row["prompt"] == "question 0":
+            return "now"
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.append(row["prompt"])
+
+    async with aclosing(ask_many(questions(10), ask=ask_or_wait)) as stream:
+        assert (await anext(stream))["answer"] == "now"
+        await anyio.sleep(0.02)
+    assert len(cancelled) == 4 and ask.asked == []
+
+
+async def test_leaving_early_cancels_the_jobs(space):
+    prompt = script("word", *["word", 0.05] * 200)
+    rows = [{"prompt": "batch quick"}, {"prompt": prompt}]
+    async with aclosing(ask_many(rows, url=space.url)) as stream:
+        await anext(stream)
+        await space.wait_log("asked", prompt=prompt)
+    await space.wait_job_gone(prompt)
+
+
+async def test_a_cancelled_reader():
+    """A cancellation while the reader waits ends the run, and stays a cancellation."""
+    ask = Asker(seconds=1000)
+    with anyio.move_on_after(0.05) as scope:
+        await results(questions(3), ask=ask)
+    assert scope.cancelled_caught
+    for _ in range(100):
+        if ask.at_once == 0:
+            break
+        await anyio.sleep(0.01)
+    assert ask.at_once == 0
+
+
+async def test_a_slow_reader_gets_every_result():
+    found = []
+    async for result in ask_many(questions(20), ask=echo, concurrency=2):
+        await anyio.sleep(0.001)
+        found.append(result["prompt"])
+    assert sorted(found) == sorted(row["prompt"] for row in questions(20))
+
+
+async def test_no_scope_is_open_across_a_step():
+    """Each step can be made in another task (PEP 789)."""
+    stream = ask_many(questions(5), ask=Asker(seconds=0.001))
+    found = []
+
+    async def step():
+        with anyio.fail_after(BOUND):
+            found.append(await anext(stream))
+
+    for _ in range(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(step)
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    assert len(found) == 5
+
+
+async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently(anyio_backend):
+    if anyio_backend == "trio":
+        pytest.skip("only asyncio lets anyone cancel anything")
+    import asyncio
+
+    async def ask(row):
+        if row["prompt"] == "question 1":
+            raise asyncio.CancelledError
+        return "fine"
+
+    found, error = await failing_run(questions(3), ask=ask)
+    assert len(found) < 3 and "was cancelled by someone else" in str(error)
+
+
+# Errors about the Space
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Make a run give up after two seconds."""
+    monkeypatch.setattr(brake, "UNREACHABLE", 2.0)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_space_that_is_gone_ends_the_run():
+    rows = iter(questions(100_000))
+    found, error = await failing_run(rows, url=f"http://127.0.0.1:{free_port()}")
+    assert found == [] and isinstance(error, SpaceConnectionError)
+    assert "could not be reached" in str(error)
+    assert len(list(rows)) > 99_000  # the rest is untouched
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_space_that_goes_away_in_mid_run(start_space):
+    with start_space() as space:
+        rows = [{"prompt": script(0.05, str(number))} for number in range(500)]
+        found = []
+        with pytest.raises(SpaceConnectionError):
+            async for result in ask_many(rows, url=space.url):
+                found.append(result)
+                if len(found) == 10:
+                    space.stop()
+    assert all("answer" in result for result in found)
+
+
+async def test_a_space_that_is_away_for_a_while(start_space):
+    """The answers under way are asked again, and no others."""
+    with start_space() as space:
+        port = space.port
+        rows = [{"prompt": script(0.1, f"{number}")} for number in range(30)]
+        found = []
+        stopped = False
+        stream = ask_many(rows, url=space.url)
+        async with aclosing(stream), anyio.create_task_group() as group:
+            async for result in stream:
+                found.append(result)
+                if len(found) == 10 and not stopped:
+                    stopped = True
+                    space.stop()
+                    restart = partial(_restart, start_space, port)
+                    again = await group.start(restart)
+            group.cancel_scope.cancel()
+    assert sorted(result["answer"] for result in found) == sorted(map(str, range(30)))
+    asked = len(space.log("asked")) + len(again.log("asked"))
+    assert asked <= 30 + 4 and all(result["attempts"] <= 10 for result in found)
+
+
+async def _restart(start_space, port, task_status):
+    await anyio.sleep(1)
+    with start_space("--port", port) as space:
+        task_status.started(space)
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("error", [
+    AuthenticationError("refused"), SpaceUnavailableError("no such endpoint")])
+async def test_an_error_that_cannot_pass_ends_the_run_at_once(error):
+    found, raised = await failing_run(questions(100), ask=Asker(*[error] * 4), concurrency=4)
+    assert raised is error and found == []
+
+
+async def test_a_wrong_login(start_space):
+    with start_space("--login", "user", "right") as space:
+        found, error = await failing_run(
+            questions(1000), url=space.url, auth=("user", "secret-word"))
+        assert found == [] and isinstance(error, AuthenticationError)
+        assert "secret-word" not in str(error) and not space.log("asked")
+
+
+async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_run():
+    """It fails, and the others are answered, whatever the concurrency."""
+    async def ask(row):
+        await anyio.sleep(0)
+        if row["prompt"] == "question 1":
+            raise SpaceConnectionError("broke off", retryable=True)
+        return "fine"
+
+    for concurrency in (1, 3):
+        found = await results(questions(8), ask=ask, concurrency=concurrency)
+        failed = [result for result in found if "error" in result]
+        assert len(found) == 8 and [each["prompt"] for each in failed] == ["question 1"]
+        assert failed[0]["attempts"] == 3
+
+
+@pytest.mark.parametrize("error", [
+    KeyError("promt"), ResponseTimeoutError("silent"), OSError("scheduler gone"), TimeoutError()])
+async def test_one_failure_after_the_other_ends_the_run(error):
+    """A bug in `ask`, or a Space that never answers in time."""
+    found, raised = await failing_run(questions(1000), ask=Asker(*[error] * 1000), concurrency=2)
+    assert raised is error and 5 <= len(found) <= 7
+    assert all(result["error"]["kind"] == type(error).__name__ for result in found)
+
+
+@pytest.mark.parametrize("error", [
+    ResponseError("too dark"), ValueError("a bad row")])
+async def test_any_number_of_bad_questions_does_not_end_the_run(error):
+    found = await results(questions(50), ask=Asker(*[error] * 50))
+    assert len(found) == 50 and all("error" in result for result in found)
+
+
+async def test_an_answer_that_is_no_text():
+    found, error = await failing_run(questions(100), ask=Asker(*[7] * 100))
+    assert isinstance(error, TypeError) and "must give a str, not int" in str(error)
+
+
+# The brake
+
+
+async def test_a_short_queue(start_space):
+    """Sixteen ask, three have a place. Each question is answered, without a storm of attempts."""
+    with start_space("--queue", 2, "--at-once", 1, "--door", 10**6, 1) as space:
+        rows = [{"prompt": script(0.02, str(number))} for number in range(60)]
+        found = await results(rows, url=space.url, concurrency=16)
+        assert sorted(result["answer"] for result in found) == sorted(map(str, range(60)))
+        assert len(space.log("asked")) == 60
+        assert len(space.log("join")) < 60 + 40
+
+
+async def test_retry_after_is_respected_by_all(start_space, caplog):
+    with start_space("--door", 10, 2) as space:
+        rows = [{"prompt": f"door {number}"} for number in range(25)]
+        found = await results(rows, url=space.url, concurrency=8)
+        assert len(found) == 25 and all("answer" in result for result in found)
+        assert len(space.log("asked")) == 25
+        refused = space.log("join", status=429)
+        assert 2 <= len(refused) <= 2 * 8
+
+
+async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch):
+    monkeypatch.setattr(brake, "WORTH_SAYING", 0.1)
+    quota = [RateLimitError("quota used up", retry_after=0.3, retryable=True) for _ in range(4)]
+    ask = Asker(*quota, seconds=0.01)
+    with caplog.at_level(logging.WARNING, "qvq_wrapper"):
+        start = time.monotonic()
+        found = await results(questions(20), ask=ask, concurrency=4)
+    assert len(found) == 20 and len(ask.asked) == 24
+    assert 0.3 <= time.monotonic() - start < BOUND
+    assert caplog.messages == ["waiting 0 s: quota used up"]
+
+
+async def test_a_wait_longer_than_patience_ends_the_run():
+    quota = RateLimitError("quota used up", retry_after=588, retryable=True)
+    ask = Asker("ONE", quota, seconds=0.01)
+    found, error = await failing_run(questions(20), ask=ask, concurrency=1, patience=500)
+    assert error is quota and [result["answer"] for result in found] == ["ONE"]
+
+
+async def test_answers_under_way_arrive_after_the_end():
+    """They may have cost minutes."""
+    under_way = []
+
+    async def ask(row):
+        under_way.append(row)
+        while len(under_way) < 4:
+            await anyio.sleep(0.001)
+        if row["prompt"] == "question 0":
+            raise RateLimitError("quota used up", retry_after=1000)
+        await anyio.sleep(0.05)
+        return "fine"
+
+    found, error = await failing_run(questions(20), ask=ask, concurrency=4)
+    assert len(found) == 3 and isinstance(error, RateLimitError)
+
+
+async def test_the_brake_lets_go_again():
+    full = [RateLimitError("full", retry_after=0.05, retryable=True) for _ in range(8)]
+    ask = Asker(*full, seconds=0.005)
+    await results(questions(200), ask=ask, concurrency=8)
+    ask.most_at_once = 0
+    assert len(ask.asked) == 208
+    ask = Asker(*full, seconds=0.005)
+    await results(questions(200), ask=ask, concurrency=8)
+    assert ask.most_at_once == 8
+
+
+def test_a_run_in_a_notebook_style_loop_leaves_no_thread():
+    anyio.run(partial(results, iter(questions(5)), ask=echo))
+    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "qvq_wrapper rows"], 1)
