@@ -28,8 +28,8 @@ EXAMPLES = """examples:
   qvq-batch questions.jsonl answers.jsonl --concurrency 4
   qvq-batch --images scans --prompt "What is the invoice number?" answers.jsonl
 
-Started again, it goes on where it has ended. The exit status is 0; 1 if a question failed or the
-run was ended early; 2 for wrong usage; 130 for Ctrl-C.
+Started again, it goes on where it has ended. The exit status is 0; 1 if a
+question failed or the run was ended; 2 for wrong usage; 130 for Ctrl-C.
 """
 LOG_INTERVAL = 10.0  # seconds between two lines where there is no terminal
 

@@ -71,6 +71,8 @@ class AnswerFile:
         if path.exists() and not path.is_file():
             raise ValueError(f"answers must be a file, and {path} is none")
         self.path = path.resolve()
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.path.parent}")
         self.summary = Summary()
         self.complete = False
         self._keys = keys

@@ -1,0 +1,631 @@
+"""Questions of a file answered into a file: keys, resuming, faults, and the command."""
+
+import csv
+import datetime
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+from conftest import BOUND, PNG, free_port, script, wait_until
+
+from qvq_wrapper import RateLimitError, ResponseError
+from qvq_wrapper.batch import answer_file
+
+pytestmark = pytest.mark.anyio
+COMMAND = [sys.executable, "-m", "qvq_wrapper.batch"]
+
+
+async def echo(row):
+    return row["prompt"].upper()
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def answered(path):
+    """Return the answers by prompt. Fail if a key is there twice."""
+    found = lines(path)
+    assert len({line["key"] for line in found}) == len(found)
+    return {line["prompt"]: line.get("answer") for line in found}
+
+
+@pytest.fixture
+def answers(tmp_path):
+    return tmp_path / "answers.jsonl"
+
+
+class Asker:
+    """Counts what it is asked, and fails for the prompts in ``failing``."""
+
+    def __init__(self, failing=(), error=ResponseError("too dark")):
+        self.asked, self.failing, self.error = [], set(failing), error
+
+    async def __call__(self, row):
+        await anyio.sleep(0)
+        self.asked.append(row["prompt"])
+        if row["prompt"] in self.failing:
+            raise self.error
+        return row["prompt"].upper()
+
+
+# Questions
+
+
+async def test_jsonl(space, tmp_path, answers):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(PNG)
+    rows = [{"prompt": f"file {n}", "image": "pictures/a.png", "n": n} for n in range(5)]
+    path = tmp_path / "questions.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + write(path, rows).read_bytes() + b"\n  \n")
+    summary = await answer_file(str(path), answers, url=space.url)
+    assert (summary.total, summary.answered, summary.skipped) == (5, 5, 0)
+    assert str(summary).startswith("5 answered, 0 failed, 0 asked again, ")
+    found = {line["prompt"]: line for line in lines(answers)}
+    assert found["file 3"]["n"] == 3 and found["file 3"]["image"] == "pictures/a.png"
+    assert found["file 3"]["answer"] == "You asked: file 3"
+    assert found["file 3"].keys() == {
+        "prompt", "image", "n", "answer", "seconds", "attempts", "key"}
+    assert space.seen("file 3")["image"] == "a.png"
+
+
+async def test_csv(tmp_path, answers):
+    path = tmp_path / "questions.CSV"
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, ["", "prompt", "image", "a b"])
+        writer.writeheader()
+        writer.writerows([
+            {"": 0, "prompt": "two\nlines, and \"quotes\"", "image": "", "a b": "ä"},
+            {"": 1, "prompt": "x", "image": "data:image/png;base64," + "A" * 200_000}])
+    await answer_file(path, answers, ask=echo)
+    first, second = sorted(lines(answers), key=lambda line: line[""])
+    assert first["answer"] == 'TWO\nLINES, AND "QUOTES"' and first["a b"] == "ä"
+    assert len(second["image"]) > 200_000
+
+
+async def test_bad_rows_are_recorded_with_their_lines(tmp_path, answers):
+    path = tmp_path / "questions.jsonl"
+    path.write_bytes(b"\n".join([
+        b'{"prompt": "a"}', b'{"prompt": ', b"[1]", b'{"image": "a.png"}', b"\xff\xfe", b"",
+        b'{"prompt": "b", "image": "missing.png"}', b'{"prompt": 5}', b'{"prompt": "z"}']))
+    summary = await answer_file(path, answers, url=f"http://127.0.0.1:{free_port()}", patience=0,
+                                limit=0)
+    assert summary.answered == 0 and lines(answers) == []
+    summary = await answer_file(path, answers, ask=Asker())
+    messages = sorted(line["error"]["message"] for line in lines(answers) if "error" in line)
+    assert [message.split(":")[0] for message in messages] == [
+        "line 2", "line 3", "line 4", "line 5", "line 8"]
+    assert messages[0].startswith("line 2: not JSON (")
+    assert summary.failed == {"ValueError": 3, "TypeError": 1, "AttributeError": 1}
+    assert summary.answered == 3
+
+
+async def test_bad_rows_of_a_csv_file(tmp_path, answers):
+    path = tmp_path / "questions.csv"
+    path.write_bytes(b'prompt,year\na,1\nb,2,3\n"c\nd",4\n\xe9,5\ne\n')
+    await answer_file(path, answers, ask=echo)
+    found = lines(answers)
+    [error] = [line["error"]["message"] for line in found if "error" in line]
+    assert error == "line 3: the row has more cells than the header"
+    assert {line.get("answer") for line in found} >= {"A", "C\nD", "E", "\udce9".upper()}
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("a.csv", "id;prompt\n1;a\n"), ("a.csv", ""), ("a.csv", "prompt,prompt\na,b\n"),
+    ("a.json", "[]"), ("a.parquet", "x"), ("a", "x")])
+async def test_a_file_of_another_form_is_refused_at_the_call(tmp_path, answers, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=name):
+        answer_file(tmp_path / name, answers, ask=echo)
+    assert not answers.exists()
+
+
+async def test_a_folder_of_pictures(space, tmp_path, answers):
+    folder = tmp_path / "scans"
+    (folder / "more").mkdir(parents=True)
+    for name in ("b.png", "a.PNG", "more/c.png", "notes.txt", ".hidden.png"):
+        (folder / name).write_bytes(PNG)
+    summary = await answer_file(folder, answers, prompt="What is it?", url=space.url)
+    assert summary.total == summary.answered == 3
+    assert {line["image"] for line in lines(answers)} == {"a.PNG", "b.png", "more/c.png"}
+
+
+@pytest.mark.parametrize("wrong", [
+    {"concurrency": 0}, {"limit": -1}, {"limit": 1.5}, {"prompt": "a folder's"},
+    {"answers": "answers.csv"}, {"answers": "."}, {"answers": "questions.jsonl"},
+    {"url": "nonsense", "ask": None}, {"questions": "."}, {"questions": 7}, {"colour": "red"}])
+async def test_wrong_arguments_are_refused_at_the_call(tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "questions.jsonl", [{"prompt": "a"}])
+    arguments = {"questions": "questions.jsonl", "answers": "answers.jsonl", "ask": echo, **wrong}
+    with pytest.raises((ValueError, TypeError)):
+        answer_file(arguments.pop("questions"), arguments.pop("answers"), **arguments)
+    assert os.listdir(tmp_path) == ["questions.jsonl"] or "temporary" in os.listdir(tmp_path)
+    assert not Path("answers.jsonl").exists()
+
+
+# Lines
+
+
+async def test_values_that_json_does_not_have(answers):
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    row = {
+        "prompt": "a", "image": PNG, 7: "seven", "nan": float("nan"), "inf": numpy.float64("inf"),
+        "int": numpy.int64(5), "bool": numpy.bool_(True), "array": numpy.array([1.5, numpy.nan]),
+        "na": pandas.NA, "nat": pandas.NaT, "when": pandas.Timestamp("2026-01-02"),
+        "day": datetime.date(2026, 1, 2), "path": Path("a/b"), "set": {1}, "deep": [{"b": b"x"}],
+        "object": object()}
+    await answer_file([row], answers, ask=echo)
+    [line] = [json.loads(text, parse_constant=pytest.fail) for text in open(answers)]
+    assert line["image"].startswith("sha256:") and line["deep"][0]["b"].startswith("sha256:")
+    expected = {
+        "7": "seven", "nan": None, "inf": None, "int": 5, "bool": True, "array": [1.5, None],
+        "na": None, "nat": None, "when": "2026-01-02T00:00:00", "day": "2026-01-02",
+        "path": "a/b", "set": [1], "object": "<object>"}
+    assert {name: line[name] for name in expected} == expected
+
+
+async def test_a_data_frame_comes_back_as_a_table(tmp_path, answers):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"prompt": ["a", "b"], "image": [None, "x.png"], "size": [1.5, None], "answer": ["A", "C"]})
+    await answer_file(frame, answers, ask=echo)
+    table = pandas.read_json(answers, lines=True).sort_values("prompt")
+    assert list(table["answer"]) == ["A", "B"] and list(table["given_answer"]) == ["A", "C"]
+
+
+async def test_an_answer_is_one_line_whatever_is_in_it(answers):
+    text = "ä\n\r\u2028\u2029\x85\x9b1m\x00\ud800 \U0001f600 \x7f"
+
+    async def ask(row):
+        return text
+
+    await answer_file([{"prompt": "a"}, {"prompt": "b"}], answers, ask=ask)
+    found = lines(answers)
+    assert [line["answer"] for line in found] == [text, text]
+    assert "ä" in answers.read_text() and "\x9b" not in answers.read_text()
+
+
+# Resuming
+
+
+async def test_a_run_goes_on_where_it_has_ended(tmp_path, answers):
+    questions = write(tmp_path / "questions.jsonl", [{"prompt": str(n)} for n in range(20)])
+    first = Asker()
+    assert (await answer_file(questions, answers, ask=first, limit=7)).answered == 7
+    second = Asker()
+    summary = await answer_file(questions, answers, ask=second)
+    assert (summary.answered, summary.skipped) == (13, 7)
+    assert sorted(first.asked + second.asked, key=int) == [str(n) for n in range(20)]
+    assert len(answered(answers)) == 20
+    third = Asker()
+    await answer_file(questions, answers, ask=third)
+    assert third.asked == []
+
+
+async def test_the_order_and_the_other_columns_do_not_matter(tmp_path, answers):
+    rows = [{"prompt": str(n), "image": f"{n}.png"} for n in range(5)]
+    await answer_file(rows, answers, ask=echo)
+    again = Asker()
+    rows = [{"note": "new", **row} for row in reversed(rows)] + [{"prompt": "0", "image": "z.png"}]
+    await answer_file(rows, answers, ask=again)
+    assert again.asked == ["0"]
+
+
+async def test_equal_questions_are_all_asked(answers):
+    rows = [{"prompt": "same"}] * 5
+    await answer_file(rows[:3], answers, ask=echo)
+    again = Asker()
+    await answer_file(rows, answers, ask=again)
+    assert len(again.asked) == 2 and len({line["key"] for line in lines(answers)}) == 5
+
+
+async def test_an_id_is_the_key(answers):
+    rows = [{"id": 1, "prompt": "a"}, {"id": "2", "prompt": "a"}, {"id": 2, "prompt": "a"}]
+    ask = Asker()
+    await answer_file(rows, answers, ask=ask)
+    assert len(ask.asked) == 2 and {line["key"] for line in lines(answers)} == {"1", "2"}
+
+
+async def test_an_id_with_another_question_names_both_lines(tmp_path, answers):
+    rows = [{"id": 1, "prompt": "a"}, {"id": 2, "prompt": "b"}, {"id": 1, "prompt": "c"}]
+    questions = write(tmp_path / "questions.jsonl", rows)
+    with pytest.raises(ValueError, match="line 3 and line 1 have the same id, '1'"):
+        await answer_file(questions, answers, ask=echo)
+    assert answered(answers) == {"a": "A", "b": "B"}
+    write(questions, [{"id": 2, "prompt": "new"}])
+    with pytest.raises(ValueError, match=r"line 1 and answer \d in answers.jsonl have the same id"):
+        await answer_file(questions, answers, ask=echo)
+
+
+async def test_what_decides_the_answer_is_in_the_key(space, answers):
+    rows = [{"prompt": "key", "image": PNG}]
+    for options in ({}, {"timeout": 30}, {"max_retries": 1}, {"headers": {"a": "b"}}):
+        await answer_file(rows, answers, url=space.url, **options)
+    assert len(lines(answers)) == 1
+    await answer_file(rows, answers, url=space.url, api_name="/text")
+    await answer_file([{"prompt": "key", "image": PNG + b"x"}], answers, url=space.url)
+    assert len(lines(answers)) == 3
+
+
+async def test_a_picture_that_has_no_text_needs_an_id(answers):
+    image = pytest.importorskip("PIL.Image").new("L", (2, 2))
+    with pytest.raises(ValueError, match="row 2: .*needs an id"):
+        await answer_file([{"prompt": "a"}, {"prompt": "b", "image": image}], answers, ask=echo)
+    await answer_file([{"prompt": "b", "image": image, "id": 7}], answers, ask=echo)
+    assert answered(answers) == {"a": "A", "b": "B"}
+    assert lines(answers)[1]["image"] == "<Image>"
+
+
+async def test_failed_questions_are_asked_again_and_leave_one_line_each(answers):
+    rows = [{"prompt": name} for name in "abcd"]
+    summary = await answer_file(rows, answers, ask=Asker("bd"))
+    assert summary.failed == {"ResponseError": 2} and summary.answered == 2
+    again = Asker("d")
+    await answer_file(rows, answers, ask=again)
+    assert sorted(again.asked) == ["b", "d"]
+    assert answered(answers) == {"a": "A", "b": "B", "c": "C", "d": None}
+
+
+async def test_only_failed_questions_are_asked_with_retry_failed(answers):
+    await answer_file([{"prompt": name} for name in "ab"], answers, ask=Asker("b"))
+    again = Asker()
+    rows = [{"prompt": name} for name in "abc"]
+    await answer_file(rows, answers, ask=again, retry_failed=True)
+    assert again.asked == ["b"] and answered(answers) == {"a": "A", "b": "B"}
+
+
+async def test_a_mended_row_leaves_no_old_failure(tmp_path, answers):
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"prompt": "a"}\n{"prompt": \n')
+    await answer_file(questions, answers, ask=echo)
+    assert len(lines(answers)) == 2
+    questions.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    await answer_file(questions, answers, ask=echo)
+    assert answered(answers) == {"a": "A", "b": "B"}
+
+
+async def test_a_failure_stays_while_its_question_was_not_asked_again(answers):
+    rows = [{"prompt": name} for name in "abc"]
+    await answer_file(rows, answers, ask=Asker("bc"))
+    await answer_file(rows, answers, ask=echo, limit=1)
+    assert answered(answers) == {"a": "A", "b": "B", "c": None}
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+async def test_a_line_that_was_cut_off_is_mended(answers, cut):
+    rows = [{"prompt": name} for name in "abc"]
+    await answer_file(rows, answers, ask=echo)
+    answers.write_bytes(answers.read_bytes()[:-cut])
+    again = Asker()
+    await answer_file(rows, answers, ask=again)
+    assert again.asked == ([] if cut == 1 else ["c"])
+    assert answered(answers) == {"a": "A", "b": "B", "c": "C"}
+
+
+async def test_a_repeated_line_counts_once(answers):
+    rows = [{"prompt": name} for name in "ab"]
+    await answer_file(rows, answers, ask=echo)
+    answers.write_text(answers.read_text() * 2)
+    summary = await answer_file(rows, answers, ask=echo)
+    assert summary.skipped == 2 and answered(answers) == {"a": "A", "b": "B"}
+
+
+@pytest.mark.parametrize("content", [
+    '{"prompt": "my own file"}\n', "some notes\nand more\n", '{"key": "a"}\n[]\n', "[1]\n"])
+async def test_a_file_that_holds_no_answers_is_not_touched(answers, content):
+    answers.write_text(content)
+    with pytest.raises(ValueError, match="line 1, is no answer of an earlier run"):
+        await answer_file([{"prompt": "a"}], answers, ask=echo)
+    assert answers.read_text() == content
+
+
+async def test_the_mode_and_a_link_are_kept(tmp_path, answers):
+    real = tmp_path / "real.jsonl"
+    answers.symlink_to(real)
+    await answer_file([{"prompt": "a"}], answers, ask=Asker("a"))
+    real.chmod(0o640)
+    await answer_file([{"prompt": "a"}], answers, ask=echo)
+    assert answers.is_symlink() and real.stat().st_mode & 0o777 == 0o640
+    assert answered(real) == {"a": "A"}
+
+
+# Faults
+
+
+async def test_a_second_run_is_refused(answers):
+    running = anyio.Event()
+
+    async def ask(row):
+        running.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: answer_file([{"prompt": "a"}], answers, ask=ask))
+        await running.wait()
+        with pytest.raises(BlockingIOError, match="another run writes its answers to"):
+            await answer_file([{"prompt": "b"}], answers, ask=echo)
+        group.cancel_scope.cancel()
+    await answer_file([{"prompt": "b"}], answers, ask=echo)
+    assert answered(answers) == {"b": "B"}
+
+
+HOLD = """
+import asyncio, os, subprocess, sys, time
+from qvq_wrapper.batch import answer_file
+
+async def ask(row):
+    if sys.argv[2] == "fork":
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    else:
+        subprocess.Popen(["sleep", "60"], close_fds=False)
+    print("locked", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(answer_file([{"prompt": "a"}], sys.argv[1], ask=ask))
+"""
+
+
+@pytest.mark.parametrize("child", ["fork", "exec"])
+async def test_the_lock_ends_with_its_process(answers, child):
+    """A child that lives longer does not hold it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, answers, child], stdout=subprocess.PIPE,
+        start_new_session=True)
+    try:
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(BlockingIOError):
+            await answer_file([{"prompt": "b"}], answers, ask=echo)
+        process.kill()
+        process.wait()
+        await answer_file([{"prompt": "b"}], answers, ask=echo)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 64 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_full_disk(small_disk):
+    answers = small_disk / "answers.jsonl"
+    rows = [{"prompt": f"{n}"} for n in range(200)]
+
+    async def ask(row):
+        return row["prompt"] * 300
+
+    with pytest.raises(OSError, match="the answers before this one are safe"):
+        await answer_file(rows, answers, ask=ask)
+    found = answered(answers)
+    assert 20 < len(found) < 200 and all(found[each] == each * 300 for each in found)
+    assert answers.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize("name", ["no/folder/answers.jsonl", "read-only/answers.jsonl"])
+async def test_answers_that_cannot_be_written(tmp_path, name):
+    (tmp_path / "read-only").mkdir(mode=0o500)
+    if os.getuid() == 0 and "read" in name:
+        pytest.skip("root may write everywhere")
+    ask = Asker()
+    with pytest.raises(OSError):
+        await answer_file([{"prompt": "a"}], tmp_path / name, ask=ask)
+    assert not (tmp_path / "no").exists()
+    assert ask.asked == []
+
+
+async def test_a_run_that_ends_early_keeps_what_it_has(answers):
+    rows = [{"prompt": f"{n}"} for n in range(20)]
+    quota = Asker(["9"], RateLimitError("quota used up", retry_after=10_000))
+    with pytest.raises(RateLimitError):
+        await answer_file(rows, answers, ask=quota, concurrency=1)
+    assert set(answered(answers)) == {str(n) for n in range(9)}
+    again = Asker()
+    await answer_file(rows, answers, ask=again)
+    assert sorted(again.asked, key=int) == [str(n) for n in range(9, 20)]
+
+
+async def test_a_function_is_told_of_each_result(answers):
+    seen = []
+    rows = [{"prompt": name} for name in "abc"]
+    await answer_file(rows, answers, ask=Asker("b"), progress=lambda each: seen.append(each.done))
+    assert seen == [0, 1, 2, 3, 3]
+
+
+async def test_a_bar(answers, capsys):
+    await answer_file([{"prompt": "a"}], answers, ask=echo, progress=True)
+    shown = capsys.readouterr().err
+    assert "1/1" in shown and "a minute, 0 failed" in shown
+
+
+async def test_nothing_is_printed(answers, capfd):
+    await answer_file([{"prompt": "a"}], answers, ask=Asker("a"))
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_finished_run_of_many_is_left_quickly(answers):
+    """It reads in a thread: other tasks go on."""
+    rows = [{"prompt": f"{n}"} for n in range(20_000)]
+    await answer_file(rows, answers, ask=echo)
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            await anyio.sleep(0.005)
+            turns += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count)
+        summary = await answer_file(iter(rows), answers, ask=echo)
+        group.cancel_scope.cancel()
+    assert summary.skipped == 20_000 and turns > 3
+
+
+# The command
+
+
+def qvq_batch(*arguments, **options):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def questions(tmp_path):
+    return write(tmp_path / "questions.jsonl", [{"prompt": f"command {n}"} for n in range(6)])
+
+
+def test_the_command(space, questions, answers):
+    result = qvq_batch(questions, answers, "--url", space.url, "--limit", 4)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert re.fullmatch(
+        r"4 answered, 0 failed, 0 asked again, [\d.]+ a minute\n", result.stderr)
+    result = qvq_batch(questions, answers, "--url", space.url, "--quiet")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert len(answered(answers)) == 6
+
+
+def test_the_command_for_a_folder(space, tmp_path, answers):
+    (tmp_path / "scans").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "scans" / name).write_bytes(PNG)
+    result = qvq_batch(
+        "--images", tmp_path / "scans", "--prompt", "What?", answers, "--url", space.url)
+    assert result.returncode == 0 and len(lines(answers)) == 2
+
+
+def test_a_failed_question_exits_with_status_1(space, tmp_path, answers):
+    questions = write(tmp_path / "q.jsonl", [{"prompt": script({"raise": "x"})}, {"prompt": "b"}])
+    result = qvq_batch(questions, answers, "--url", space.url)
+    assert result.returncode == 1 and "1 answered, 1 failed (1 ResponseError)" in result.stderr
+
+
+def test_a_space_that_is_not_there_exits_with_status_1_and_one_sentence(questions, answers):
+    result = qvq_batch(
+        questions, answers, "--url", f"http://127.0.0.1:{free_port()}", "--patience", 1)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1 and "could not be reached" in last
+    assert last.startswith("qvq-batch: the run was ended: ")
+    assert last.endswith("The same command goes on from here.") and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["a.jsonl"], ["no.jsonl", "a.jsonl"], ["questions.jsonl", "a.csv"],
+    ["questions.jsonl", "a.jsonl", "--concurrency", "0"],
+    ["questions.jsonl", "a.jsonl", "--limit", "-1"], ["--images", ".", "a.jsonl"],
+    ["--images", ".", "--prompt", "x", "questions.jsonl", "a.jsonl"],
+    ["questions.jsonl", "a.jsonl", "--url", "nonsense"],
+    ["questions.jsonl", "a.jsonl", "--api-key-file", "no/such"], ["questions.jsonl", "no/a.jsonl"]])
+def test_wrong_usage_exits_with_status_2(questions, arguments):
+    result = qvq_batch(*arguments, cwd=questions.parent)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert not (questions.parent / "a.jsonl").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_go_of_the_answers_under_way(space, tmp_path, answers, number):
+    prompt = script("word", *["word", 0.05] * 400, str(number))
+    rows = [{"prompt": f"signal {number} {n}"} for n in range(3)] + [{"prompt": prompt}]
+    questions = write(tmp_path / "q.jsonl", rows)
+    with subprocess.Popen(
+        [*COMMAND, questions, answers, "--url", space.url], stderr=subprocess.PIPE, text=True,
+    ) as process:
+        wait_until(lambda: answers.exists() and len(lines(answers)) == 3)
+        wait_until(lambda: space.log("asked", prompt=prompt))
+        process.send_signal(number)
+        assert process.wait(BOUND) == 128 + number
+        shown = process.stderr.read()
+    assert shown.endswith("qvq-batch: stopped. The same command goes on from here.\n")
+    assert "3 answered, 0 failed" in shown and len(answered(answers)) == 3
+    wait_until(lambda: space.log("left", prompt=prompt))
+    assert not space.log("finished", prompt=prompt)
+
+
+def test_a_second_signal_ends_at_once(start_space, tmp_path, answers):
+    with start_space() as space:
+        prompt = script("word", 60)
+        questions = write(tmp_path / "q.jsonl", [{"prompt": prompt}])
+        process = subprocess.Popen([*COMMAND, questions, answers, "--url", space.url])
+        wait_until(lambda: space.log("asked", prompt=prompt))
+        space.signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        start = time.monotonic()
+        assert process.wait(BOUND) == 130 and time.monotonic() - start < 1
+        assert lines(answers) == []
+
+
+def test_a_bar_on_a_terminal(space, questions, answers):
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    process = subprocess.Popen(
+        [*COMMAND, questions, answers, "--url", space.url], stdout=slave, stderr=slave)
+    os.close(slave)
+    seen = bytearray()
+    reader = threading.Thread(target=lambda: _read_all(master, seen))
+    reader.start()
+    assert process.wait(BOUND) == 0
+    reader.join(BOUND)
+    os.close(master)
+    assert b"6/6" in seen and b"a minute, 0 failed" in seen and b"6 answered, 0 failed" in seen
+
+
+def _read_all(master, seen):
+    try:
+        while data := os.read(master, 1000):
+            seen.extend(data)
+    except OSError:  # the process has ended
+        pass
+
+
+def test_the_help_fits_a_screen():
+    shown = qvq_batch("--help", env=os.environ | {"COLUMNS": "80"}).stdout.splitlines()
+    assert len(shown) <= 50 and max(map(len, shown)) <= 80
+
+
+@pytest.mark.batch
+def test_a_run_that_is_killed_five_times(start_space, tmp_path, answers):
+    """Each question is answered once, and at most `concurrency` a kill are asked twice."""
+    count, concurrency = 1000, 8
+    rows = [{"prompt": script(0.02, f"answer {n}"), "n": n} for n in range(count)]
+    questions = write(tmp_path / "q.jsonl", rows)
+    with start_space() as space:
+        command = [*COMMAND, questions, answers, "--url", space.url, "--concurrency", "8"]
+        command += ["--api-name", "/generate"]
+        for kill in range(1, 6):
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+                wait_until(lambda: len(space.log("asked")) > kill * 130 + kill * 7, 60)
+                process.kill()
+        assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+        found = lines(answers)
+        assert len(found) == len({line["key"] for line in found}) == count
+        assert all(line["answer"] == f"answer {line['n']}" for line in found)
+        assert len(space.log("asked")) <= count + 5 * concurrency
