@@ -312,7 +312,7 @@ async def test_a_failure_stays_while_its_question_was_not_asked_again(answers):
 @pytest.mark.parametrize("cut", [1, 10, 60])
 async def test_a_line_that_was_cut_off_is_mended(answers, cut):
     rows = [{"prompt": name} for name in "abc"]
-    await answer_file(rows, answers, ask=echo)
+    await answer_file(rows, answers, ask=echo, concurrency=1)
     answers.write_bytes(answers.read_bytes()[:-cut])
     again = Asker()
     await answer_file(rows, answers, ask=again)

@@ -21,7 +21,7 @@ def open_rows(questions: Any, prompt: str | None = None) -> AsyncIterable[Any] |
         ValueError, TypeError, OSError: it stands for none.
     """
     if isinstance(questions, (str, os.PathLike)):
-        return _open_path(Path(questions), prompt)
+        return _open_path(Path(questions).absolute(), prompt)  # also for another machine
     if prompt is not None:
         raise ValueError("prompt is for a folder of pictures; other questions bring their own")
     if hasattr(questions, "itertuples"):  # a DataFrame, whose iterator gives column names
