@@ -631,8 +631,8 @@ def test_a_stream_outlives_its_event_loop(endless, space, anyio_backend_name):
     with pytest.warns(ResourceWarning):
         del stream
         gc.collect()
-    wait_until(lambda: not call_threads(), 2)
-    wait_until(lambda: space.log("left", prompt="loop ends"), 2)
+    wait_until(lambda: not call_threads())
+    wait_until(lambda: space.log("left", prompt="loop ends"))
 
 
 def test_the_last_reference_goes_after_the_loop_is_closed(provider):
