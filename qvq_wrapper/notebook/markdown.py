@@ -34,7 +34,7 @@ _NO_FORMULA = re.compile(r"""  # a $ in front of these is money, a shell's varia
     (?<=\d)\$[-–—~,;/]\s*[\d.,]+\$      # 5$-10$
     | \$[,;)\]}/]                       # s/a$/b$/
     | \$\|[^|$]*\$                      # a$|b$
-    | \$[A-Z_]{2,}\$[A-Z_]{2}           # $HOME$USER""", re.X)
+    | \$[A-Z_]{2,}\$[A-Z]                # $HOME$USER""", re.X)
 _NO_DISPLAY = re.compile(r"[^\w\\]*|(?:\s+[A-Za-z]{2,}){2,}\s*")  # "$$ - $$" of a price list
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])|!\[|\]\((?!\s*https?://)|^\s*\[[^]]*\]:|\\(?:begin|end)|\\\\[(\[]", re.M)
@@ -219,7 +219,7 @@ def _code_block(block: Block, source: str) -> str:
         first = prefix.rstrip() + "\n" + indent
     body = block.content.rstrip("\n")
     if needs_entities or has_dollar and (in_quote or block.kind == "code"):
-        return f"{first}<pre>{_code(body)}</pre>" + ("" if in_quote else "\n")
+        return f"{first}<pre>{_code(body)}</pre>" + ("" if indent else "\n")
     if has_dollar:
         first, indent = first[:len(first) - len(indent)], ""
     # JupyterLab would draw a mermaid diagram, which can load pictures.
@@ -241,6 +241,8 @@ def _literal(character: str) -> str:
 
 def _safe_prose(text: str) -> str:
     """Return text outside code and formulas without HTML, pictures and links other than http(s)."""
+    if not re.search(r"[&<\[\]]", text):
+        return text
     text = re.sub(r"&(?=#|[A-Za-z]\w*;)", "&amp;", text)
     text = re.sub(r"<(https?://[^\s<>]*)>", r"\1", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
