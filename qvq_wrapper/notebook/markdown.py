@@ -59,7 +59,7 @@ def as_markdown(text: str, *, partial: bool = False) -> str:
     if partial:
         # The next characters decide what a delimiter, a command or half a link means.
         half_link = r"(?<!\\)!?\[[^][\n]{0,200}(\](\([^()\n]{0,2000})?)?"
-        text = re.sub(rf"([$`~\\]+|\\[A-Za-z]+|{half_link})\Z", "", text)
+        text = re.sub(rf"([$`~\\]+|\\+[A-Za-z]+|{half_link})\Z", "", text)
     shown = []
     for block in find_blocks(text, _mask_pipes(text)):
         following = text[block.end:block.end + MAX_FORMULA] if partial else None
