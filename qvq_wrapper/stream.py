@@ -53,7 +53,7 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     @property
     def picture(self) -> Picture | None:
-        """The picture of a question that is not on its way yet."""
+        """The question's picture."""
         return self._call.picture
 
     async def read(self) -> str:

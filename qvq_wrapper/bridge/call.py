@@ -40,6 +40,7 @@ class Call:
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
+        self.picture: Picture | None = question.picture
         self._seen = ""  # the text that the reader has
         self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # no lock: a destructor may put
         self.text = ""
@@ -112,11 +113,6 @@ class Call:
     @property
     def status(self) -> Status:
         return self._statuses[-1]
-
-    @property
-    def picture(self) -> Picture | None:
-        question = self._question  # another thread may start
-        return question.picture if question else None
 
     # What the thread does
 
