@@ -67,7 +67,7 @@ TABLES = [
      [r"\begin{array}{cc} 1 & 2 \end{array}"], "a"),
 ]
 CODE = [
-    ("Output:\n\n    total: $5.00\n    <b> \\(x\\)\n\n$x$", ["x"], r"Output: total: $5.00 <b> \(x\)"),
+    ("Sum:\n\n    total: $5.00\n    <b> \\(x\\)\n\n$x$", ["x"], r"Sum: total: $5.00 <b> \(x\)"),
     ("Output:\n\n\ttotal: $5.00\n\n\tand", [], "Output: total: $5.00 and"),
     ("Output:\n\n    a = 1\n      b = 2\n", [], "Output: a = 1 b = 2"),
     ("1. one\n\n       x = $5\n\n2. $y$", ["y"], "one x = $5"),

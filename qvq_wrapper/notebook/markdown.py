@@ -157,7 +157,7 @@ def _part_display(line: str) -> str:
 
 
 def _is_unfinished(start: str, rest: str, kind: str) -> bool:
-    """Return whether more text can make ``rest``, which begins with ``start``, code or a formula."""
+    """Return whether more text can make code or a formula of ``rest``, which begins with ``start``."""
     if start == r"\end" or len(rest) > MAX_FORMULA:
         return False
     if start == "$" and _PRICE.match(rest, 1) and _PROSE.search(re.split(r"[\\\n]", rest)[0]):

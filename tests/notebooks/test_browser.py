@@ -303,7 +303,8 @@ def test_formulas_money_and_code_in_jupyterlab(tmp_path):
         page = Page(driver, url, tmp_path, *cells)
         for _ in cells:
             page.run()
-        page.wait(f"return document.querySelectorAll('.jp-RenderedMarkdown').length == {len(texts)}")
+        page.wait(
+            f"return document.querySelectorAll('.jp-RenderedMarkdown').length === {len(texts)}")
         expected = sum(len(formulas) for _, formulas, _ in EXAMPLES)
         page.wait(f"return document.querySelectorAll('mjx-container').length >= {expected}")
         page.keep("examples")
