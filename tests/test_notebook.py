@@ -372,8 +372,8 @@ def required(extras):
     config = configparser.ConfigParser()
     config.read(HERE.parent / "setup.cfg")
     options = config["options.extras_require"]
-    lines = "\n".join([config["options"]["install_requires"], *map(options.get, extras)]).split("\n")
-    pending, found = list(filter(None, lines)), set()
+    texts = [config["options"]["install_requires"], *map(options.get, extras)]
+    pending, found = [line for text in texts for line in text.splitlines() if line], set()
     while pending:
         requirement = Requirement(pending.pop())
         marker = requirement.marker

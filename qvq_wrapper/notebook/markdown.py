@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from .blocks import CODE_SPAN, MAX_FORMULA, Block, find_blocks
+from .dollars import is_formula, is_price, is_price_level
 
 _BRACED = r"(?:[^{}\\]|\\.)*"  # text with balanced braces, up to five levels deep
 for _ in range(5):
@@ -24,18 +25,10 @@ _TOKEN = re.compile(rf"""
     | (?P<start>`+|\$\$(?=.)|\$(?=[^\s$])|\\\\?[(\[]|\\(?:boxed|begin|end)\b)
     | \\(?P<escaped>[!-/:-@\[-`{{-~])
     | \$\$?""", re.X | re.S)
-_FORMULAS = ("display", "bracketed", "environment", "inline", "dollars", "boxed")
+_DISPLAYS = ("display", "bracketed", "environment")
+_FORMULAS = (*_DISPLAYS, "inline", "dollars", "boxed")
 
-_PRICE = re.compile(r"[-+]?\.?\d+(?:[.,]\d+)*(?:[KMBkmb]|bn)?(?![A-Za-z\d\\^_{(]|[.,]\d)")
-_PROSE = re.compile(r"\s[A-Za-z]{2,}\s+[\w(]|[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]")
-"""A word before another or a number, or Chinese, Japanese or Korean: no formula has these."""
-_FORMULA_END = re.compile(r"(?:[\w)\]}|!%°′″]|\\.)'*\Z")
-_NO_FORMULA = re.compile(r"""  # a $ in front of these is money, a shell's variable or a pattern
-    (?<=\d)\$[-–—~,;/]\s*[\d.,]+\$      # 5$-10$
-    | \$[,;)\]}/]                       # s/a$/b$/
-    | \$\|[^|$]*\$                      # a$|b$
-    | \$[A-Z_]{2,}\$[A-Z]                # $HOME$USER""", re.X)
-_NO_DISPLAY = re.compile(r"[^\w\\]*|(?:\s+[A-Za-z]{2,}){2,}\s*")  # "$$ - $$" of a price list
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?<=\w)", re.ASCII), re.compile(r"(?=\w)", re.ASCII)
 _ACTIVE = re.compile(
     r"<(?=[A-Za-z/!?])|!\[|\]\((?!\s*https?://)|^\s*\[[^]]*\]:|\\(?:begin|end)|\\\\[(\[]", re.M)
 """Signs of HTML, pictures, links and formulas. A front end may act on them even inside code."""
@@ -62,14 +55,14 @@ def as_markdown(text: str, *, partial: bool = False) -> str:
         text = re.sub(rf"([$`~\\]+|\\+[A-Za-z]+|{half_link})\Z", "", text)
     shown = []
     for block in find_blocks(text, _mask_pipes(text)):
-        following = text[block.end:block.end + MAX_FORMULA] if partial else None
-        if block.kind in ("fence", "code"):
-            is_cut = partial and block.kind == "fence" and block.end == len(text)
-            if is_cut and len(block.prefixes) == 1:
-                break
-            shown.append(_code_block(block, text[block.begin:block.end]))
-            continue
-        content, is_cut = _rewrite(block, following)
+        is_cut = False
+        if block.kind in ("text", "line", "row"):
+            following = text[block.end:block.end + MAX_FORMULA] if partial else None
+            content, is_cut = _rewrite(block, following)
+        elif partial and block.content == "" and block.end == len(text):
+            break  # a fence's first line, which can go on
+        else:
+            content = _code_block(block, text[block.begin:block.end])
         shown.append(content)
         if is_cut:
             break
@@ -97,29 +90,13 @@ def _tokens(text: str) -> Iterator[re.Match[str]]:
     """Find code, formulas, and what could be taken for their delimiters."""
     end = 0
     while match := _TOKEN.search(text, end):
-        if match["dollars"] and not _is_formula(match):
-            match = _TOKEN.match(text, match.start(), match.start() + 1) or match
-        elif match["display"] and _NO_DISPLAY.fullmatch(match["display"]):
-            match = _TOKEN.match(text, match.start(), match.start() + 2) or match
+        start = match.start()
+        if match["dollars"] and not is_formula(text, start, match.end()):
+            match = _TOKEN.match(text, start, start + 1) or match  # the first dollar sign alone
+        elif match["display"] and is_price_level(match["display"]):
+            match = _TOKEN.match(text, start, start + 2) or match
         yield match
         end = match.end()
-
-
-def _is_formula(match: re.Match[str]) -> bool:
-    """Return whether text between two ``$`` is a formula, not money or names in a shell."""
-    text, start, end, body = match.string, match.start(), match.end(), match["dollars"]
-    if _NO_FORMULA.match(text, start) or text.startswith("{", end):
-        return False
-    next_begins_one = re.match(r"[A-Za-z(\[|\\+-]", text[end:end + 1])
-    if next_begins_one and not _FORMULA_END.search(body):
-        return False
-    plain = re.sub(r"\\[A-Za-z]+(?:\{[^{}]*\})?", "", body)
-    if not _PRICE.match(body):
-        return not (next_begins_one and _PROSE.search(plain))
-    is_balanced = len(re.findall(r"[(\[]", plain)) == len(re.findall(r"[)\]]", plain))
-    is_in_dollars = text[max(0, start - 1):start].isupper()  # US$5
-    has_words = _PROSE.search(plain) or next_begins_one and re.search("[A-Za-z]{2,}", plain)
-    return not (has_words or is_in_dollars) and is_balanced and plain.count("|") % 2 == 0
 
 
 def _rewrite(block: Block, following: str | None) -> tuple[str, bool]:
@@ -157,10 +134,10 @@ def _part_display(line: str) -> str:
 
 
 def _is_unfinished(start: str, rest: str, kind: str) -> bool:
-    """Return whether more text can make code or a formula of ``rest``, which begins with ``start``."""
+    """Return whether ``rest``, which begins with ``start``, can become a formula or code."""
     if start == r"\end" or len(rest) > MAX_FORMULA:
         return False
-    if start == "$" and _PRICE.match(rest, 1) and _PROSE.search(re.split(r"[\\\n]", rest)[0]):
+    if start == "$" and is_price(rest):
         return False
     if start == "$" or start[0] == "`" or kind != "text":
         return "\n" not in rest
@@ -169,19 +146,17 @@ def _is_unfinished(start: str, rest: str, kind: str) -> bool:
 
 def _safe_token(match: re.Match[str], in_table: bool) -> str:
     if match["code"]:
-        code = match["code"]  # in a table, a | ends the cell even inside code
-        if in_table:
-            code = code.replace(r"\|", "|")
+        # In a table, a | ends the cell even inside code.
+        code = match["code"].replace(r"\|", "|") if in_table else match["code"]
         return _code(code) if _ACTIVE.search(code) or "|" in code else match[0]
     for group in _FORMULAS:
         if match[group]:
-            delimiter = "$$" if group in _FORMULAS[:3] else "$"
+            delimiter = "$$" if group in _DISPLAYS else "$"
             formula = _formula(match[group], delimiter, in_table) or _code(match[0])
             # VS Code renders no formula beside a letter or digit. A zero-width space parts them.
-            left, right = match.start() - 1, match.end()
-            before = re.match(r"\w", match.string[max(left, 0):left + 1], re.A) and "&#8203;"
-            after = re.match(r"\w", match.string[right:right + 1], re.A) and "&#8203;"
-            return (before or "") + formula + (after or "")
+            before = "&#8203;" if _WORD_BEFORE.match(match.string, match.start()) else ""
+            after = "&#8203;" if _WORD_AFTER.match(match.string, match.end()) else ""
+            return before + formula + after
     text = match["escaped"] or match["start"] or match[0]
     delimiter = "\\" if text[0] == "\\" else text
     return "".join(map(_literal, delimiter)) + text[len(delimiter):]

@@ -240,7 +240,9 @@ def words(answer):
 def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, theme):
     answer = ANSWER.replace("REMOTE", picture_url.rsplit("/", 1)[0])
     shade = theme.split()[-1].lower()
-    scripts = {"busy": script("busy", 3), "What is its area?": script(1, *words(answer))}
+    scripts = {
+        "busy": script("busy", 3), "What is its area?": script(1, *words(answer)),
+        "long": script({"raise": f"No such file: /{'folder/' * 20}{'a' * 200}.png"})}
     jupyter = jupyterlab(tmp_path, theme)
     with start_space("--at-once", 1) as space, jupyter as url, browser(tmp_path) as driver:
         (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
@@ -250,7 +252,7 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
             "busy = await until_busy()",
             "stream = ask('What is its area?', figure)\nawait show(stream)",
             "stream = ask('What is its area?')\nawait show(stream)",
-            "await show(ask('Hello', url='http://127.0.0.1:9'))")
+            "await show(ask('Hello', url='http://127.0.0.1:9'))", "await show(ask('long'))")
         page.run()
         page.run()
         page.wait_text("In the queue")
@@ -275,6 +277,13 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         page.wait_text("SpaceConnectionError")
         page.wait_idle()
         page.keep(f"{shade}-5-error")
+        page.run()
+        page.wait_text("No such file")
+        page.wait_idle()
+        page.keep(f"{shade}-6-long-error")
+        assert driver.execute_script(
+            "return [...document.querySelectorAll('.jp-RenderedHTMLCommon div')]"
+            ".every(box => box.scrollWidth <= box.clientWidth)")
         requested = page.requests()
         assert url in requested
         assert not {each for each in requested if each.startswith("http") and each != url}
