@@ -14,7 +14,7 @@ from markdown_it.token import Token
 
 MAX_FORMULA = 2000  # characters; longer text between delimiters is not a formula
 
-CODE_SPAN = r"(?P<ticks>`+)(?P<code>[^\n]*?[^`\n])(?P=ticks)(?!`)"
+CODE_SPAN = r"(?<!`)(?P<ticks>`+)(?!`)(?P<code>[^\n]*?[^`\n])(?P=ticks)(?!`)"
 _OPENER = re.compile(
     rf"{CODE_SPAN}|\\\$|\$\$\$+|(?P<opener>\$\$|\\\[|\\begin(?P<name>\{{[A-Za-z]+\*?\}}))")
 
