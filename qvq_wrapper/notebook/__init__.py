@@ -139,7 +139,7 @@ class _CellOutput:
         return _small_text(_describe(self._stream, int(self.elapsed)))
 
     def finish(self, status: MimeBundle) -> None:
-        if self._stream.text:
+        if self._stream.text or self._shown_text:
             partial = self._stream.status.stage != "finished"
             self._update_answer(_answer(self._stream.text, partial))
         self._update_status(status)

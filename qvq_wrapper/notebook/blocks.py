@@ -24,12 +24,13 @@ class Block:
     """A part of the source, one or more whole lines.
 
     Attributes:
-        kind: ``text``, ``row`` (a line of a table), ``fence`` or ``code`` (an indented block).
+        kind: ``text`` (a paragraph), ``row`` (of a table), ``line`` (any other, such as a
+            heading), ``fence`` or ``code`` (an indented block).
         begin, end: the positions in the source.
         prefixes: what precedes the content in each line: quote and list markers, and blanks.
         content: the text or the code, without the prefixes.
         info: what follows the opening marks of a fence.
-        excess: how many columns deeper than a fence may be the first line of code is indented.
+        excess: the columns by which code is indented more deeply than a fence may be.
     """
 
     kind: str
@@ -83,7 +84,7 @@ _Rule = Callable[[StateBlock, int, int, bool], bool]
 
 
 def _located(kind: str, rule: _Rule) -> _Rule:
-    """Return the rule so that its token says where the text of each line starts."""
+    """Return the rule, with the start of the text in each line added to its token."""
 
     def located(state: StateBlock, first: int, end: int, silent: bool) -> bool:
         columns = state.sCount[first] - state.blkIndent
@@ -102,7 +103,7 @@ def _located(kind: str, rule: _Rule) -> _Rule:
 
 
 def _fence(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    """markdown-it's rule, for fences at any depth: models indent them by more than three."""
+    """Apply markdown-it's rule at any depth: models indent fences by more than three columns."""
     indent = state.blkIndent
     state.blkIndent = max(indent, state.sCount[first] - 3)
     try:
@@ -112,9 +113,9 @@ def _fence(state: StateBlock, first: int, end: int, silent: bool) -> bool:
 
 
 def _paragraph(state: StateBlock, first: int, end: int, silent: bool) -> bool:
-    """markdown-it's rule, but a formula belongs to it to its end, whatever its lines look like.
+    """Apply markdown-it's rule, and keep each display formula in one paragraph.
 
-    In a formula, ``+ b`` is not a list, and an empty line ends nothing.
+    In a formula, ``+ b`` does not begin a list, and an empty line does not end the paragraph.
     """
     rules = state.md.block.ruler.getRules("paragraph")
     parent, state.parentType = state.parentType, "paragraph"
