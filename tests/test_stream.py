@@ -271,7 +271,7 @@ async def test_an_iteration_that_is_ended_elsewhere_stops_quietly(provider, spac
             group.start_soon(iterate)
             await wait_until_async(lambda: chunks)
             await stop_by(how, stream)
-    assert stream.status.stage == "cancelled" and "a" in stream.text
+    assert stream.status.stage == "cancelled" and stream.text in ("a", "b")
     with pytest.raises(ResponseError, match="cancelled after"):
         await stream.read()
     assert await read(stream) == []
