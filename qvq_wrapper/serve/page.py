@@ -95,4 +95,6 @@ def _page(
             [button.click, prompt.submit], generate, [picture, prompt, *settings], answer,
             api_name="generate", concurrency_limit=concurrency_limit)
         stop.click(cancels=asking, api_visibility="private")
+    page.max_threads = max(page.max_threads, concurrency_limit)  # of all events together
+    page.queue()
     return page
