@@ -11,6 +11,7 @@ import gradio as gr
 from ..errors import ResponseError
 from .child import SAMPLE
 from .disconnect import Readers
+from .pace import newest
 
 if TYPE_CHECKING:  # each needs packages that the other does without
     from .reader import Reader
@@ -51,7 +52,8 @@ def model_page(upstream: Upstream, readers: Readers, concurrency: int) -> gr.Blo
     ) -> AsyncIterator[str]:
         with readers.waiting(str(request.session_hash)):
             try:
-                async for text in upstream.answer(image, prompt, temperature, max_tokens, system):
+                answer = upstream.answer(image, prompt, temperature, max_tokens, system)
+                async for text in newest(answer):
                     yield text
             except ResponseError as error:
                 message = html.escape(error.message, quote=False)  # the page shows HTML
