@@ -15,8 +15,8 @@ from urllib.parse import parse_qs
 class Readers:
     """An ASGI application around Gradio's that knows which answers run for which reader.
 
-    Args:
-        app: Gradio's application. It may be set later.
+    Attributes:
+        app: Gradio's application.
     """
 
     def __init__(self, app: Any = None) -> None:
@@ -44,7 +44,8 @@ class Readers:
 
         async def send_on(message: Any) -> None:
             nonlocal ended
-            ended = ended or message["type"] == "http.response.body" and not message.get("more_body")
+            is_body = message["type"] == "http.response.body"
+            ended = ended or is_body and not message.get("more_body")
             await send(message)
 
         try:
@@ -59,7 +60,8 @@ def _session(scope: Any) -> str | None:
     """Return whose answers a request reads, or None if it reads none."""
     path = scope.get("path", "")
     if path.endswith("/queue/data"):
-        return parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        return "".join(query.get("session_hash", []))
     if scope.get("method") == "GET" and "/call/" in path:
-        return str(path.rpartition("/")[2])  # /call/generate/<event>: such a reader has one answer
+        return str(path.rpartition("/")[2])  # /call/generate/<event>, which is the session too
     return None

@@ -94,11 +94,12 @@ class Upstream:
             raise self._failure(error, bool(text)) from None
         except _GARBAGE as error:
             raise ResponseError(
-                f"The model's server sent what is no chat completion ({type(error).__name__})."
-            ) from None
+                "The model's server sent something that is no chat completion "
+                f"({type(error).__name__}).") from None
         if not reason:
-            raise ResponseError("The model's server ended the answer before its end." + (
-                "" if text else _HINT))
+            raise ResponseError(
+                "The connection to the model's server broke off in mid-answer." if text else
+                f"The model's server sent no answer.{_HINT}")
         if note := _note(reason, limit, text):
             yield f"{text}\n\n*{note}*".lstrip()
 
@@ -125,8 +126,9 @@ class Upstream:
         """Return an error with the server's words and without the key."""
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
-            detail = self._plain(f"{type(cause).__name__}: {cause}").rstrip(": ")
-            if "ReadTimeout" in detail:
+            kind = type(cause).__name__
+            detail = self._plain(f"{kind}: {cause}").rstrip(": ")
+            if kind == "ReadTimeout":
                 return ResponseError(f"The model's server was silent for {READ_TIMEOUT:g} s.")
             happened = "broke off" if begun else "failed; it may still be starting"
             return ResponseError(f"The connection to the model's server {happened} ({detail}).")
@@ -149,7 +151,7 @@ class Upstream:
 def _note(reason: str, limit: int, text: str) -> str:
     """Return what the reader of an answer has to know of its end."""
     if reason == "length":
-        return f"Cut off: the answer reached max_tokens ({limit}) or the end of the model's context."
+        return f"Cut off: the answer reached max_tokens ({limit}), or the model's context is full."
     if reason == "repetition":
         return "Stopped: the model repeats itself."
     if reason != "stop":
