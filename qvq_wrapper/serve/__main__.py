@@ -80,7 +80,7 @@ def _serve(listener: socket.socket, folder: str, options: argparse.Namespace) ->
 
 
 def _reader_page() -> gradio.Blocks:
-    _forget_proxies()
+    _ignore_proxies()
     from .reader import Reader
 
     reader = Reader()  # loads its models while Gradio is imported, which saves seconds
@@ -100,17 +100,15 @@ def _model_page(options: argparse.Namespace, readers: Any) -> gradio.Blocks:
     except (ValueError, ImportError):  # the message could hold the proxy's password
         sys.exit("A proxy in the environment cannot be used. Check HTTP_PROXY, HTTPS_PROXY, "
                  "ALL_PROXY and NO_PROXY; socks5:// needs: pip install \"httpx2[socks]\"")
-    _forget_proxies()
+    _ignore_proxies()
     from .page import model_page
 
     return model_page(upstream, readers, options.concurrency)
 
 
-def _forget_proxies() -> None:
-    """Keep proxies from Gradio, which asks nobody, and does not start with some of them."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        os.environ.pop(name, None)
-        os.environ.pop(name.upper(), None)
+def _ignore_proxies() -> None:
+    # Gradio asks nobody, so it needs no proxy. It would not start with one that httpx refuses.
+    os.environ.update(NO_PROXY="*", no_proxy="*")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def data_uri(path: str, max_pixels: int) -> str:
 
 def _convert(image: Image.Image, max_pixels: int, kind: str) -> bytes:
     if image.mode.startswith(("I", "F")):
-        image = ImageOps.autocontrast(image)
+        image = _to_8_bits(image)
     image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     scale = math.sqrt(max_pixels / (image.width * image.height))
     if scale < 1:
@@ -42,3 +42,14 @@ def _convert(image: Image.Image, max_pixels: int, kind: str) -> bytes:
     buffer = io.BytesIO()
     ImageOps.exif_transpose(image).save(buffer, kind, quality=95)
     return buffer.getvalue()
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Return a grey image with its darkest value as 0 and its brightest as 255.
+
+    Pillow's own conversion would show a picture of 16 bits as white.
+    """
+    exact = image if image.mode == "F" else image.convert("I").convert("F")
+    low, high = exact.getextrema()
+    factor = 255 / ((high - low) or 1)
+    return exact.point(lambda grey: grey * factor - low * factor).convert("L")

@@ -61,7 +61,7 @@ class Upstream:
         leaving = asyncio.ensure_future(reader.read())  # ends when the client closes its side
         try:
             await asyncio.wait([answer, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            if not answer.done() or answer.exception():  # writing failed
                 self.left.append(time.monotonic())
         finally:
             answer.cancel()
