@@ -320,16 +320,16 @@ def where_found(text, piece):
 PROSE = "".join(f"{number}. The side is {number * 7 % 31} cm. " for number in range(2000))
 
 
-@pytest.mark.parametrize("piece", [1, 4, 50, 4000])
+@pytest.mark.parametrize("piece", [3, 4000])
 @pytest.mark.parametrize("unit", [
     PROSE[:32], PROSE[:33], PROSE[:500], PROSE[:4096], "-" * 50 + CIRCLE, CIRCLE + "-" * 50,
-    f"{CIRCLE}{CIRCLE}Hm. ", "a" * 31 + "b", "数学の問題をもう一度、最初から考えてみましょう。それでは、角度を見てみます。"])
+    f"{CIRCLE}{CIRCLE}Hm. ", "a" * 31 + "b", "数学の問題をもう一度、最初から考えてみましょう。" * 2 + "はい。"])
 def test_a_repetition_is_found(unit, piece):
     found = where_found(PROSE[:7000] + unit * 9, piece)
-    assert found and 7000 + 4 * len(unit) <= found <= 7000 + 4 * len(unit) + 32 + piece + 600
+    assert found and 7000 + 4 * len(unit) <= found < 7000 + 5 * len(unit) + 32 + piece
 
 
-@pytest.mark.parametrize("piece", [1, 4, 50, 4000])
+@pytest.mark.parametrize("piece", [3, 4000])
 @pytest.mark.parametrize("text", [
     PROSE, CIRCLE * 3 + "So it is 30 degrees. " + CIRCLE * 3, "|---" * 3000, " " * 9000, "ab" * 5000,
     "| 1 | 2 | 3 | 4 | 5 | 6 | 7 |\n" * 300, PROSE[:31] * 200,

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from pathlib import Path
+from typing import cast
 
 from PIL import ExifTags, Image, ImageOps
 
@@ -50,6 +51,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     Pillow's own conversion would show a picture of 16 bits as white.
     """
     exact = image if image.mode == "F" else image.convert("I").convert("F")
-    low, high = exact.getextrema()
+    low, high = cast("tuple[float, float]", exact.getextrema())
     factor = 255 / ((high - low) or 1)
-    return exact.point(lambda grey: grey * factor - low * factor).convert("L")
+    scaled: Image.Image = exact.point(lambda grey: grey * factor - low * factor)
+    return scaled.convert("L")

@@ -22,10 +22,12 @@ class Upstream:
         headers: the headers of each request, with names in lower case.
         paths: the path of each request.
         left: the time at which a client left before the end of its answer.
+        most_at_once: how many answers have run at the same time, at most.
     """
 
     def __init__(self):
         self.requests, self.headers, self.paths, self.left = [], [], [], []
+        self.most_at_once = self._running = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -59,11 +61,14 @@ class Upstream:
         self.requests.append(body)
         answer = asyncio.ensure_future(_answer(writer, body, key))
         leaving = asyncio.ensure_future(reader.read())  # ends when the client closes its side
+        self._running += 1
+        self.most_at_once = max(self.most_at_once, self._running)
         try:
             await asyncio.wait([answer, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() or answer.exception():  # writing failed
                 self.left.append(time.monotonic())
         finally:
+            self._running -= 1
             answer.cancel()
             leaving.cancel()
             writer.close()
