@@ -2,20 +2,21 @@
 
 import asyncio
 import os
-import socket
+import re
 import subprocess
 import sys
 import uuid
+from configparser import ConfigParser
 from contextlib import contextmanager
-from importlib.metadata import requires
 
 import anyio
 import httpx
 import pytest
-from conftest import BOUND, HERE, PNG, failure, script, wait_until, wait_until_async
+from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, wait_until_async
 
 from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, ResponseError
 from qvq_wrapper.serve import SAMPLE, running_space
+from qvq_wrapper.serve.__main__ import NEEDS
 from qvq_wrapper.serve.options import parse
 
 sys.path.append(str(HERE / "spaces"))
@@ -188,50 +189,50 @@ def test_the_key_is_in_no_command(url):
 
 @contextmanager
 def started(*arguments, **environment):
-    """Run the command. Yields the process and the address that it prints."""
+    """Run the command, which has to end well and to print its address alone. Yields that."""
     with subprocess.Popen(
             [*SERVE, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env=os.environ | environment) as process:
         try:
-            yield process, process.stdout.readline().strip()
+            yield process.stdout.readline().strip()
         finally:
             process.terminate()
             assert process.wait(BOUND) == 0 and process.stderr.read() == ""
 
 
-async def test_the_command(server, tmp_path):
-    """A second Space, on all addresses, with a login, a key file and options of its own."""
+def test_the_command(tmp_path):
+    """A second Space, on all addresses, with a login, a key file and options of its own.
+
+    It starts before its model's server does, because a large model needs minutes to load.
+    """
     (tmp_path / "key").write_text(f"{KEY}\n")
     (tmp_path / "users").write_text("ann:pass:word\n\nbob:secret\n")
     files = ["--auth-file", str(tmp_path / "users"), "--api-key-file", str(tmp_path / "key")]
     options = ["--system", "Be brief.", "--max-tokens", "9", "--temperature", "0.5",
                "--max-pixels", "100", "--stop-repetition", "--concurrency", "2"]
     proxy = {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}
-    with started("--base-url", server.url, "--model", "m", "--host", "0.0.0.0", *files, *options,
-                 **proxy) as (_, printed):
+    port = free_port()
+    with started("--base-url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--host", "0.0.0.0",
+                 *files, *options, **proxy) as printed:
         assert printed.startswith("http://0.0.0.0:")
         url = printed.replace("0.0.0.0", "127.0.0.1")
+
+        def ask(question, auth=None):
+            return asyncio.run(Qwen_QVQ_72B.ask(question, SAMPLE, url=url, auth=auth).read())
+
         with pytest.raises(AuthenticationError):
-            await Qwen_QVQ_72B.ask("Hi", url=url).read()
-        circle = "Wait, let me look at the angle once more. "
-        ask = script({"repeat": circle, "times": 100})
-        for user in (("ann", "pass:word"), ("bob", "secret")):
-            text = await Qwen_QVQ_72B.ask(ask, SAMPLE, url=url, auth=user).read()
-            assert text.endswith("*Stopped: the model repeats itself.*")
-        request = server.requests[-1]
-        assert (request["max_tokens"], request["temperature"]) == (9, 0.5)
-        assert request["messages"][0]["content"] == "Be brief."
-        assert len(request["messages"][1]["content"][0]["image_url"]["url"]) < 1000
-        assert server.headers[-1]["authorization"] == f"bearer {KEY}"
-
-
-def test_a_space_whose_server_is_not_there_yet(server):
-    """It starts, because a large model needs minutes, and says so when it is asked."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with running_space(base_url=f"http://127.0.0.1:{port}/v1", model="m") as url:
+            ask("Hi")
         with pytest.raises(ResponseError, match="it may still be starting"):
-            asyncio.run(Qwen_QVQ_72B.ask("Hi", url=url).read())
+            ask("Hi", ("ann", "pass:word"))
+        with upstream.Upstream(port) as server:
+            circle = {"repeat": "Wait, let me look at the angle once more. ", "times": 100}
+            text = ask(script(circle), ("bob", "secret"))
+    assert text.endswith("*Stopped: the model repeats itself.*")
+    request = server.requests[-1]
+    assert (request["max_tokens"], request["temperature"]) == (9, 0.5)
+    assert request["messages"][0]["content"] == "Be brief."
+    assert len(request["messages"][1]["content"][0]["image_url"]["url"]) < 1000
+    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
 
 
 def refusal(*arguments, **environment):
@@ -313,9 +314,9 @@ def test_the_text_reader_gets_no_key(monkeypatch):
         pass
 
 
-def test_the_extra_has_all_that_the_space_needs():
-    from qvq_wrapper.serve.__main__ import NEEDS
-
+def test_the_extras_have_what_the_spaces_need():
+    setup = ConfigParser()
+    setup.read(HERE.parent / "setup.cfg")
     for extra, needed in NEEDS.items():
-        named = [line for line in requires("qvq_wrapper") if f'extra == "{extra}"' in line]
-        assert all(any(line.startswith(name) for line in named) for name in needed.values())
+        named = re.findall(r"^[\w-]+", setup["options.extras_require"][extra], re.MULTILINE)
+        assert set(needed.values()) <= set(named)

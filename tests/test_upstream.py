@@ -323,7 +323,8 @@ PROSE = "".join(f"{number}. The side is {number * 7 % 31} cm. " for number in ra
 @pytest.mark.parametrize("piece", [3, 4000])
 @pytest.mark.parametrize("unit", [
     PROSE[:32], PROSE[:33], PROSE[:500], PROSE[:4096], "-" * 50 + CIRCLE, CIRCLE + "-" * 50,
-    f"{CIRCLE}{CIRCLE}Hm. ", "a" * 31 + "b", "数学の問題をもう一度、最初から考えてみましょう。" * 2 + "はい。"])
+    f"{CIRCLE}{CIRCLE}Hm. ", "a" * 31 + "b", 
+    "数学の問題をもう一度、最初から考えてみましょう。" * 2 + "はい。"])
 def test_a_repetition_is_found(unit, piece):
     found = where_found(PROSE[:7000] + unit * 9, piece)
     assert found and 7000 + 4 * len(unit) <= found < 7000 + 5 * len(unit) + 32 + piece

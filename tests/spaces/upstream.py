@@ -17,6 +17,9 @@ import time
 class Upstream:
     """The server, in a thread of its own.
 
+    Args:
+        port: of 127.0.0.1, or 0 for any free port.
+
     Attributes:
         requests: the body of each request.
         headers: the headers of each request, with names in lower case.
@@ -25,7 +28,8 @@ class Upstream:
         most_at_once: how many answers have run at the same time, at most.
     """
 
-    def __init__(self):
+    def __init__(self, port=0):
+        self._port = port
         self.requests, self.headers, self.paths, self.left = [], [], [], []
         self.most_at_once = self._running = 0
         self._loop = asyncio.new_event_loop()
@@ -33,7 +37,7 @@ class Upstream:
 
     def __enter__(self):
         self._thread.start()
-        serving = asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        serving = asyncio.start_server(self._serve, "127.0.0.1", self._port, backlog=512)
         self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result()
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
         return self
