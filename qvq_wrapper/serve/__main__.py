@@ -70,8 +70,10 @@ def _serve(listener: socket.socket, folder: str, options: argparse.Namespace) ->
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
+    from .page import CSS
+
     readers.app = mount_gradio_app(
-        FastAPI(), page, path="/", auth=options.auth, show_error=True, theme="soft")
+        FastAPI(), page, path="/", auth=options.auth, show_error=True, theme="soft", css=CSS)
     config = uvicorn.Config(readers, log_level="critical", timeout_graceful_shutdown=1)
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host  # an IPv6 address in a URL (RFC 3986, 3.2.2)

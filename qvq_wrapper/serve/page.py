@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # each needs packages that the other does without
 # A single $ is left out: it is more often a price.
 FORMULAS = [{"left": left, "right": right, "display": left != r"\("}
             for left, right in (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"))]
+CSS = ".katex-display { overflow: auto hidden }"  # a formula that is wider than the page scrolls
 ABOUT = """# {name}
 This Space asks a model, `{name}`. Your picture and your question go to the server that runs the
 model. The Space itself deletes pictures after about an hour."""
@@ -87,8 +88,9 @@ def _page(
                                    sources=["upload", "clipboard"])
                 prompt = gr.Textbox(label="Question", placeholder="What does the sign say?")
                 settings = add_settings()
-                button = gr.Button("Ask", variant="primary")
-                stop = gr.Button("Stop", visible=bool(settings))
+                with gr.Row():
+                    button = gr.Button("Ask", variant="primary")
+                    stop = gr.Button("Stop", visible=bool(settings))
             with gr.Column():
                 answer = gr.Markdown("*The answer appears here.*", label="Answer", container=True,
                                      padding=True, min_height=300, latex_delimiters=[*formulas])
@@ -96,7 +98,7 @@ def _page(
         asking = gr.on(
             [button.click, prompt.submit], generate, [picture, prompt, *settings], answer,
             api_name="generate", concurrency_limit=concurrency_limit)
-        stop.click(cancels=asking, api_visibility="private")
+        stop.click(None, cancels=asking)
     page.max_threads = max(page.max_threads, concurrency_limit)  # of all events together
     page.queue()
     return page

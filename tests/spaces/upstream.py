@@ -19,6 +19,7 @@ class Upstream:
 
     Args:
         port: of 127.0.0.1, or 0 for any free port.
+        scripts: the script of each prompt that is none itself.
 
     Attributes:
         requests: the body of each request.
@@ -28,8 +29,8 @@ class Upstream:
         most_at_once: how many answers have run at the same time, at most.
     """
 
-    def __init__(self, port=0):
-        self._port = port
+    def __init__(self, port=0, scripts=None):
+        self._port, self._scripts = port, scripts or {}
         self.requests, self.headers, self.paths, self.left = [], [], [], []
         self.most_at_once = self._running = 0
         self._loop = asyncio.new_event_loop()
@@ -63,7 +64,7 @@ class Upstream:
         self.paths.append(head[0].split()[1])
         self.headers.append(headers)
         self.requests.append(body)
-        answer = asyncio.ensure_future(_answer(writer, body, key))
+        answer = asyncio.ensure_future(_answer(writer, body, key, self._scripts))
         leaving = asyncio.ensure_future(reader.read())  # ends when the client closes its side
         self._running += 1
         self.most_at_once = max(self.most_at_once, self._running)
@@ -78,10 +79,11 @@ class Upstream:
             writer.close()
 
 
-async def _answer(writer, body, key):
+async def _answer(writer, body, key, scripts):
     prompt = body["messages"][-1]["content"]
     if isinstance(prompt, list):
         prompt = prompt[-1].get("text", "")
+    prompt = scripts.get(prompt, prompt)
     steps = [word + " " for word in f"You asked: {prompt}".split(" ")]
     if prompt.startswith("script:"):
         steps = json.loads(prompt.removeprefix("script:"))
