@@ -18,6 +18,7 @@ from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, ResponseError
 from qvq_wrapper.serve import SAMPLE, running_space
 from qvq_wrapper.serve.__main__ import NEEDS
 from qvq_wrapper.serve.options import parse
+from qvq_wrapper.serve.pace import newest
 
 sys.path.append(str(HERE / "spaces"))
 pytest.importorskip("openai", reason="openai is not installed")
@@ -32,6 +33,52 @@ SERVE = [sys.executable, "-m", "qvq_wrapper.serve"]
 def server():
     with upstream.Upstream() as server:
         yield server
+
+
+async def texts_then(error=None, closed=None):
+    """Yield three texts at once, one later, and end."""
+    try:
+        for text in ("a", "ab", "abc"):
+            yield text
+        await asyncio.sleep(0.1)
+        yield "abcd"
+        if error:
+            raise error
+    finally:
+        closed and closed.set()
+
+
+@pytest.mark.parametrize("pause, seen", [(0, ["abc", "abcd"]), (0.3, ["abc", "abcd"])])
+def test_texts_that_nobody_has_time_for_are_left_out(pause, seen):
+    async def read():
+        found = []
+        async for text in newest(texts_then()):
+            found.append(text)
+            await asyncio.sleep(pause)
+        return found
+
+    assert asyncio.run(read()) == seen
+
+
+def test_an_error_comes_after_all_texts():
+    async def read():
+        with pytest.raises(ValueError, match="broken"):
+            async for text in newest(texts_then(ValueError("broken"))):
+                last = text
+        return last
+
+    assert asyncio.run(read()) == "abcd"
+
+
+def test_whoever_leaves_closes_the_source():
+    async def leave():
+        closed = asyncio.Event()
+        texts = newest(texts_then(closed=closed))
+        await anext(texts)
+        await texts.aclose()
+        return closed.is_set()
+
+    assert asyncio.run(leave())
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +203,15 @@ def test_a_reader_who_stays_gets_the_whole_answer(server, url, kind):
     with httpx.Client(base_url=url) as client, reader(client, kind, ["half", 0.3, "whole"]) as it:
         assert "halfwhole" in "".join(it) or kind == "browser"
     assert len(server.left) == left
+
+
+def test_the_servers_words_are_no_html(server, url):
+    """The page shows the message of an error as HTML."""
+    words = "<img src=x onerror=alert(1)> &lt;img src=x onerror=alert(1)&gt; 1 < 2"
+    steps = [{"error": {"message": words}}]
+    with httpx.Client(base_url=url) as client, reader(client, "browser", steps) as lines:
+        said = "".join(lines)
+    assert "The model's server says: " in said and "&lt;img" in said and "<" not in said
 
 
 def test_a_hundred_answers_at_once(server, url):

@@ -20,12 +20,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         SystemExit: with status 2, an option or a file is wrong.
     """
     parser = argparse.ArgumentParser(
-        "python -m qvq_wrapper.serve", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "python -m qvq_wrapper.serve",
         description="Serve a Space. Without --base-url it reads the text in a picture; with it, a "
         "model on your server answers. Ctrl-C ends it.")
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on")
-    add("--port", type=int, default=7860, help="port, or 0 for any free port")
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    add("--port", type=int, default=7860, help="port, or 0 for any free port (%(default)s)")
     add("--auth-file", type=_users, dest="auth", metavar="FILE",
         help="users of the page, one user:password a line")
     add("--until-stdin-closes", action="store_true", help="end with standard input")
@@ -36,13 +36,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--api-key-file", type=_key_file, dest="api_key", metavar="FILE",
         help="a file with the server's key; or set OPENAI_API_KEY")
     add("--system", default="", help="system message; the page shows it")
-    add("--max-tokens", type=_positive(int), default=8192, metavar="N", help="longest answer")
+    add("--max-tokens", type=_positive(int), default=8192, metavar="N",
+        help="longest answer (%(default)s)")
     add("--temperature", type=_positive(float, 0), metavar="T", help="the server's own if not set")
     add("--stop-repetition", action="store_true",
         help="end an answer that says the same words (32 characters or more) four times in a row")
     add("--max-pixels", type=_positive(int), default=1_003_520, metavar="N",
-        help="make larger pictures smaller")
-    add("--concurrency", type=_positive(int), default=100, metavar="N", help="answers at once")
+        help="make larger pictures smaller (%(default)s)")
+    add("--concurrency", type=_positive(int), default=100, metavar="N",
+        help="answers at once (%(default)s)")
     options = parser.parse_args(arguments)
     if bool(options.base_url) != bool(options.model):
         parser.error("--base-url and --model need each other")
