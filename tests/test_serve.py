@@ -136,6 +136,7 @@ async def test_a_limit_of_the_server(server, url):
     asked = len(server.requests)
     error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
     assert error.message == "The model's server says: slow down (HTTP 429, retry in 0:00:30)"
+    assert type(error) is RateLimitError and (error.status_code, error.retry_after) == (429, 30)
     assert len(server.requests) == asked + 1
 
 
@@ -278,7 +279,7 @@ def test_the_command(tmp_path):
 
         with pytest.raises(AuthenticationError):
             ask("Hi")
-        with pytest.raises(ResponseError, match="it may still be starting"):
+        with pytest.raises(RateLimitError, ResponseError, match="it may still be starting"):
             ask("Hi", ("ann", "pass:word"))
         with upstream.Upstream(port) as server:
             circle = {"repeat": "Wait, let me look at the angle once more. ", "times": 100}
