@@ -346,6 +346,24 @@ def test_a_stream_as_the_last_expression(kernel):
     assert shown["text/plain"] == "<AnswerStream finished, 9 characters>"
 
 
+def test_a_forgotten_await(kernel):
+    shown = kernel.run("show(ask('x'))").end[0]["text/plain"]
+    assert shown == "Not shown yet: write `await show(stream)`"
+    other = kernel.run("async def other(): pass\nother()").end[0]["text/plain"]
+    assert other.startswith("<coroutine object other")
+
+
+def test_cancelling_from_elsewhere_is_no_error(kernel):
+    """As a Stop button does it."""
+    prompt = script(*["a", 0.1, "b", 0.1] * 100)
+    cell = kernel.run(
+        "import asyncio\n"
+        f"stream = ask({prompt!r})\n"
+        "asyncio.get_running_loop().call_later(1, stream.cancel)\n"
+        "await show(stream)")
+    assert cell.error is None and cell.end[-1]["text/plain"] == "■ Cancelled"
+
+
 def test_a_stream_without_the_notebook_module_shows_its_repr(space):
     prompt = script("<b> ![](http://127.0.0.1:9/a)")
     cells = [

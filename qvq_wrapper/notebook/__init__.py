@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from html import escape
+from types import CoroutineType
 from typing import Any
 
 import anyio
@@ -227,6 +228,13 @@ def _result_markdown(stream: AnswerStream) -> str:
     return f"{answer}\n\n*{stage}, {len(stream.text):,} characters*".strip()
 
 
+def _show_coroutine(coroutine: CoroutineType[Any, Any, Any], printer: Any, cycle: bool) -> None:
+    """Say what is missing where a cell ends with ``show(stream)``."""
+    forgot = coroutine.cr_code is show.__code__
+    printer.text("Not shown yet: write `await show(stream)`" if forgot else repr(coroutine))
+
+
 if shell := get_ipython():
-    formatter = shell.display_formatter.formatters["text/markdown"]
-    formatter.for_type(AnswerStream, _result_markdown)
+    formatters = shell.display_formatter.formatters
+    formatters["text/markdown"].for_type(AnswerStream, _result_markdown)
+    formatters["text/plain"].for_type(CoroutineType, _show_coroutine)
