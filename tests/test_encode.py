@@ -44,6 +44,7 @@ def grey(*row, dtype="float32"):
     (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
     (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
     (grey(0, 257, 65535, dtype="uint16"), [0, 1, 255]),
+    (grey(0, 400, 65535, dtype="uint16"), [0, 2, 255]),
     (grey(0, 257, 65535, dtype=">u2"), [0, 1, 255]),
 ])
 def test_the_values_of_an_array(array, expected):
@@ -157,6 +158,16 @@ def test_an_image_of_any_mode_has_its_own_colours(mode):
         image = image.convert("P" if mode == "PA" else "RGBA")
     image = image.convert(mode)
     assert sent(image).convert("RGB").getpixel((1, 1)) == pytest.approx(colour, abs=2)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "RGBa", "P", "PA"])
+def test_transparency_is_kept(mode):
+    image = Image.new("RGBA", (2, 2))
+    if mode == "PA":
+        image = Image.new("P", (2, 2))
+        image.putalpha(0)
+    arrived = sent(image.convert(mode))
+    assert arrived.convert("RGBA").getpixel((1, 1))[3] == 0
 
 
 def test_the_colour_profile_of_cmyk_does_not_stay_with_rgb():

@@ -1,5 +1,6 @@
 """Open files of every kind are read to their end, or refused with what to do."""
 
+import gc
 import io
 import os
 import tempfile
@@ -18,15 +19,29 @@ from qvq_wrapper.question.media import picture_from
 AWAIT = r"asynchronously; give its bytes: await file\.read\(\)"
 
 
+LONG = PNG + bytes(range(256))
+
+
 class Pieces:
     """Gives a few bytes at a time, as another type."""
 
     def __init__(self, kind):
-        self.rest, self.kind = PNG, kind
+        self.rest, self.kind = LONG, kind
 
     def read(self, size):
         piece, self.rest = self.rest[:7], self.rest[7:]
         return self.kind(piece)
+
+
+class Buffer:
+    """A type that puts all pieces into one place, where the next overwrites the last."""
+
+    def __init__(self):
+        self.memory = bytearray()
+
+    def __call__(self, piece):
+        self.memory[:] = piece
+        return self.memory
 
 
 class Coroutine:
@@ -56,9 +71,9 @@ def path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, Buffer()])
 def test_a_file_that_gives_pieces(kind):
-    assert picture_from(Pieces(kind)).read() == PNG
+    assert picture_from(Pieces(kind)).read() == LONG
 
 
 @pytest.mark.parametrize("wrap", [
@@ -126,6 +141,13 @@ def test_a_pipe_that_does_not_wait(buffering):
 def test_files_that_cannot_be_used(file, message):
     with pytest.raises(MediaError, match=message):
         picture_from(file)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_refused_coroutine_gives_no_warning():
+    with pytest.raises(MediaError):
+        picture_from(Awaitable())
+    gc.collect()
 
 
 def test_a_file_that_is_open_in_another_mode(path):

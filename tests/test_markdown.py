@@ -9,6 +9,7 @@ import re
 import time
 
 import pytest
+from examples import EXAMPLES
 
 from qvq_wrapper.notebook.markdown import as_markdown
 
@@ -145,6 +146,73 @@ def test_a_growing_answer_never_shows_half_a_formula(end):
     assert whole.startswith(beginning) or fences, "text that was shown changed later"
 
 
+def without_code(shown):
+    shown = re.sub(r"^([ >]*)(```+)[^\n]*\n.*?^\1\2$", "", shown, flags=re.M | re.S)
+    return re.sub(r"<code>.*?</code>|(?<!`)(`+)(?!`)[^\n]*?[^`\n]\1(?!`)", "", shown)
+
+
+FORMULA = re.compile(r"(\$\$?)((?:[^$\\]|\\.)+)\1")
+
+
+@pytest.mark.parametrize("sent, formulas, text", EXAMPLES)
+def test_formulas_beside_money_and_code(sent, formulas, text):
+    shown = without_code(as_markdown(sent))
+    assert [formula for _, formula in FORMULA.findall(shown)] == formulas
+
+
+def plain(formula):
+    """Take back what is done in tables: only the second line says that the first is in one."""
+    return re.sub(r"\\vert ?", "|", formula).replace("{c|c}", "{cc}")
+
+
+@pytest.mark.parametrize("sent, formulas, text", EXAMPLES)
+def test_no_beginning_of_an_answer_shows_what_the_whole_does_not(sent, formulas, text):
+    for end in range(len(sent) + 1):
+        shown = without_code(as_markdown(sent[:end], partial=True))
+        found = {plain(formula) for _, formula in FORMULA.findall(shown)}
+        assert found <= set(map(plain, formulas)), sent[:end]
+        assert not re.search(r"[$`]|\\[()\[\]]", FORMULA.sub("", shown)), sent[:end]
+
+
+@pytest.mark.parametrize("before", [
+    "> ", "- ", "    ", "a\n\n\t", "```\n", "> ```\n> ", "- ```\n  ", "|a|\n|-|\n|", "`", "$",
+    "\\[", "$5 (", "| $a|", "> \\[\n> x\n", "\\begin{align}\n",
+])
+def test_no_block_makes_anything_active(before):
+    own = re.compile(r"</?(?:code|span|pre)>")
+    live = re.compile(r"<[A-Za-z/!?]|!\[|\]\((?!http://)|^[ >|-]*\[[^\]]*\]:", re.M)
+    for sent in ("<img src=http://x>", "![a](http://x)", "[a](javascript:x)", "[a]: javascript:x"):
+        for after in ("", "`", "$", "\n```", "\n> ```", "\n> \\]", "|b$|", "\\end{align}"):
+            text = before + sent + after
+            shown = [as_markdown(text[:end], partial=True) for end in range(len(text))]
+            for each in [*shown, as_markdown(text)]:
+                assert not live.search(own.sub("", each)), (text, each)
+
+
+@pytest.mark.parametrize("sent, shown", [
+    ("> \\[\n> a\n> \\]\n> b", "> $$a$$\n> b"),
+    ("> 1. \\(a\n>    b\\)\n> c", "> 1. $a b$\n> c"),
+    ("> ```python\n> a\n> ```\n> b", "> ```python\n> a\n> ```\n> b"),
+    ("> ```\n> <b>\n> ```\n> b", "> <pre><code>&#60;b&#62;</code></pre>\n> b"),
+    ("1. a\n   ```\n   <b>\n   ```\n2. b", "1. a\n   <pre><code>&#60;b&#62;</code></pre>\n2. b"),
+    ("a\n\n    b = 1\n\n    c\n\nd", "a\n\n    b = 1\n\n    c\n\nd"),
+    ("a\n\n\tb = $1", "a\n\n<pre><code>b &#61; &#36;1</code></pre>\n"),
+    ("- a\n\n\t  b = $1", "- a\n\n  <pre><code>b &#61; &#36;1</code></pre>"),
+    ("| $|x|$ |\n|---|", r"| $\vert x\vert$ |" + "\n|---|"),
+    ("so $|x|$", "so $|x|$"),
+    ("$$a$$  \nb", "$$a$$\nb"),
+    ("$$a$$ b", "&#8203;$$a$$ b"),
+    ("a\r\n\\[\r\nb\r\n\\]", "a\n$$b$$"),
+])
+def test_blocks_keep_their_structure(sent, shown):
+    assert as_markdown(sent) == shown
+
+
+def test_a_lone_marker_at_the_end_makes_no_heading():
+    assert as_markdown("One\n- $x", partial=True) == "One"
+    assert as_markdown("> One\n> - $x", partial=True) == "> One"
+
+
 def test_plain_markdown_is_not_changed():
     text = "# Title\n\n*One* **two**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> so it is, 3 > 2\n"
     assert as_markdown(text) == text == as_markdown(text, partial=True)
@@ -153,7 +221,8 @@ def test_plain_markdown_is_not_changed():
 def test_a_long_answer_is_converted_quickly():
     long_texts = [
         ANSWER * 200, "$" * 20_000, "`" * 20_000, r"\(" * 10_000, r"\boxed{" * 4_000, "[" * 20_000,
-        "```\n" * 5_000]
+        "```\n" * 5_000, "\\[\n" * 7_000, "$$ a\n" * 5_000, "> " * 10_000, "a | $x\n" * 3_000,
+        "\\begin{align}\n" * 2_000, "$5 |" * 5_000, "> - " * 20 + "x\n" * 3_000]
     for text in long_texts:
         began = time.perf_counter()
         as_markdown(text)

@@ -92,6 +92,8 @@ async def test_an_object_with_a_jpeg_representation(provider, space):
     ("x.pdf", "x.pdf"),
 ])
 async def test_the_file_name_is_sent(provider, space, name, arrived):
+    if not arrived.isascii():
+        space.require_gradio(6)  # older ones remove marks themselves
     messages = [{"role": "user", "content": "named"}]
     await provider.create_async("", messages, media=[(PNG, name)])
     assert space.seen("named")["image"] == arrived

@@ -174,7 +174,7 @@ class Picture(Qwen_QVQ_72B):
 
 
 async def test_a_space_cannot_make_us_write_a_file(space, temp_folder):
-    with pytest.raises(Exception, match="no text but dict"):
+    with pytest.raises(Exception, match="gives no text, but: image"):
         await Picture.ask("give a file", PNG, url=space.url).read()
 
 

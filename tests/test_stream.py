@@ -65,14 +65,11 @@ async def test_a_space_that_says_nothing(provider, steps):
     assert await read(stream) == [] and stream.text == ""
 
 
-@pytest.mark.parametrize("output", [None, 7, ["a"], {"a": 1}])
-async def test_an_output_that_is_not_text(space, output):
-    class Json(Qwen_QVQ_72B):
-        url = space.url
-        api_endpoint = "/gradio_api/call/json"
-
-    with pytest.raises(ResponseError, match=f"no text but {type(output).__name__}"):
-        await Json.ask(script({"output": output})).read()
+async def test_an_endpoint_that_gives_no_text_is_not_asked(provider, space):
+    prompt = script("never asked")
+    with pytest.raises(ResponseError, match="/json gives no text, but: json"):
+        await provider.ask(prompt, api_name="/json").read()
+    assert not space.log("asked", prompt=prompt)
 
 
 async def test_read_and_repr(provider):
@@ -208,7 +205,7 @@ async def test_the_last_reference_cancels_the_job(endless, space):
         async for _ in endless.ask("last reference"):
             break
 
-    with pytest.warns(ResourceWarning, match="unclosed <AnswerStream streaming"):
+    with pytest.warns(ResourceWarning, match="unclosed <AnswerStream"):
         await leave_early()
         gc.collect()
     await space.wait_job_gone("last reference")
@@ -274,7 +271,7 @@ async def test_an_iteration_that_is_ended_elsewhere_stops_quietly(provider, spac
             group.start_soon(iterate)
             await wait_until_async(lambda: chunks)
             await stop_by(how, stream)
-    assert stream.status.stage == "cancelled" and "a" in stream.text
+    assert stream.status.stage == "cancelled" and stream.text in ("a", "b")
     with pytest.raises(ResponseError, match="cancelled after"):
         await stream.read()
     assert await read(stream) == []
@@ -634,8 +631,8 @@ def test_a_stream_outlives_its_event_loop(endless, space, anyio_backend_name):
     with pytest.warns(ResourceWarning):
         del stream
         gc.collect()
-    wait_until(lambda: not call_threads(), 2)
-    wait_until(lambda: space.log("left", prompt="loop ends"), 2)
+    wait_until(lambda: not call_threads())
+    wait_until(lambda: space.log("left", prompt="loop ends"))
 
 
 def test_the_last_reference_goes_after_the_loop_is_closed(provider):

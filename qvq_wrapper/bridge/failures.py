@@ -214,6 +214,9 @@ def _from_app(message: str, fetching: bool) -> ResponseError:
             f"{message.rstrip('. ')}. {hint}", retry_after=wait, retryable=wait is not None)
     if _NO_GPU.search(message):
         return RateLimitError(message, retryable=True)
+    if "(HTTP 429" in message:  # of the model behind a Space (serve/upstream.py)
+        return RateLimitError(
+            message, status_code=429, retry_after=_wait_in(message), retryable=True)
     if fetching:
         message = f"The Space, which fetches the picture from its URL, says: {message}"
     return ResponseError(message)

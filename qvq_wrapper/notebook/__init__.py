@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from html import escape
+from types import CoroutineType
 from typing import Any
 
 import anyio
@@ -57,14 +58,12 @@ async def show(stream: AnswerStream) -> None:
     """
     if not isinstance(stream, AnswerStream):
         raise TypeError(f"show() takes the stream that ask() returns, not {type(stream).__name__}")
-    update_picture = _new_display(_small_text("picture")) if stream.picture else None
     output = _CellOutput(stream)
-    output.refresh()
     failure: Exception | None = None
     try:
         async with stream, anyio.create_task_group() as group:
-            if update_picture and stream.picture:
-                group.start_soon(_try, _show_picture, stream.picture, update_picture)
+            if stream.picture:
+                group.start_soon(_try, _show_picture, stream.picture, output.picture)
             group.start_soon(_try, output.keep_refreshing)
             try:
                 await stream.read()
@@ -73,12 +72,21 @@ async def show(stream: AnswerStream) -> None:
             output.answer_ended.set()
     except BaseException as stop:
         output.finish(_small_text(f"■ Interrupted after {output.elapsed:.1f} s"))
-        raise stop.with_traceback(None)  # the notebook would print a page of this package's frames
-    if failure:
+        raise _in_one_line(stop)
+    if stream.status.stage == "cancelled":  # by stream.cancel(), so there is no need of an error
+        output.finish(_small_text("■ Cancelled"))
+    elif failure:
         output.finish(_error_box(failure))
-        raise failure.with_traceback(None)
-    cancelled = stream.status.stage == "cancelled"
-    output.finish(_small_text("■ Cancelled" if cancelled else f"{output.elapsed:.1f} s"))
+        raise _in_one_line(failure)
+    else:
+        output.finish(_small_text(f"{output.elapsed:.1f} s"))
+
+
+def _in_one_line(error: BaseException) -> BaseException:
+    """Return the error. IPython prints it without this package's frames, as the box has said it."""
+    line = f"{type(error).__name__}: {error}".removesuffix(": ")
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+    return error.with_traceback(None)
 
 
 async def _try(function: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -90,16 +98,20 @@ async def _try(function: Callable[..., Awaitable[None]], *args: Any) -> None:
 
 
 class _CellOutput:
-    """The displays of a cell: the answer, as soon as it has text, and a status line below it."""
+    """The displays of one answer: its picture, its text, and a status line below them.
+
+    All are there from the start, so that several answers in a cell keep their parts together.
+    """
 
     def __init__(self, stream: AnswerStream) -> None:
         self.answer_ended = anyio.Event()
         self._stream = stream
         self._start = time.monotonic()
-        self._update_answer: UpdateDisplay | None = None
-        self._update_status: UpdateDisplay | None = None
         self._shown_text = ""
         self._shown_half_second = -1
+        self.picture = _new_display(_EMPTY) if stream.picture else None
+        self._update_answer = _new_display(_EMPTY)
+        self._update_status = _new_display(self._status())
 
     @property
     def elapsed(self) -> float:
@@ -112,37 +124,31 @@ class _CellOutput:
             with anyio.move_on_after(INTERVAL + len(self._shown_text) / 40_000):
                 await self.answer_ended.wait()
                 return
-            self.refresh()
+            await self._refresh()
 
-    def refresh(self) -> None:
+    async def _refresh(self) -> None:
         text = self._stream.text
         if text != self._shown_text:
-            self._show_answer(text, partial=True)
+            self._shown_text = text
+            self._update_answer(await anyio.to_thread.run_sync(_answer, text, True))
         half_second = int(2 * self.elapsed)
-        if half_second != self._shown_half_second or self._update_status is None:
+        if half_second != self._shown_half_second:
             self._shown_half_second = half_second
-            self._show_status(_small_text(_describe(self._stream, int(self.elapsed))))
+            self._update_status(self._status())
+
+    def _status(self) -> MimeBundle:
+        return _small_text(_describe(self._stream, int(self.elapsed)))
 
     def finish(self, status: MimeBundle) -> None:
-        self._show_answer(self._stream.text, partial=self._stream.status.stage != "finished")
-        self._show_status(status)
+        if self._stream.text or self._shown_text:
+            partial = self._stream.status.stage != "finished"
+            self._update_answer(_answer(self._stream.text, partial))
+        self._update_status(status)
 
-    def _show_answer(self, text: str, *, partial: bool) -> None:
-        self._shown_text = text
-        text = text.encode("utf-8", "replace").decode()  # Jupyter cannot send a lone surrogate
-        bundle = {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
-        if self._update_answer is None and bundle["text/markdown"]:
-            # The answer takes the status line's display. The next status gets a new one below.
-            self._update_answer = self._update_status or _new_display(bundle)
-            self._update_status = None
-        if self._update_answer:
-            self._update_answer(bundle)
 
-    def _show_status(self, bundle: MimeBundle) -> None:
-        if self._update_status:
-            self._update_status(bundle)
-        else:
-            self._update_status = _new_display(bundle)
+def _answer(text: str, partial: bool) -> MimeBundle:
+    text = text.encode("utf-8", "replace").decode()  # Jupyter cannot send a lone surrogate
+    return {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
 
 
 def _describe(stream: AnswerStream, seconds: int) -> str:
@@ -153,6 +159,9 @@ def _describe(stream: AnswerStream, seconds: int) -> str:
     if seconds:
         parts.append(describe_seconds(seconds))
     return "… " + " · ".join(parts)
+
+
+_EMPTY = {"text/html": "", "text/plain": ""}
 
 
 def _new_display(bundle: MimeBundle) -> UpdateDisplay:
@@ -185,7 +194,8 @@ def _error_box(error: Exception) -> MimeBundle:
     if (wait := getattr(error, "retry_after", None)) is not None:
         advice = f"Try again in {describe_seconds(wait)}."
     box = ("border: 1px solid #d3455b; border-left-width: 5px; border-radius: 4px; "
-           "padding: .6em 1em; background: rgba(211, 69, 91, .1); max-width: 50em")
+           "padding: .6em 1em; background: rgba(211, 69, 91, .1); max-width: 50em; "
+           "overflow-wrap: anywhere")
     html = (f'<div style="{box}"><b>{escape(kind)}</b><div style="margin: .3em 0">{escape(message)}'
             f'</div><div style="opacity: .75">{escape(advice)}</div></div>')
     return {"text/html": html, "text/plain": f"{kind}: {message}\n{advice}"}
@@ -218,6 +228,13 @@ def _result_markdown(stream: AnswerStream) -> str:
     return f"{answer}\n\n*{stage}, {len(stream.text):,} characters*".strip()
 
 
+def _show_coroutine(coroutine: CoroutineType[Any, Any, Any], printer: Any, cycle: bool) -> None:
+    """Say what is missing where a cell ends with ``show(stream)``."""
+    forgot = coroutine.cr_code is show.__code__
+    printer.text("Not shown yet: write `await show(stream)`" if forgot else repr(coroutine))
+
+
 if shell := get_ipython():
-    formatter = shell.display_formatter.formatters["text/markdown"]
-    formatter.for_type(AnswerStream, _result_markdown)
+    formatters = shell.display_formatter.formatters
+    formatters["text/markdown"].for_type(AnswerStream, _result_markdown)
+    formatters["text/plain"].for_type(CoroutineType, _show_coroutine)

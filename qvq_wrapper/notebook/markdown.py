@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 
-MAX_FORMULA = 2000  # characters; longer text between delimiters is not a formula
+from .blocks import CODE_SPAN, MAX_FORMULA, Block, find_blocks
+from .dollars import is_formula, is_price, is_price_level
 
 _BRACED = r"(?:[^{}\\]|\\.)*"  # text with balanced braces, up to five levels deep
 for _ in range(5):
     _BRACED = rf"(?:[^{{}}\\]|\\.|\{{{_BRACED}\}})*"
 _TOKEN = re.compile(rf"""
-    ^(?P<lead>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>```+|~~~+)(?P<info>[^`\n]*)
-        (?:\n|\Z)(?P<block>.*?)(?:^[ \t]*(?P=fence)[`~]*[ \t]*$|\Z)
-    | (?P<ticks>`+)(?P<code>[^\n]*?[^`\n])(?P=ticks)(?!`)
-    | \$\$(?P<display>.{{1,{MAX_FORMULA}}}?)\$\$
+    {CODE_SPAN}
+    | \$\$\$+
+    | \$\$(?P<display>.{{1,{MAX_FORMULA}}}?)\$\$(?!\$)
     | \\\\?\[(?P<bracketed>.{{1,{MAX_FORMULA}}}?)\\\\?\]
-    | \\\\?\((?P<inline>(?:(?!\n\s*\n|\\\().){{1,{MAX_FORMULA}}}?)\\\\?\)
+    | \\\\?\((?P<inline>(?:(?!\\\().){{1,{MAX_FORMULA}}}?)\\\\?\)
     | \$(?P<dollars>(?=[^\s$])(?:[^\n$`\\]|\\.){{0,{MAX_FORMULA}}}?[^\s$`\\])\$(?!\d)
     | (?P<boxed>\\boxed\s*\{{{_BRACED}\}})
     | (?P<environment>\\begin\{{(?P<name>(?:align(?:ed|at)?|array|cases|eqnarray|equation
         |gather(?:ed)?|[bBpvV]?matrix|multline|split)\*?)\}}.{{1,{MAX_FORMULA}}}?\\end\{{(?P=name)\}})
-    | (?P<start>`+|\$\$|\$(?=\S)|\\\\?[(\[]|\\(?:boxed|begin|end)\b)
+    | (?P<start>`+|\$\$(?=.)|\$(?=[^\s$])|\\\\?[(\[]|\\(?:boxed|begin|end)\b)
     | \\(?P<escaped>[!-/:-@\[-`{{-~])
-    | \$""", re.X | re.M | re.S)
-_ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|!\[|\]\((?!\s*https?://)|\\(?:begin|end)|\\\\[(\[]")
+    | \$\$?""", re.X | re.S)
+_DISPLAYS = ("display", "bracketed", "environment")
+_FORMULAS = (*_DISPLAYS, "inline", "dollars", "boxed")
+
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?<=\w)", re.ASCII), re.compile(r"(?=\w)", re.ASCII)
+_ACTIVE = re.compile(
+    r"<(?=[A-Za-z/!?])|!\[|\]\((?!\s*https?://)|^\s*\[[^]]*\]:|\\(?:begin|end)|\\\\[(\[]", re.M)
 """Signs of HTML, pictures, links and formulas. A front end may act on them even inside code."""
 _UNSAFE = re.compile(
     r"\\(?:href|url|style|class|cssId|data|html|require|include|[gx]?def|let|(?:re)?new|provide)")
@@ -42,55 +48,126 @@ def as_markdown(text: str, *, partial: bool = False) -> str:
         partial: more text can follow. An unfinished formula, link, fence or code span at the end is
             left out.
     """
+    text = re.sub("\r\n?", "\n", text).replace("\0", "\ufffd")
     if partial:
         # The next characters decide what a delimiter, a command or half a link means.
         half_link = r"(?<!\\)!?\[[^][\n]{0,200}(\](\([^()\n]{0,2000})?)?"
-        text = re.sub(rf"([$`~\\]+|\\[A-Za-z]+|{half_link})\Z", "", text)
-    result, end = [], 0
-    for match in _TOKEN.finditer(text):
-        result.append(_safe_prose(text[end:match.start()]))
-        if partial and _is_unfinished(match, text[match.start():]):
-            return "".join(result)
-        result.append(_safe_token(match))
+        text = re.sub(rf"([$`~\\]+|\\+[A-Za-z]+|{half_link})\Z", "", text)
+    shown = []
+    for block in find_blocks(text, _mask_pipes(text)):
+        is_cut = False
+        if block.kind in ("text", "line", "row"):
+            following = text[block.end:block.end + MAX_FORMULA] if partial else None
+            content, is_cut = _rewrite(block, following)
+        elif partial and block.content == "" and block.end == len(text):
+            break  # a fence's first line, which can go on
+        else:
+            content = _code_block(block, text[block.begin:block.end])
+        shown.append(content)
+        if is_cut:
+            break
+    result = "\n".join(shown)
+    # A line of nothing but these would make the line above it a heading.
+    return re.sub(r"\n[ \t>]*[-=]+[ \t]*\Z", "", result) if partial else result
+
+
+def _mask_pipes(text: str) -> str:
+    """Return the text with ``\\0`` instead of each ``|`` in formulas and code inside a line."""
+
+    def mask(line: str) -> str:
+        if "|" not in line:
+            return line
+        for match in _tokens(line):
+            if match["code"] or any(match[group] for group in _FORMULAS):
+                masked = match[0].replace("|", "\0")
+                line = line[:match.start()] + masked + line[match.end():]
+        return line
+
+    return "\n".join(map(mask, text.split("\n")))
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    """Find code, formulas, and what could be taken for their delimiters."""
+    end = 0
+    while match := _TOKEN.search(text, end):
+        start = match.start()
+        if match["dollars"] and not is_formula(text, start, match.end()):
+            match = _TOKEN.match(text, start, start + 1) or match  # the first dollar sign alone
+        elif match["display"] and is_price_level(match["display"]):
+            match = _TOKEN.match(text, start, start + 2) or match
+        yield match
         end = match.end()
-    return "".join([*result, _safe_prose(text[end:])])
 
 
-def _is_unfinished(match: re.Match[str], rest: str) -> bool:
-    """Return whether more text can make ``rest``, which starts with ``match``, code or formula."""
-    start = match["start"]
-    if match["fence"]:
-        return "\n" not in rest
-    is_money = start == "$" and re.match(r"\$\d[\d.,]*(?:\s+[A-Za-z]{2,}){2}", rest)
-    if not start or is_money or start == r"\end" or len(rest) > MAX_FORMULA:
+def _rewrite(block: Block, following: str | None) -> tuple[str, bool]:
+    """Return the block for the notebook, and whether it was cut before something unfinished.
+
+    ``following`` is the text after the block, None if no more can come.
+    """
+    content, result, end, is_cut = block.content, list[str](), 0, False
+    for match in _tokens(content):
+        result.append(_safe_prose(content[end:match.start()]))
+        end = match.end()
+        if match["start"] and following is not None:
+            rest = content[match.start():] + following
+            if is_cut := _is_unfinished(match["start"], rest, block.kind):
+                break
+        # Formulas are set in one line. Each \0 is a line of the source that has none in the result.
+        result.append(_safe_token(match, block.kind == "row") + "\0" * match[0].count("\n"))
+    if not is_cut:
+        result.append(_safe_prose(content[end:]))
+    prefixes, lines = iter(block.prefixes), []
+    for line in "".join(result).split("\n"):
+        prefix = next(prefixes)
+        for _ in range(line.count("\0")):
+            next(prefixes)
+        lines.append(prefix + _part_display(line.replace("\0", "")))
+    return "\n".join(lines), is_cut
+
+
+def _part_display(line: str) -> str:
+    """VS Code takes all that follows a line for a formula if the line only starts with one."""
+    match = re.match(r"\$\$(?:[^$\\]|\\.)*\$\$(?P<rest>.*)", line)
+    if not match:
+        return line
+    return "&#8203;" + line if match["rest"].strip() else line.rstrip()
+
+
+def _is_unfinished(start: str, rest: str, kind: str) -> bool:
+    """Return whether ``rest``, which begins with ``start``, can become a formula or code."""
+    if start == r"\end" or len(rest) > MAX_FORMULA:
         return False
-    if start == "$" or start[0] == "`":
+    if start == "$" and is_price(rest):
+        return False
+    if start == "$" or start[0] == "`" or kind != "text":
         return "\n" not in rest
-    return start[-1] != "(" or "\n\n" not in rest
+    return start[-1] != "(" or not re.search(r"\n[ \t>]*\n", rest)
 
 
-def _safe_token(match: re.Match[str]) -> str:
-    if match["fence"]:
-        return _code_block(match)
-    if match["ticks"]:
-        code = match["code"]  # in a table, a | ends the cell even inside code
+def _safe_token(match: re.Match[str], in_table: bool) -> str:
+    if match["code"]:
+        # In a table, a | ends the cell even inside code.
+        code = match["code"].replace(r"\|", "|") if in_table else match["code"]
         return _code(code) if _ACTIVE.search(code) or "|" in code else match[0]
-    for group in ("display", "bracketed", "inline", "dollars", "boxed", "environment"):
+    for group in _FORMULAS:
         if match[group]:
-            delimiter = "$" if group in ("inline", "dollars", "boxed") else "$$"
-            formula = _formula(match[group], delimiter) or _code(match[0])
+            delimiter = "$$" if group in _DISPLAYS else "$"
+            formula = _formula(match[group], delimiter, in_table) or _code(match[0])
             # VS Code renders no formula beside a letter or digit. A zero-width space parts them.
-            left = "&#8203;" if match.string[match.start() - 1:match.start()].isalnum() else ""
-            right = "&#8203;" if match.string[match.end():match.end() + 1].isalnum() else ""
-            return left + formula + right
-    text = match["escaped"] or match["start"] or "$"
+            before = "&#8203;" if _WORD_BEFORE.match(match.string, match.start()) else ""
+            after = "&#8203;" if _WORD_AFTER.match(match.string, match.end()) else ""
+            return before + formula + after
+    text = match["escaped"] or match["start"] or match[0]
     delimiter = "\\" if text[0] == "\\" else text
     return "".join(map(_literal, delimiter)) + text[len(delimiter):]
 
 
-def _formula(body: str, delimiter: str) -> str:
+def _formula(body: str, delimiter: str, in_table: bool) -> str:
     """Return the formula with delimiters, or "" if a front end cannot or must not render it."""
     body = " ".join(re.sub(r"(?<!\\)%[^\n]*|\\label\{[^{}]*\}", "", body).split())
+    if in_table:  # a | ends the cell even inside a formula
+        body = re.sub(r"(\\begin\{array\}\{)([^{}]*)", lambda m: m[1] + m[2].replace("|", ""), body)
+        body = re.sub(r"\\?\|", r"\\vert ", body).strip()
     body = re.sub(r"!(?=\[)|\](?=[(:])", r"\g<0> ", body)  # no picture, link or link definition
     body = re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", body)
     braces = re.findall(r"(?<!\\)[{}]", body)
@@ -102,20 +179,29 @@ def _formula(body: str, delimiter: str) -> str:
     return delimiter + body + end + delimiter
 
 
-def _code_block(match: re.Match[str]) -> str:
-    """Return a code block that every front end recognises: closed, indented by three at most."""
-    lead = match["lead"].expandtabs(4)
-    body = re.sub(rf"(?m)^ {{0,{len(lead)}}}", "", match["block"].expandtabs(4).rstrip("\n"))
-    list_marker = lead.rstrip() + "\n" if lead.strip() else ""
-    indent = " " * min(len(lead), 3)
-    if _ACTIVE.search(body):
-        return f"{list_marker}{indent}<pre>{_code(body)}</pre>\n"
-    indent = "" if "$" in body else indent  # JupyterLab sets formulas in an indented block
+def _code_block(block: Block, source: str) -> str:
+    """Return a code block that every front end recognises: closed, and a fence's depth at most."""
+    needs_entities = _ACTIVE.search(block.content)
+    in_quote = ">" in block.prefixes[0]
+    has_dollar = "$" in block.content  # JupyterLab sets formulas in an indented block
+    if block.kind == "code" and not (needs_entities or has_dollar):
+        return source
+    prefix = block.prefixes[0].expandtabs(4)
+    prefix = prefix[:len(prefix) - block.excess]
+    indent = re.sub(r"[^>\s]", " ", prefix)
+    first = prefix
+    if re.search(r"[^>\s]\s*$", prefix):  # a list's marker gets a line of its own
+        first = prefix.rstrip() + "\n" + indent
+    body = block.content.rstrip("\n")
+    if needs_entities or has_dollar and (in_quote or block.kind == "code"):
+        return f"{first}<pre>{_code(body)}</pre>" + ("" if indent else "\n")
+    if has_dollar:
+        first, indent = first[:len(first) - len(indent)], ""
     # JupyterLab would draw a mermaid diagram, which can load pictures.
-    language = re.sub(r"[^\w+#.-].*", "", match["info"].strip(), flags=re.S)
+    language = re.sub(r"[^\w+#.-].*", "", block.info.strip(), flags=re.S)
     language = "" if "mermaid" in language.lower() else language
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", body))])
-    return list_marker + re.sub("(?m)^", indent, f"{fence}{language}\n{body}\n{fence}")
+    return first + f"{fence}{language}\n{body}\n{fence}".replace("\n", "\n" + indent)
 
 
 def _code(text: str) -> str:
@@ -130,6 +216,8 @@ def _literal(character: str) -> str:
 
 def _safe_prose(text: str) -> str:
     """Return text outside code and formulas without HTML, pictures and links other than http(s)."""
+    if not re.search(r"[&<\[\]]", text):
+        return text
     text = re.sub(r"&(?=#|[A-Za-z]\w*;)", "&amp;", text)
     text = re.sub(r"<(https?://[^\s<>]*)>", r"\1", text)
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)

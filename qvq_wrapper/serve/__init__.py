@@ -1,4 +1,4 @@
-"""A local Space with QVQ's endpoint, for trials without the Internet. It only reads pictures' text.
+"""A local Space with QVQ's endpoint: a model on a server of yours, or a reader of pictures' text.
 
 ``python -m qvq_wrapper.serve`` serves it.
 """

@@ -1,4 +1,4 @@
-"""The command ``python -m qvq_wrapper.serve``: serves the local Space until Ctrl-C."""
+"""The command ``python -m qvq_wrapper.serve``: serves a local Space until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,24 +11,32 @@ import sys
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from .options import parse
+
+if TYPE_CHECKING:
+    import gradio
+
+# What each kind of Space needs, by extra: the module and the package that it comes in.
+NEEDS = {
+    "demo": {"gradio": "gradio", "onnxruntime": "onnxruntime", "rapidocr": "rapidocr"},
+    "serve": {"gradio": "gradio", "openai": "openai", "PIL": "pillow"},
+}
 
 
 def main() -> None:
     """Read the command line and serve the Space. Ctrl-C and SIGTERM end it with exit status 0.
 
     Raises:
-        SystemExit: a package is missing, the address cannot be used, or the Space was stopped.
+        SystemExit: an option is wrong, a package is missing, the address cannot be used, or the
+            Space was stopped.
     """
-    parser = argparse.ArgumentParser(
-        "python -m qvq_wrapper.serve", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Serve a Space that reads the text in a picture. Ctrl-C ends it.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=7860, help="port, or 0 for any free port")
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end with standard input")
-    options = parser.parse_args()
-    missing = [name for name in ("gradio", "onnxruntime", "rapidocr") if find_spec(name) is None]
+    options = parse()
+    extra = "serve" if options.base_url else "demo"
+    missing = [name for module, name in NEEDS[extra].items() if find_spec(module) is None]
     if missing:
-        sys.exit(f"The demo needs {', '.join(missing)}: pip install \"qvq_wrapper[demo]\"")
+        sys.exit(f"This Space needs {', '.join(missing)}: pip install \"qvq_wrapper[{extra}]\"")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     if options.until_stdin_closes:
@@ -36,10 +44,13 @@ def main() -> None:
     try:
         family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
         listener = socket.create_server((options.host, options.port), family=family)
+        # asyncio does this only for sockets made with a protocol number. Without it, a small piece
+        # of an answer waits up to 40 ms for the acknowledgement of the one before.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, OverflowError) as error:
         sys.exit(f"Cannot listen on {options.host}, port {options.port}: {error}")
     with TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
-        _serve(listener, folder)
+        _serve(listener, folder, options)
 
 
 def _end_with_stdin() -> None:
@@ -47,27 +58,59 @@ def _end_with_stdin() -> None:
     _thread.interrupt_main(signal.SIGTERM)
 
 
-def _serve(listener: socket.socket, folder: str) -> None:
+def _serve(listener: socket.socket, folder: str, options: argparse.Namespace) -> None:
     # Set before the imports below, some of which read them. The first two turn telemetry off.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", ORT_DISABLE_TELEMETRY="1")
     os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=folder)
-    # It asks nobody, so no proxy is needed. Gradio would not start with one that httpx refuses.
-    os.environ.update(NO_PROXY="*", no_proxy="*")
-    from .reader import Reader
+    from .disconnect import Readers
 
-    reader = Reader()  # loads its models while Gradio is imported, which saves seconds
+    readers = Readers()
+    page = _model_page(options, readers) if options.base_url else _reader_page()
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from .page import build_page
+    from .page import CSS
 
-    app = mount_gradio_app(FastAPI(), build_page(reader), path="/", show_error=True, theme="soft")
-    config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
+    readers.app = mount_gradio_app(
+        FastAPI(), page, path="/", auth=options.auth, show_error=True, theme="soft", css=CSS)
+    config = uvicorn.Config(readers, log_level="critical", timeout_graceful_shutdown=1)
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host  # an IPv6 address in a URL (RFC 3986, 3.2.2)
     print(f"http://{host}:{port}/", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _reader_page() -> gradio.Blocks:
+    _ignore_proxies()
+    from .reader import Reader
+
+    reader = Reader()  # loads its models while Gradio is imported, which saves seconds
+    from .page import reader_page
+
+    return reader_page(reader)
+
+
+def _model_page(options: argparse.Namespace, readers: Any) -> gradio.Blocks:
+    from .upstream import Upstream
+
+    try:
+        upstream = Upstream(
+            options.base_url, options.model, api_key=options.api_key or "", system=options.system,
+            max_tokens=options.max_tokens, temperature=options.temperature,
+            max_pixels=options.max_pixels, stop_repetition=options.stop_repetition)
+    except (ValueError, ImportError):  # the message could hold the proxy's password
+        sys.exit("A proxy in the environment cannot be used. Check HTTP_PROXY, HTTPS_PROXY, "
+                 "ALL_PROXY and NO_PROXY; socks5:// needs: pip install \"httpx2[socks]\"")
+    _ignore_proxies()
+    from .page import model_page
+
+    return model_page(upstream, readers, options.concurrency)
+
+
+def _ignore_proxies() -> None:
+    # Gradio asks nobody, so it needs no proxy. It would not start with one that httpx refuses.
+    os.environ.update(NO_PROXY="*", no_proxy="*")
 
 
 if __name__ == "__main__":

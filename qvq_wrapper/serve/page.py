@@ -1,66 +1,104 @@
-"""The local Space itself: its web page, its endpoint ``/generate`` and its answers."""
+"""The web pages of local Spaces, each with an endpoint ``/generate``."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import html
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ..errors import ResponseError
 from .child import SAMPLE
-from .reader import Reader
+from .disconnect import Readers
+from .pace import newest
 
-TITLE = "A text reader in place of QVQ"
-ABOUT = f"""# {TITLE}
-This is not QVQ. It is a small program that reads the text in a picture. It understands neither the
-picture nor the question. Pictures stay on its machine, and are deleted after about an hour."""
-INTRO = "*A text reader in place of QVQ: it reads the text in a picture and answers no questions.*"
-NO_PICTURE = "There is no picture. Send one with the question."
-NO_TEXT = "I found no readable text. I can miss text that is small, blurred or handwritten."
-ESTIMATE = "The percentages are my own estimates. I leave out lines that I cannot read."
-MIN_SCORE = 0.5  # of a line that is shown, from 0 to 1
+if TYPE_CHECKING:  # each needs packages that the other does without
+    from .reader import Reader
+    from .upstream import Upstream
+
+# A single $ is left out: it is more often a price.
+FORMULAS = [{"left": left, "right": right, "display": left != r"\("}
+            for left, right in (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"))]
+CSS = ".katex-display { overflow: auto hidden }"  # a formula that is wider than the page scrolls
+ABOUT = """# {name}
+This Space asks a model, `{name}`. Your picture and your question go to the server that runs the
+model. The Space itself deletes pictures after about an hour."""
 
 
-def build_page(reader: Reader) -> gr.Blocks:
-    """Return the page. Its endpoint takes a picture and a prompt and yields growing Markdown."""
+def reader_page(reader: Reader) -> gr.Blocks:
+    """Return the text reader's page. Its endpoint takes a picture and a prompt."""
+    from .reader import ABOUT, TITLE
 
     def generate(picture: str | None, prompt: str) -> Iterator[str]:
-        yield from _answer(reader, picture)
+        yield from reader.answer(picture)
 
+    return _page(TITLE, ABOUT, generate, concurrency_limit=4)
+
+
+def model_page(upstream: Upstream, readers: Readers, concurrency: int) -> gr.Blocks:
+    """Return the page of a model on a server.
+
+    Its endpoint takes a picture and a prompt, and also ``temperature``, ``max_tokens`` and
+    ``system``, whose defaults are the upstream's.
+
+    Args:
+        readers: stops the answers of readers that leave.
+        concurrency: how many answers run at once. Further questions wait in the queue.
+    """
+
+    async def generate(
+        image: str | None, prompt: str, request: gr.Request, temperature: float | None = None,
+        max_tokens: int | None = None, system: str | None = None,
+    ) -> AsyncIterator[str]:
+        with readers.waiting(str(request.session_hash)):
+            try:
+                answer = upstream.answer(image, prompt, temperature, max_tokens, system)
+                async for text in newest(answer):
+                    yield text
+            except ResponseError as error:
+                message = html.escape(error.message, quote=False)  # the page shows HTML
+                raise gr.Error(message, print_exception=False) from None
+
+    def add_settings() -> list[Any]:
+        with gr.Accordion("Settings", open=False):
+            return [
+                gr.Number(upstream.temperature, label="Temperature", minimum=0, step=0.1,
+                          placeholder="the server's own"),
+                gr.Number(upstream.max_tokens, label="Longest answer, in tokens", minimum=1,
+                          precision=0),
+                gr.Textbox(upstream.system, label="System message", placeholder="none")]
+
+    return _page(
+        upstream.model, ABOUT.format(name=upstream.model), generate, add_settings,
+        formulas=FORMULAS, concurrency_limit=concurrency)
+
+
+def _page(
+    title: str, about: str, generate: Callable[..., Any],
+    add_settings: Callable[[], list[Any]] = list, *, formulas: Any = (), concurrency_limit: int,
+) -> gr.Blocks:
     # Pictures outlive their answer, because the page can ask again about the picture it shows.
-    page = gr.Blocks(title=TITLE, delete_cache=(600, 3600))  # (interval, age) in seconds
+    page = gr.Blocks(title=title, delete_cache=(600, 3600))  # (interval, age) in seconds
     with page:
-        gr.Markdown(ABOUT)
+        gr.Markdown(about)
         with gr.Row():
             with gr.Column():
                 picture = gr.Image(label="Picture", type="filepath", image_mode=None, height=300,
                                    sources=["upload", "clipboard"])
                 prompt = gr.Textbox(label="Question", placeholder="What does the sign say?")
-                button = gr.Button("Ask", variant="primary")
+                settings = add_settings()
+                with gr.Row():
+                    button = gr.Button("Ask", variant="primary")
+                    stop = gr.Button("Stop", visible=bool(settings))
             with gr.Column():
                 answer = gr.Markdown("*The answer appears here.*", label="Answer", container=True,
-                                     padding=True, min_height=300, latex_delimiters=[])
+                                     padding=True, min_height=300, latex_delimiters=[*formulas])
                 gr.Examples([[str(SAMPLE), prompt.placeholder]], [picture, prompt], label="Example")
-        gr.on([button.click, prompt.submit], generate, [picture, prompt], answer,
-              api_name="generate", concurrency_limit=4)
+        asking = gr.on(
+            [button.click, prompt.submit], generate, [picture, prompt, *settings], answer,
+            api_name="generate", concurrency_limit=concurrency_limit)
+        stop.click(None, cancels=asking)
+    page.max_threads = max(page.max_threads, concurrency_limit)  # of all events together
+    page.queue()
     return page
-
-
-def _answer(reader: Reader, picture: str | None) -> Iterator[str]:
-    yield INTRO
-    if picture is None:
-        yield f"{INTRO}\n\n{NO_PICTURE}"
-        return
-    text = f"{INTRO}\n"
-    for line_image in reader.find_lines(picture):
-        line, score = reader.read_line(line_image)
-        if line and score >= MIN_SCORE:
-            text += f"\n- {_code_span(line)} ({min(99, int(score * 100))}% sure)"
-            yield text
-    yield f"{text}\n\n{ESTIMATE}" if "\n-" in text else f"{text}\n{NO_TEXT}"
-
-
-def _code_span(line: str) -> str:
-    """Return ``line`` as a code span (https://spec.commonmark.org/0.31.2/#code-spans)."""
-    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"

@@ -1,7 +1,9 @@
-"""Text recognition with RapidOCR, whose wheel contains the models."""
+"""The text reader: text recognition with RapidOCR, whose wheel contains the models."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +14,16 @@ from rapidocr.utils.process_img import get_rotate_crop_image
 
 from .child import SAMPLE
 
+TITLE = "A text reader in place of QVQ"
+ABOUT = f"""# {TITLE}
+This is not QVQ. It is a small program that reads the text in a picture. It understands neither the
+picture nor the question. Pictures stay on its machine, and are deleted after about an hour."""
+INTRO = "*A text reader in place of QVQ: it reads the text in a picture and answers no questions.*"
+NO_PICTURE = "There is no picture. Send one with the question."
+NO_TEXT = "I found no readable text. I can miss text that is small, blurred or handwritten."
+ESTIMATE = "The percentages are my own estimates. I leave out lines that I cannot read."
+MIN_SCORE = 0.5  # of a line that is shown, from 0 to 1
+
 
 class Reader:
     """Finds and reads lines of text. Loads its models in the background; any thread may use it."""
@@ -20,6 +32,24 @@ class Reader:
         # RapidOCR stores a call's options in its own attributes, so only one thread may use it.
         self._worker = ThreadPoolExecutor(1)
         self._engine = self._worker.submit(_load)
+
+    def answer(self, picture: str | None) -> Iterator[str]:
+        """Yield growing Markdown with the text in a picture file.
+
+        Raises:
+            OSError: the file is not a picture, or the picture is damaged.
+        """
+        yield INTRO
+        if picture is None:
+            yield f"{INTRO}\n\n{NO_PICTURE}"
+            return
+        text = f"{INTRO}\n"
+        for line_image in self.find_lines(picture):
+            line, score = self.read_line(line_image)
+            if line and score >= MIN_SCORE:
+                text += f"\n- {_code_span(line)} ({min(99, int(score * 100))}% sure)"
+                yield text
+        yield f"{text}\n\n{ESTIMATE}" if "\n-" in text else f"{text}\n{NO_TEXT}"
 
     def find_lines(self, picture: str) -> list[Any]:
         """Return an image (a numpy array) of each line of text in a file, from top to bottom.
@@ -46,3 +76,9 @@ def _load() -> RapidOCR:
     engine = RapidOCR(params=options)
     engine(str(SAMPLE))  # a first run loads the models
     return engine
+
+
+def _code_span(line: str) -> str:
+    """Return ``line`` as a code span (https://spec.commonmark.org/0.31.2/#code-spans)."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"

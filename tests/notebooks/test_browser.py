@@ -14,6 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import free_port, script, wait_until
+from examples import EXAMPLES
+
+from qvq_wrapper.notebook.markdown import as_markdown
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
@@ -237,7 +240,9 @@ def words(answer):
 def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, theme):
     answer = ANSWER.replace("REMOTE", picture_url.rsplit("/", 1)[0])
     shade = theme.split()[-1].lower()
-    scripts = {"busy": script("busy", 3), "What is its area?": script(1, *words(answer))}
+    scripts = {
+        "busy": script("busy", 3), "What is its area?": script(1, *words(answer)),
+        "long": script({"raise": f"No such file: /{'folder/' * 20}{'a' * 200}.png"})}
     jupyter = jupyterlab(tmp_path, theme)
     with start_space("--at-once", 1) as space, jupyter as url, browser(tmp_path) as driver:
         (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
@@ -247,7 +252,7 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
             "busy = await until_busy()",
             "stream = ask('What is its area?', figure)\nawait show(stream)",
             "stream = ask('What is its area?')\nawait show(stream)",
-            "await show(ask('Hello', url='http://127.0.0.1:9'))")
+            "await show(ask('Hello', url='http://127.0.0.1:9'))", "await show(ask('long'))")
         page.run()
         page.run()
         page.wait_text("In the queue")
@@ -272,6 +277,47 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         page.wait_text("SpaceConnectionError")
         page.wait_idle()
         page.keep(f"{shade}-5-error")
+        page.run()
+        page.wait_text("No such file")
+        page.wait_idle()
+        page.keep(f"{shade}-6-long-error")
+        assert driver.execute_script(
+            "return [...document.querySelectorAll('.jp-RenderedHTMLCommon div')]"
+            ".every(box => box.scrollWidth <= box.clientWidth)")
         requested = page.requests()
         assert url in requested
         assert not {each for each in requested if each.startswith("http") and each != url}
+
+
+OUTPUTS = """
+return [...document.querySelectorAll('.jp-RenderedMarkdown')].map(output => {
+    const copy = output.cloneNode(true);
+    copy.querySelectorAll('mjx-container, .jp-InternalAnchorLink').forEach(set => set.remove());
+    copy.querySelectorAll('td, th').forEach(cell => cell.prepend(' '));
+    const text = copy.textContent.replaceAll('\\u200b', '').replace(/\\s+/g, ' ').trim();
+    return [output.querySelectorAll('mjx-container').length, text];
+})
+"""
+
+
+def test_formulas_money_and_code_in_jupyterlab(tmp_path):
+    texts = [as_markdown(sent) for sent, _, _ in EXAMPLES]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    firsts = range(0, len(texts), 30)  # JupyterLab shows 50 outputs of a cell at most
+    cells = [
+        "import json\nfrom IPython.display import Markdown, display\n"
+        f"for text in json.load(open('texts.json'))[{first}:{first + 30}]:\n"
+        "    display(Markdown(text))" for first in firsts]
+    with jupyterlab(tmp_path, "JupyterLab Light") as url, browser(tmp_path) as driver:
+        page = Page(driver, url, tmp_path, *cells)
+        for _ in cells:
+            page.run()
+        page.wait(
+            f"return document.querySelectorAll('.jp-RenderedMarkdown').length === {len(texts)}")
+        expected = sum(len(formulas) for _, formulas, _ in EXAMPLES)
+        page.wait(f"return document.querySelectorAll('mjx-container').length >= {expected}")
+        page.keep("examples")
+        seen = driver.execute_script(OUTPUTS)
+        assert page.count("mjx-merror") == 0
+    for (sent, formulas, text), output in zip(EXAMPLES, seen):
+        assert output == [len(formulas), text], sent

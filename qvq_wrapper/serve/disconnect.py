@@ -1,0 +1,67 @@
+"""Stops an answer whose reader has gone away.
+
+Gradio looks for the reader only after each new piece of text. A model can be silent for minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs
+
+
+class Readers:
+    """An ASGI application around Gradio's that knows which answers run for which reader.
+
+    Attributes:
+        app: Gradio's application.
+    """
+
+    def __init__(self, app: Any = None) -> None:
+        self.app = app
+        self._answers: dict[str, set[asyncio.Task[Any]]] = {}
+
+    @contextmanager
+    def waiting(self, session: str) -> Iterator[None]:
+        """Cancel the current task if the reader with this session leaves during the block."""
+        task = asyncio.current_task()
+        assert task
+        answers = self._answers.setdefault(session, set())
+        answers.add(task)
+        try:
+            yield
+        finally:
+            answers.discard(task)
+            if not answers:
+                self._answers.pop(session, None)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on. When a reader's connection breaks off, cancel its answers."""
+        session = _session(scope)
+        ended = session is None
+
+        async def send_on(message: Any) -> None:
+            nonlocal ended
+            is_body = message["type"] == "http.response.body"
+            ended = ended or is_body and not message.get("more_body")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_on)
+        finally:
+            if session and not ended:
+                for task in self._answers.get(session, ()):
+                    task.cancel()
+
+
+def _session(scope: Any) -> str | None:
+    """Return whose answers a request reads, or None if it reads none."""
+    path = scope.get("path", "")
+    if path.endswith("/queue/data"):
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        return "".join(query.get("session_hash", []))
+    if scope.get("method") == "GET" and "/call/" in path:
+        return str(path.rpartition("/")[2])  # /call/generate/<event>, which is the session too
+    return None

@@ -1,0 +1,159 @@
+"""Asks a model on a server that speaks OpenAI's chat completions, such as vLLM or llama.cpp."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import KW_ONLY, InitVar, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import openai
+from anyio import to_thread
+
+from ..bridge.failures import one_line
+from ..errors import ResponseError
+from .picture import data_uri
+from .repetition import Repetition
+
+READ_TIMEOUT = 600.0
+"""Seconds of silence after which a server is given up. A question may wait in its queue."""
+_HINT = " Check --base-url, which usually ends in /v1, and --model."
+_GARBAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
+
+@dataclass
+class Upstream:
+    """A model and the server that runs it.
+
+    Args:
+        base_url: where the server's API begins: ``http://127.0.0.1:8000/v1``.
+        model: the model's name on that server.
+        api_key: the server's key, or "" if it needs none.
+        system: the system message. "" sends none.
+        max_tokens: the length at which an answer is cut off.
+        temperature: None leaves it to the server.
+        max_pixels: a larger picture is made smaller.
+        stop_repetition: end an answer that repeats itself word for word.
+
+    Raises:
+        ValueError: a proxy in the environment cannot be used.
+    """
+
+    base_url: str
+    model: str
+    _: KW_ONLY
+    api_key: InitVar[str] = ""
+    system: str = ""
+    max_tokens: int = 8192
+    temperature: float | None = None
+    max_pixels: int = 1_003_520
+    stop_repetition: bool = False
+    _client: openai.AsyncOpenAI = field(init=False, repr=False)
+
+    def __post_init__(self, api_key: str) -> None:
+        # Reads the environment's proxies. A question is never asked twice.
+        self._client = openai.AsyncOpenAI(
+            base_url=self.base_url, api_key=api_key or "none", max_retries=0,
+            timeout=openai.Timeout(READ_TIMEOUT, connect=10))
+
+    async def answer(
+        self, image: str | None, prompt: str, temperature: float | None = None,
+        max_tokens: int | None = None, system: str | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield the answer so far, again and again. Closing the generator stops the model.
+
+        Args:
+            image: the path of a picture, or None.
+            temperature, max_tokens, system: instead of those of this object. None is not given.
+
+        Raises:
+            ResponseError: the picture cannot be read, or the server fails.
+        """
+        limit = max_tokens or self.max_tokens
+        request = await self._request(image, prompt, system)
+        heat = self.temperature if temperature is None else temperature
+        text, reason = "", ""
+        repetition = Repetition()
+        try:
+            async with await self._client.chat.completions.create(
+                **request, model=self.model, max_tokens=limit, stream=True,
+                temperature=openai.omit if heat is None else heat,
+            ) as stream:
+                async for chunk in stream:
+                    for choice in chunk.choices:  # none in a chunk that has only the usage
+                        reason = choice.finish_reason or reason
+                        if piece := choice.delta.content or "":
+                            piece.encode()  # half of a surrogate pair could not be sent on
+                            text += piece
+                            yield text
+                    if self.stop_repetition and repetition.found_in(text):
+                        reason = "repetition"
+                        break
+        except openai.APIError as error:
+            raise self._failure(error, bool(text)) from None
+        except _GARBAGE as error:
+            raise ResponseError(
+                "The model's server sent something that is no chat completion "
+                f"({type(error).__name__}).") from None
+        if not reason:
+            raise ResponseError(
+                "The connection to the model's server broke off in mid-answer." if text else
+                f"The model's server sent no answer.{_HINT}")
+        if note := _note(reason, limit, text):
+            yield f"{text}\n\n*{note}*".lstrip()
+
+    async def _request(
+        self, image: str | None, prompt: str, system: str | None
+    ) -> dict[str, Any]:
+        content: Any = prompt
+        if image is not None:
+            try:
+                url = await to_thread.run_sync(data_uri, image, self.max_pixels)
+            except Exception as error:  # Pillow's readers of broken files raise all kinds
+                raise ResponseError(
+                    f"The picture cannot be read ({type(error).__name__}).") from None
+            content = [{"type": "image_url", "image_url": {"url": url}}]
+            content += [{"type": "text", "text": prompt}] if prompt else []
+        elif not prompt:
+            raise ResponseError("There is neither a question nor a picture.")
+        messages = [{"role": "user", "content": content}]
+        if system := self.system if system is None else system:
+            messages.insert(0, {"role": "system", "content": system})
+        return {"messages": messages}
+
+    def _failure(self, error: openai.APIError, begun: bool) -> ResponseError:
+        """Return an error with the server's words and without the key."""
+        if isinstance(error, openai.APIConnectionError):
+            cause = error.__cause__ or error
+            kind = type(cause).__name__
+            detail = self._plain(f"{kind}: {cause}").rstrip(": ")
+            if kind == "ReadTimeout":
+                return ResponseError(f"The model's server was silent for {READ_TIMEOUT:g} s.")
+            happened = "broke off" if begun else "failed; it may still be starting"
+            return ResponseError(f"The connection to the model's server {happened} ({detail}).")
+        body = error.body
+        said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
+        message = f"The model's server says: {self._plain(str(said or error.message))}"
+        if not isinstance(error, openai.APIStatusError):
+            return ResponseError(message)
+        code = error.status_code
+        wait = error.response.headers.get("retry-after", "")
+        known = re.fullmatch(r"\d{1,7}", wait, re.ASCII)
+        retry = f", retry in {timedelta(seconds=int(wait))}" if known else ""
+        return ResponseError(f"{message} (HTTP {code}{retry})" + _HINT * (code == 404))
+
+    def _plain(self, words: str) -> str:
+        key = self._client.api_key
+        return one_line(words.replace(key, "[key]") if key != "none" else words)
+
+
+def _note(reason: str, limit: int, text: str) -> str:
+    """Return what the reader of an answer has to know of its end."""
+    if reason == "length":
+        return f"Cut off: the answer reached max_tokens ({limit}), or the model's context is full."
+    if reason == "repetition":
+        return "Stopped: the model repeats itself."
+    if reason != "stop":
+        return f"The model's server ended the answer: {one_line(reason, 50)}."
+    return "" if text else "The model's answer is empty."

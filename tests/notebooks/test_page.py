@@ -1,0 +1,90 @@
+"""The page of a Space with a model behind it, in headless Chromium.
+
+$QVQ_ARTIFACTS is a folder for a screenshot.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import HERE, script, wait_until
+from test_browser import BOUND, browser, pytestmark  # noqa: F401
+
+from qvq_wrapper.serve import running_space
+
+sys.path.append(str(HERE / "spaces"))
+pytest.importorskip("openai", reason="openai is not installed")
+import upstream  # noqa: E402
+
+ANSWER = r"""Let me read the sign line by line.
+
+1. At the top it says **OPEN DAILY**.
+2. Below that are the hours, from 9 to 17 o'clock, which makes
+
+\[ 7 \cdot (17 - 9) = 56 \text{ hours a week.} \]
+
+3. The last line, **MIND THE STEP**, is a warning. It has nothing to do with \( t = 56 \).
+
+**Final answer:** the shop is open for 56 hours a week, and a coffee costs $3 or $4."""
+PIECES = [ANSWER[start:start + 6] for start in range(0, len(ANSWER), 6)]
+QUESTION = "What does the sign say?"
+SCRIPTS = {
+    QUESTION: script(*PIECES), "silent": script(60),
+    "broken": script({"status": 500, "body": {"error": "out of <b>memory</b>"}})}
+
+
+class Page:
+    def __init__(self, driver, url):
+        self.driver = driver
+        driver.get(url)
+        self.wait("return document.querySelector('textarea') !== null")
+
+    def wait(self, code, *arguments):
+        """Run the script until it returns a true value, and return that."""
+        return wait_until(lambda: self.driver.execute_script(code, *arguments), BOUND)
+
+    def wait_text(self, text):
+        self.wait("return document.body.innerText.includes(arguments[0])", text)
+
+    def press(self, label):
+        self.wait("const button = [...document.querySelectorAll('button')]"
+                  ".find(each => each.innerText.trim() === arguments[0]);"
+                  "button?.click(); return button", label)
+
+    def ask(self, question):
+        box = self.driver.find_element("css selector", "textarea")
+        box.clear()
+        box.send_keys(question)
+        self.press("Ask")
+
+
+def test_the_page(tmp_path):
+    with (
+        upstream.Upstream(scripts=SCRIPTS) as server,
+        running_space(base_url=server.url, model="Qwen/QVQ-72B-Preview") as url,
+        browser(tmp_path) as driver,
+    ):
+        driver.set_window_size(1000, 860)
+        page = Page(driver, url)
+        page.wait_text("Qwen/QVQ-72B-Preview")
+        page.wait("const row = document.querySelector('.gallery-item, tr.tr-body, .example');"
+                  "row?.click(); return row")
+        page.wait("return document.querySelector('textarea').value === arguments[0]", QUESTION)
+        page.wait("return document.querySelector('.image-frame img')?.complete")
+        page.press("Ask")
+        page.wait_text("Final answer")
+        page.wait("return document.querySelectorAll('.katex').length === 2")
+        page.wait_text("costs $3 or $4")
+        if folder := os.environ.get("QVQ_ARTIFACTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            driver.save_screenshot(f"{folder}/page.png")
+        assert server.requests[-1]["messages"][-1]["content"][0]["type"] == "image_url"
+        page.ask("broken")
+        page.wait_text("The model's server says: out of memory (HTTP 500)")
+        for leave in (lambda: page.press("Stop"), lambda: driver.get("about:blank")):
+            asked, left = len(server.requests), len(server.left)
+            page.ask("silent")
+            wait_until(lambda: len(server.requests) > asked, BOUND)
+            leave()
+            wait_until(lambda: len(server.left) == left + 1, BOUND)

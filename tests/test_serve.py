@@ -1,0 +1,379 @@
+"""The Space in front of a model's server, as its callers and the one who runs it see it."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import uuid
+from configparser import ConfigParser
+from contextlib import contextmanager
+
+import anyio
+import httpx
+import pytest
+from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, wait_until_async
+
+from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError
+from qvq_wrapper.serve import SAMPLE, running_space
+from qvq_wrapper.serve.__main__ import NEEDS
+from qvq_wrapper.serve.options import parse
+from qvq_wrapper.serve.pace import newest
+
+sys.path.append(str(HERE / "spaces"))
+pytest.importorskip("openai", reason="openai is not installed")
+import upstream  # noqa: E402
+
+pytestmark = [pytest.mark.anyio, pytest.mark.space]
+KEY = "sk-secret-0123456789"
+SERVE = [sys.executable, "-m", "qvq_wrapper.serve"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with upstream.Upstream() as server:
+        yield server
+
+
+async def texts_then(error=None, closed=None):
+    """Yield three texts at once, one later, and end."""
+    try:
+        for text in ("a", "ab", "abc"):
+            yield text
+        await asyncio.sleep(0.1)
+        yield "abcd"
+        if error:
+            raise error
+    finally:
+        closed and closed.set()
+
+
+@pytest.mark.parametrize("pause, seen", [(0, ["abc", "abcd"]), (0.3, ["abc", "abcd"])])
+def test_texts_that_nobody_has_time_for_are_left_out(pause, seen):
+    async def read():
+        found = []
+        async for text in newest(texts_then()):
+            found.append(text)
+            await asyncio.sleep(pause)
+        return found
+
+    assert asyncio.run(read()) == seen
+
+
+def test_an_error_comes_after_all_texts():
+    async def read():
+        with pytest.raises(ValueError, match="broken"):
+            async for text in newest(texts_then(ValueError("broken"))):
+                last = text
+        return last
+
+    assert asyncio.run(read()) == "abcd"
+
+
+def test_whoever_leaves_closes_the_source():
+    async def leave():
+        closed = asyncio.Event()
+        texts = newest(texts_then(closed=closed))
+        await anext(texts)
+        await texts.aclose()
+        return closed.is_set()
+
+    assert asyncio.run(leave())
+
+
+@pytest.fixture(scope="module")
+def url(server):
+    """The Space that most tests share."""
+    with running_space(base_url=server.url, model="a-model/v1", api_key=KEY) as url:
+        yield url.rstrip("/")
+
+
+async def test_a_question_with_a_picture(server, url):
+    async with Qwen_QVQ_72B.ask("What does the sign say?", SAMPLE, url=url) as stream:
+        chunks = [chunk async for chunk in stream]
+    assert "".join(chunks) == stream.text == "You asked: What does the sign say? "
+    picture, text = server.requests[-1]["messages"][-1]["content"]
+    assert text["text"] == "What does the sign say?"
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    assert server.requests[-1]["model"] == "a-model/v1"
+    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
+
+
+async def test_text_streams(server, url):
+    """A piece arrives before the next is said."""
+    async with Qwen_QVQ_72B.ask(script("a", 60), url=url) as stream:
+        assert await anext(stream) == "a"
+
+
+async def test_the_parameters(server, url):
+    parameters = {"temperature": 0.25, "max_tokens": 7, "system": "Be brief."}
+    messages = [{"role": "user", "content": "Hi"}]
+    await Qwen_QVQ_72B.create_async_generator("", messages, url=url, **parameters).read()
+    request = server.requests[-1]
+    assert (request["temperature"], request["max_tokens"]) == (0.25, 7)
+    assert request["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+@pytest.mark.parametrize("parameters", [{"temperature": -1}, {"max_tokens": 0}])
+async def test_a_wrong_parameter(server, url, parameters):
+    asked = len(server.requests)
+    messages = [{"role": "user", "content": "Hi"}]
+    stream = Qwen_QVQ_72B.create_async_generator("", messages, url=url, **parameters)
+    assert "minimum" in (await failure(stream)).message
+    assert len(server.requests) == asked
+
+
+@pytest.mark.parametrize("before", [[], ["half", 0.2]])
+async def test_an_error_arrives_in_the_servers_words(server, url, before):
+    steps = [{"error": {"message": "Your key {key} has <no> money & time"}}]
+    error = await failure(Qwen_QVQ_72B.ask(script(*before, *steps), url=url))
+    assert type(error) is ResponseError and error.text == "".join(before[:1])
+    assert error.message == "The model's server says: Your key [key] has money & time"
+
+
+async def test_a_limit_of_the_server(server, url):
+    step = {"status": 429, "headers": {"Retry-After": "30"}, "body": {"error": "slow down"}}
+    asked = len(server.requests)
+    error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
+    assert error.message == "The model's server says: slow down (HTTP 429, retry in 0:00:30)"
+    assert type(error) is RateLimitError and (error.status_code, error.retry_after) == (429, 30)
+    assert len(server.requests) == asked + 1
+
+
+async def test_a_server_that_reads_no_pictures(server, url):
+    """It is not asked a second time."""
+    step = {"status": 500, "body": {"error": {"message": "image input is not supported"}}}
+    asked = len(server.requests)
+    error = await failure(Qwen_QVQ_72B.ask(script(step), PNG, url=url))
+    assert "image input is not supported (HTTP 500)" in error.message
+    assert len(server.requests) == asked + 1
+
+
+SILENT, FLOWING = [60], [{"repeat": "word ", "times": 10_000, "delay": 0.02}]
+
+
+@pytest.mark.parametrize("steps", [SILENT, ["half", *SILENT], FLOWING])
+async def test_a_caller_who_cancels_stops_the_model(server, url, steps):
+    asked, left = len(server.requests), len(server.left)
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks, Qwen_QVQ_72B.ask(
+                script(*steps), url=url) as stream:
+
+            async def cancel():
+                await wait_until_async(lambda: len(server.requests) > asked)
+                await wait_until_async(lambda: stream.text or steps == SILENT)
+                scope.cancel()
+
+            tasks.start_soon(cancel)
+            async for _ in stream:
+                pass
+    await wait_until_async(lambda: len(server.left) == left + 1)
+
+
+@contextmanager
+def reader(client, kind, steps):
+    """Read an answer as a browser or as curl does. The connection ends with the block."""
+    data = [None, script(*steps), None, 100, ""]
+    if kind == "curl":
+        event = client.post("/gradio_api/call/generate", json={"data": data}).json()["event_id"]
+        path = f"/gradio_api/call/generate/{event}"
+    else:
+        functions = client.get("/config").json()["dependencies"]
+        number = next(each["id"] for each in functions if each["api_name"] == "generate")
+        session = uuid.uuid4().hex
+        client.post("/gradio_api/queue/join", json={
+            "data": data, "fn_index": number, "session_hash": session})
+        path = f"/gradio_api/queue/data?session_hash={session}"
+    with client.stream("GET", path) as response:
+        yield response.iter_lines()
+
+
+@pytest.mark.parametrize("kind", ["browser", "curl"])
+@pytest.mark.parametrize("steps", [SILENT, ["half", *SILENT]])
+def test_a_reader_whose_connection_ends_stops_the_model(server, url, kind, steps):
+    """As that of a tab that is closed, or of a process that is killed."""
+    asked, left = len(server.requests), len(server.left)
+    with httpx.Client(base_url=url) as client, reader(client, kind, steps):
+        wait_until(lambda: len(server.requests) > asked)
+    wait_until(lambda: len(server.left) == left + 1)
+
+
+@pytest.mark.parametrize("kind", ["browser", "curl"])
+def test_a_reader_who_stays_gets_the_whole_answer(server, url, kind):
+    left = len(server.left)
+    with httpx.Client(base_url=url) as client, reader(client, kind, ["half", 0.3, "whole"]) as it:
+        assert "halfwhole" in "".join(it) or kind == "browser"
+    assert len(server.left) == left
+
+
+def test_the_servers_words_are_no_html(server, url):
+    """The page shows the message of an error as HTML."""
+    words = "<img src=x onerror=alert(1)> &lt;img src=x onerror=alert(1)&gt; 1 < 2"
+    steps = [{"error": {"message": words}}]
+    with httpx.Client(base_url=url) as client, reader(client, "browser", steps) as lines:
+        said = "".join(lines)
+    assert "The model's server says: " in said and "&lt;img" in said and "<" not in said
+
+
+def test_a_hundred_answers_at_once(server, url):
+    """All are asked before the first one ends. Gradio by itself would stop at forty."""
+    asked = len(server.requests)
+
+    async def ask_all():
+        streams = [Qwen_QVQ_72B.ask(script("a", 1.5, "b"), url=url) for _ in range(100)]
+        return await asyncio.gather(*(stream.read() for stream in streams))
+
+    assert asyncio.run(ask_all()) == ["ab"] * 100
+    assert len(server.requests) == asked + 100 and server.most_at_once == 100
+
+
+def test_the_key_is_nowhere_on_the_page(server, url):
+    with httpx.Client(base_url=url) as client:
+        pages = {path: client.get(path).text for path in ("/", "/config", "/gradio_api/info")}
+    assert "a-model/v1" in pages["/config"]
+    for page in pages.values():
+        assert KEY not in page and server.url not in page
+
+
+def test_the_key_is_in_no_command(url):
+    for process in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{process}/cmdline") as file:
+                assert KEY not in file.read()
+        except (OSError, UnicodeDecodeError):
+            pass
+
+
+@contextmanager
+def started(*arguments, **environment):
+    """Run the command, which has to end well and to print its address alone. Yields that."""
+    with subprocess.Popen(
+            [*SERVE, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=os.environ | environment) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            assert process.wait(BOUND) == 0 and process.stderr.read() == ""
+
+
+def test_the_command(tmp_path):
+    """A second Space, on all addresses, with a login, a key file and options of its own.
+
+    It starts before its model's server does, because a large model needs minutes to load.
+    """
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    (tmp_path / "users").write_text("ann:pass:word\n\nbob:secret\n")
+    files = ["--auth-file", str(tmp_path / "users"), "--api-key-file", str(tmp_path / "key")]
+    options = ["--system", "Be brief.", "--max-tokens", "9", "--temperature", "0.5",
+               "--max-pixels", "100", "--stop-repetition", "--concurrency", "2"]
+    proxy = {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}
+    port = free_port()
+    with started("--base-url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--host", "0.0.0.0",
+                 *files, *options, **proxy) as printed:
+        assert printed.startswith("http://0.0.0.0:")
+        url = printed.replace("0.0.0.0", "127.0.0.1")
+
+        def ask(question, auth=None):
+            return asyncio.run(Qwen_QVQ_72B.ask(question, SAMPLE, url=url, auth=auth).read())
+
+        with pytest.raises(AuthenticationError):
+            ask("Hi")
+        with pytest.raises(ResponseError, match="it may still be starting"):
+            ask("Hi", ("ann", "pass:word"))
+        with upstream.Upstream(port) as server:
+            circle = {"repeat": "Wait, let me look at the angle once more. ", "times": 100}
+            text = ask(script(circle), ("bob", "secret"))
+    assert text.endswith("*Stopped: the model repeats itself.*")
+    request = server.requests[-1]
+    assert (request["max_tokens"], request["temperature"]) == (9, 0.5)
+    assert request["messages"][0]["content"] == "Be brief."
+    assert len(request["messages"][1]["content"][0]["image_url"]["url"]) < 1000
+    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
+
+
+def refusal(*arguments, **environment):
+    """Run the command, which has to refuse. Return its exit status and what it says."""
+    done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, timeout=60,
+                          env=os.environ | environment)
+    assert done.stdout == "" and KEY not in done.stderr
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_a_proxy_that_cannot_be_used(server):
+    status, message = refusal("--base-url", server.url, "--model", "m", "--port", "0",
+                              ALL_PROXY="socks://user:secret@127.0.0.1:1")
+    assert status == 1 and "ALL_PROXY" in message and "secret" not in message
+
+
+MODEL = ["--base-url", "http://127.0.0.1:8000/v1", "--model", "m"]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (MODEL[:2], "--base-url and --model need each other"), (MODEL[2:], "need each other"),
+    (["--system", "x"], "--system needs --base-url"),
+    (["--max-tokens", "5"], "--max-tokens needs --base-url"),
+    (["--stop-repetition"], "--stop-repetition needs --base-url"),
+    (["--base-url", "127.0.0.1:8000", *MODEL[2:]], "http:// or https://"),
+    (["--base-url", "", *MODEL[2:]], "http:// or https://"),
+    (["--base-url", "http://a:b@c/v1", *MODEL[2:]], "no user"),
+    (["--base-url", "http://[::1/v1", *MODEL[2:]], "http:// or https://"),
+    ([*MODEL[:2], "--model", " "], "is empty"),
+    ([*MODEL, "--max-tokens", "0"], "1 or more"), ([*MODEL, "--max-tokens", "x"], "invalid"),
+    ([*MODEL, "--temperature", "-1"], "0 or more"), ([*MODEL, "--temperature", "nan"], "0 or more"),
+    ([*MODEL, "--concurrency", "0"], "1 or more"), ([*MODEL, "--max-pixels", "0"], "1 or more"),
+    ([*MODEL, "--api-key-file", "missing"], "missing cannot be read (FileNotFoundError)"),
+    ([*MODEL, "--api-key-file", "empty"], "has no key"),
+    ([*MODEL, "--api-key-file", "two"], "has no key, or one with spaces"),
+    ([*MODEL, "--auth-file", "empty"], "empty has no user:password"),
+    ([*MODEL, "--auth-file", "two"], "line 2 of two is not user:password")])
+def test_a_wrong_command(tmp_path, monkeypatch, capsys, arguments, message):
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "two").write_text(f"ann:secret\n{KEY}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert caught.value.code == 2 and message in said
+    assert KEY not in said and "secret" not in said
+
+
+def test_a_key_that_no_header_can_hold(monkeypatch, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-\u00e9")
+    with pytest.raises(SystemExit):
+        parse(MODEL)
+    assert "OPENAI_API_KEY" in (said := capsys.readouterr().err) and "sk-" not in said
+
+
+@pytest.mark.parametrize("arguments, module, extra", [
+    ([], "rapidocr", "demo"), (MODEL, "openai", "serve"), (MODEL, "pillow", "serve")])
+def test_a_missing_package(arguments, module, extra):
+    """The message names the extra of this kind of Space."""
+    name = {"pillow": "PIL"}.get(module, module)
+    code = f"import sys; sys.modules[{name!r}] = None; from importlib import util\n" \
+        f"real = util.find_spec; util.find_spec = lambda n: None if n == {name!r} else real(n)\n" \
+        f"sys.argv[1:] = {arguments!r}\nfrom qvq_wrapper.serve.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"This Space needs {module}: pip install \"qvq_wrapper[{extra}]\"")
+
+
+def test_the_text_reader_gets_no_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def popen(command, env, **options):
+        assert KEY not in env.values() and "--base-url" not in command
+        raise OSError("not started")
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(OSError, match="not started"), running_space():
+        pass
+
+
+def test_the_extras_have_what_the_spaces_need():
+    setup = ConfigParser()
+    setup.read(HERE.parent / "setup.cfg")
+    for extra, needed in NEEDS.items():
+        named = re.findall(r"^[\w-]+", setup["options.extras_require"][extra], re.MULTILINE)
+        assert set(needed.values()) <= set(named)

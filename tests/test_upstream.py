@@ -1,0 +1,360 @@
+"""A model's server is asked, and everything that it can do wrong arrives as a clear error."""
+
+import base64
+import io
+import logging
+import sys
+
+import pytest
+from conftest import HERE, PNG, free_port, script, wait_until_async
+from PIL import Image
+
+sys.path.append(str(HERE / "spaces"))
+pytest.importorskip("openai", reason="openai is not installed")
+import upstream as upstream_server  # noqa: E402
+
+from qvq_wrapper import ResponseError  # noqa: E402
+from qvq_wrapper.serve import upstream as upstream_module  # noqa: E402
+from qvq_wrapper.serve.repetition import Repetition  # noqa: E402
+from qvq_wrapper.serve.upstream import Upstream  # noqa: E402
+
+pytestmark = pytest.mark.anyio
+KEY = "sk-secret-0123456789"
+
+
+@pytest.fixture
+def anyio_backend():
+    """Gradio runs under asyncio, and so does the code in front of the model's server."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with upstream_server.Upstream() as server:
+        yield server
+
+
+async def answer(server, *steps, image=None, prompt=None, call=None, **options):
+    """Return all that the model's answer to a script was, step by step."""
+    upstream = Upstream(server.url, "a-model", **options)
+    question = script(*steps) if prompt is None else prompt
+    return [text async for text in upstream.answer(image, question, **call or {})]
+
+
+async def failure(server, *steps, **options):
+    with pytest.raises(ResponseError) as caught:
+        await answer(server, *steps, api_key=KEY, **options)
+    error = caught.value
+    assert error.__cause__ is None and (error.__suppress_context__ or not error.__context__)
+    assert KEY not in f"{error!r}"
+    return error.message
+
+
+async def test_the_answer_grows(server):
+    assert await answer(server, "The area", " is", " 6.") == [
+        "The area", "The area is", "The area is 6."]
+
+
+async def test_what_is_sent(server):
+    await answer(server, prompt="Hi")
+    request = server.requests[-1]
+    assert request == {
+        "model": "a-model", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8192,
+        "stream": True}
+    assert server.paths[-1] == "/v1/chat/completions"
+    assert server.headers[-1]["authorization"] == "bearer none"
+
+
+async def test_the_options_are_sent(server):
+    await answer(server, prompt="Hi", api_key=KEY, system="Be brief.", max_tokens=9, temperature=0)
+    request = server.requests[-1]
+    assert (request["max_tokens"], request["temperature"]) == (9, 0)
+    assert request["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
+
+
+async def test_a_call_wins_over_the_options(server):
+    call = {"system": "", "max_tokens": 3, "temperature": 0.5}
+    await answer(server, prompt="Hi", system="Be brief.", temperature=0, call=call)
+    request = server.requests[-1]
+    assert (request["max_tokens"], request["temperature"]) == (3, 0.5)
+    assert [message["role"] for message in request["messages"]] == ["user"]
+
+
+def picture_file(folder, kind, size=(40, 20), mode="RGB", **options):
+    path = folder / f"x.{kind.lower()}"
+    Image.new(mode, size).save(path, kind, **options)
+    return path
+
+
+async def sent_picture(server, path, **options):
+    """Return the MIME type and the bytes of the picture that the server gets for this file."""
+    await answer(server, image=str(path), prompt="Hi", **options)
+    picture, text = server.requests[-1]["messages"][-1]["content"]
+    assert text == {"type": "text", "text": "Hi"}
+    head, _, data = picture["image_url"]["url"].partition(";base64,")
+    return head.removeprefix("data:"), base64.b64decode(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+async def test_an_upright_png_or_jpeg_is_sent_as_it_is(server, tmp_path, kind):
+    path = picture_file(tmp_path, kind)
+    assert await sent_picture(server, path) == (f"image/{kind.lower()}", path.read_bytes())
+
+
+@pytest.mark.parametrize("kind, mode", [
+    ("WEBP", "RGBA"), ("GIF", "P"), ("BMP", "RGB"), ("TIFF", "CMYK"), ("TIFF", "I;16"),
+    ("TIFF", "F"), ("TIFF", "1"), ("TIFF", "LAB"), ("PPM", "L")])
+async def test_other_pictures_become_png(server, tmp_path, kind, mode):
+    """llama.cpp reads few kinds."""
+    mime, data = await sent_picture(server, picture_file(tmp_path, kind, mode=mode))
+    image = Image.open(io.BytesIO(data))
+    assert (mime, image.format, image.size) == ("image/png", "PNG", (40, 20))
+    assert image.mode in ("RGB", "RGBA")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+async def test_a_picture_is_turned_upright(server, tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side
+    path = picture_file(tmp_path, kind, exif=exif)
+    _, data = await sent_picture(server, path)
+    image = Image.open(io.BytesIO(data))
+    assert image.size == (20, 40) and image.getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("size", [(300, 150), (10, 3000), (3000, 4)])
+async def test_a_large_picture_is_made_smaller(server, tmp_path, kind, size):
+    path = picture_file(tmp_path, kind, size)
+    mime, data = await sent_picture(server, path, max_pixels=2000)
+    image = Image.open(io.BytesIO(data))
+    assert image.width * image.height <= 2000
+    assert mime == ("image/jpeg" if kind == "JPEG" else "image/png")
+    ratio = size[0] / size[1]
+    assert 0.7 * ratio < image.width / image.height < 1.5 * ratio
+
+
+async def test_grey_values_of_16_bits_are_kept_apart(server, tmp_path):
+    image = Image.new("I;16", (40, 20), 1000)
+    image.paste(9000, (0, 0, 20, 20))
+    image.save(tmp_path / "x.tiff")
+    _, data = await sent_picture(server, tmp_path / "x.tiff")
+    left, right = (Image.open(io.BytesIO(data)).getpixel((x, 10))[0] for x in (5, 35))
+    assert left > right + 100
+
+
+async def test_transparency_is_kept(server, tmp_path):
+    Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(tmp_path / "x.webp", lossless=True)
+    _, data = await sent_picture(server, tmp_path / "x.webp")
+    assert Image.open(io.BytesIO(data)).getpixel((0, 0))[3] == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"<svg/>", b"no picture", PNG[:20]])
+async def test_a_file_that_is_no_picture(server, tmp_path, data):
+    (tmp_path / "x").write_bytes(data)
+    asked = len(server.requests)
+    message = await failure(server, image=str(tmp_path / "x"), prompt="Hi")
+    assert message.startswith("The picture cannot be read")
+    assert str(tmp_path) not in message and len(server.requests) == asked
+
+
+async def test_a_damaged_picture_that_has_to_be_converted(server, tmp_path):
+    path = picture_file(tmp_path, "WEBP", (300, 300))
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "cannot be read" in await failure(server, image=str(path), prompt="Hi")
+
+
+async def test_a_picture_without_a_question(server, tmp_path):
+    await answer(server, image=str(picture_file(tmp_path, "PNG")), prompt="")
+    content = server.requests[-1]["messages"][-1]["content"]
+    assert [part["type"] for part in content] == ["image_url"]
+
+
+async def test_neither_a_picture_nor_a_question(server):
+    assert "neither a question nor a picture" in await failure(server, prompt="")
+
+
+@pytest.mark.parametrize("reason, note", [
+    ("length", "Cut off: the answer reached max_tokens (8192)"),
+    ("content_filter", "The model's server ended the answer: content_filter."),
+    ("tool_calls", "The model's server ended the answer: tool_calls."),
+    ("abort", "The model's server ended the answer: abort.")])
+async def test_an_answer_that_does_not_end_by_itself(server, reason, note):
+    texts = await answer(server, "half", {"finish": reason})
+    assert texts[-1].startswith(f"half\n\n*{note}") and texts[-1].endswith("*")
+
+
+async def test_an_answer_that_ends_by_itself(server):
+    assert await answer(server, "all", {"finish": "stop"}) == ["all"]
+
+
+async def test_an_empty_answer(server):
+    assert await answer(server) == ["*The model's answer is empty.*"]
+
+
+NESTED = {"error": {"message": "No such model.", "type": "invalid", "code": 7}}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 500, 503])
+async def test_an_error_before_the_answer(server, status):
+    asked = len(server.requests)
+    message = await failure(server, {"status": status, "body": NESTED})
+    assert message.startswith(f"The model's server says: No such model. (HTTP {status})")
+    assert ("--base-url" in message) == (status == 404)
+    assert len(server.requests) == asked + 1  # asked once
+
+
+@pytest.mark.parametrize("body, words", [
+    ({"error": "too long"}, "too long"), ({"detail": "too long"}, "too long"),
+    ({"message": "too long"}, "too long"), ({"object": "error"}, "Error code: 500"),
+    ("<html><h1>Bad  gateway</h1></html>", "Bad gateway"), ("", "Error code: 500"),
+    ([1], "[1]"), ({"error": {"message": "x" * 9999}}, "x" * 400)])
+async def test_other_forms_of_an_error(server, body, words):
+    message = await failure(server, {"status": 500, "body": body})
+    assert message.startswith(f"The model's server says: {words}")
+    assert message.endswith("(HTTP 500)") and len(message) < 600
+
+
+@pytest.mark.parametrize("value, words", [
+    ("30", "HTTP 429, retry in 0:00:30"), ("90000", "HTTP 429, retry in 1 day, 1:00:00"),
+    ("soon", "HTTP 429"), ("-1", "HTTP 429"), ("9" * 400, "HTTP 429")])
+async def test_a_limit(server, value, words):
+    step = {"status": 429, "headers": {"Retry-After": value}, "body": {"error": "slow down"}}
+    message = await failure(server, step)
+    assert message == f"The model's server says: slow down ({words})"
+
+
+async def test_an_error_in_mid_answer(server):
+    message = await failure(server, "half", {"error": {"message": "out of memory", "code": 500}})
+    assert message == "The model's server says: out of memory"
+
+
+@pytest.mark.parametrize("echo", [
+    {"status": 401, "body": {"error": {"message": "Incorrect API key: {key}."}}},
+    {"status": 401, "body": "Incorrect API key: {key}."},
+    {"status": 500, "body": {"error": {"message": "y" * 490 + "{key}"}}},
+    {"error": {"message": "Incorrect API key: {key}."}}, {"error": "Incorrect API key: {key}."}])
+async def test_an_echoed_key_is_taken_out(server, caplog, echo):
+    caplog.set_level(logging.DEBUG)
+    message = await failure(server, echo)
+    assert KEY[:4] not in message and KEY not in caplog.text
+    assert "[key]" in message or message.count("y") > 480
+
+
+@pytest.mark.parametrize("step", [
+    {"raw": "data: not json\n\n"}, {"raw": "data: \xff\n\n"}, {"event": [1]}, {"event": "text"},
+    {"event": {"choices": "text"}}, {"event": {"choices": [1]}}, {"event": {"choices": None}},
+    {"event": {"choices": [{"delta": None}]}}, {"piece": ["a list"]}, {"piece": 7},
+    {"piece": "\ud83d"}, {"raw": "data: " + "[" * 100_000 + "\n\n"}])
+@pytest.mark.parametrize("before", [[], ["half"]])
+async def test_garbage(server, before, step):
+    message = await failure(server, *before, step)
+    assert message.startswith("The model's server sent something that is no chat completion")
+    assert "text" not in message and "list" not in message
+
+
+async def test_a_server_of_another_kind(server):
+    step = {"status": 200, "body": "<title>Hello</title>", "headers": {"Content-Type": "text/html"}}
+    message = await failure(server, step)
+    assert message == (
+        "The model's server sent no answer. Check --base-url, which usually ends in /v1, and "
+        "--model.")
+
+
+@pytest.mark.parametrize("end", [{"cut": True}, {"raw": ""}])
+async def test_a_connection_that_breaks_off(server, end):
+    message = await failure(server, "half", end, {"cut": True})
+    assert message.startswith("The connection to the model's server broke off")
+
+
+async def test_a_server_that_is_not_there():
+    class server:
+        url = f"http://127.0.0.1:{free_port()}/v1"
+
+    message = await failure(server, "x")
+    assert message.startswith("The connection to the model's server failed; it may still be start")
+
+
+async def test_a_silent_server(server, monkeypatch):
+    monkeypatch.setattr(upstream_module, "READ_TIMEOUT", 0.2)
+    left = len(server.left)
+    assert await failure(server, 60) == "The model's server was silent for 0.2 s."
+    assert await failure(server, "half", 60) == "The model's server was silent for 0.2 s."
+    await wait_until_async(lambda: len(server.left) == left + 2)
+
+
+async def test_leaving_stops_the_model(server):
+    left = len(server.left)
+    texts = Upstream(server.url, "a-model").answer(None, script("a", 60))
+    assert await anext(texts) == "a"
+    await texts.aclose()
+    await wait_until_async(lambda: len(server.left) == left + 1)
+
+
+CIRCLE = "Wait, let me look at the angle once more. "
+
+
+async def test_a_model_that_repeats_itself_is_stopped(server):
+    left = len(server.left)
+    steps = ["So. ", {"repeat": CIRCLE, "times": 10_000}, 60]
+    texts = await answer(server, *steps, stop_repetition=True)
+    note = "\n\n*Stopped: the model repeats itself.*"
+    assert texts[-1] == "So. " + CIRCLE * texts[-1].count(CIRCLE) + note
+    assert texts[-1].count(CIRCLE) == 4
+    await wait_until_async(lambda: len(server.left) == left + 1)
+
+
+async def test_repetition_is_allowed_by_default(server):
+    texts = await answer(server, {"repeat": CIRCLE, "times": 20})
+    assert texts[-1] == CIRCLE * 20
+
+
+def where_found(text, piece):
+    """Return the length at which the repetition is found, for a text that grows piece by piece."""
+    repetition = Repetition()
+    lengths = range(piece, len(text) + piece, piece)
+    return next((length for length in lengths if repetition.found_in(text[:length])), None)
+
+
+PROSE = "".join(f"{number}. The side is {number * 7 % 31} cm. " for number in range(2000))
+
+
+@pytest.mark.parametrize("piece", [3, 4000])
+@pytest.mark.parametrize("unit", [
+    PROSE[:32], PROSE[:33], PROSE[:500], PROSE[:4096], "-" * 50 + CIRCLE, CIRCLE + "-" * 50,
+    f"{CIRCLE}{CIRCLE}Hm. ", "a" * 31 + "b",
+    "数学の問題をもう一度、最初から考えてみましょう。" * 2 + "はい。"])
+def test_a_repetition_is_found(unit, piece):
+    found = where_found(PROSE[:7000] + unit * 9, piece)
+    assert found and 7000 + 4 * len(unit) <= found < 7000 + 5 * len(unit) + 32 + piece
+
+
+@pytest.mark.parametrize("piece", [3, 4000])
+@pytest.mark.parametrize("text", [
+    PROSE, CIRCLE * 3 + "So it is 30 degrees. " + CIRCLE * 3, "|---" * 3000, " " * 9000,
+    "ab" * 5000, "| 1 | 2 | 3 | 4 | 5 | 6 | 7 |\n" * 300, PROSE[:31] * 200,
+    "".join(f"| {row} | {row * row} | a cell with the same words in it |\n" for row in range(300))])
+def test_no_repetition(text, piece):
+    assert where_found(text, piece) is None
+
+
+def test_the_key_is_in_no_repr():
+    assert KEY not in repr(Upstream("http://127.0.0.1/v1", "m", api_key=KEY))
+
+
+def test_the_cost_of_looking_does_not_grow_with_the_answer():
+    """No more than a window at the end is looked at, and that once for 32 characters."""
+
+    class Text(str):
+        looked_at = 0
+
+        def __getitem__(self, index):
+            part = super().__getitem__(index)
+            Text.looked_at += len(part)
+            return part
+
+    repetition, text = Repetition(), PROSE * 20
+    for length in range(1_000_000, 1_000_320):
+        repetition.found_in(Text(text[:length]))
+    assert Text.looked_at <= 11 * 4 * 4096
