@@ -1,4 +1,8 @@
-"""Ask QVQ-72B's Space, or another with the same endpoint, about a picture and stream the answer."""
+"""Ask a vision model on Hugging Face Spaces about a picture and stream its answer.
+
+``ask`` is the short form. ``Qwen_QVQ_72B`` is the same as a class for callers of many providers.
+Both return an ``AnswerStream``. See ``help(ask)`` for the options.
+"""
 
 from .base import AsyncGeneratorProvider, ProviderModelMixin
 from .errors import (
@@ -15,7 +19,7 @@ from .provider import Qwen_QVQ_72B, ask
 from .stream import AnswerStream, AsyncResult
 from .types import ImageType, MediaListType, Messages, Status
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AnswerStream",
