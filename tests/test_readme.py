@@ -19,6 +19,7 @@ def blocks():
 
 def test_every_example_runs(space, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
+    monkeypatch.setattr(Qwen_QVQ_72B, "live", 0)  # g4f counts in it
     monkeypatch.setenv("G4F_CONFIG_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for name in ("triangle.png", "photo.jpg"):
