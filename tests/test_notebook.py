@@ -380,7 +380,8 @@ def test_the_readmes_notebook_examples(space, kernel, tmp_path):
     readme = (HERE.parent / "README.rst").read_text()
     blocks = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+?    await show.*\n)", readme)
     (tmp_path / "triangle.png").write_bytes(PNG)
-    for block, question in zip(blocks, ("does the sign say?", "area of this triangle?"), strict=True):
+    questions = "does the sign say?", "area of this triangle?"
+    for block, question in zip(blocks, questions, strict=True):
         cell = kernel.run(f"%cd -q {tmp_path}\n" + re.sub("^    ", "", block, flags=re.M))
         assert cell.error is None and "<img" in cell.end[0]["text/html"]
         assert question in cell.end[1]["text/plain"]
