@@ -4,6 +4,9 @@
 Both return an ``AnswerStream``. See ``help(ask)`` for the options.
 """
 
+from importlib import import_module
+from typing import Any
+
 from .base import AsyncGeneratorProvider, ProviderModelMixin
 from .errors import (
     AuthenticationError,
@@ -41,3 +44,10 @@ __all__ = [
     "Status",
     "ask",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part that few programs need as soon as it is used, such as ``qvq_wrapper.serve``."""
+    if name in ("notebook", "serve"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
