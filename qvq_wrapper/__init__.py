@@ -1,4 +1,11 @@
-"""Ask QVQ-72B's Space, or another with the same endpoint, about a picture and stream the answer."""
+"""Ask a vision model on Hugging Face Spaces about a picture and stream its answer.
+
+``ask`` is the short form. ``Qwen_QVQ_72B`` is the same as a class for callers of many providers.
+Both return an ``AnswerStream``. See ``help(ask)`` for the options.
+"""
+
+from importlib import import_module
+from typing import Any
 
 from .base import AsyncGeneratorProvider, ProviderModelMixin
 from .errors import (
@@ -15,7 +22,7 @@ from .provider import Qwen_QVQ_72B, ask
 from .stream import AnswerStream, AsyncResult
 from .types import ImageType, MediaListType, Messages, Status
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AnswerStream",
@@ -37,3 +44,10 @@ __all__ = [
     "Status",
     "ask",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part that few programs need as soon as it is used, such as ``qvq_wrapper.serve``."""
+    if name in ("batch", "notebook", "serve"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -376,13 +376,15 @@ def test_a_stream_without_the_notebook_module_shows_its_repr(space):
     assert output.data["text/plain"].startswith("<AnswerStream finished, ")
 
 
-def test_the_readmes_notebook_example(space, kernel, tmp_path):
+def test_the_readmes_notebook_examples(space, kernel, tmp_path):
     readme = (HERE.parent / "README.rst").read_text()
-    block = re.search(r"code-block:: python\n\n((?:    .*\n|\n)+?    await show.*\n)", readme)[1]
+    blocks = re.findall(r"code-block:: python\n\n((?:    .*\n|\n)+?    await show.*\n)", readme)
     (tmp_path / "triangle.png").write_bytes(PNG)
-    cell = kernel.run(f"%cd -q {tmp_path}\n" + re.sub("^    ", "", block, flags=re.M))
-    assert cell.error is None and "<img" in cell.end[0]["text/html"]
-    assert "area of this triangle?" in cell.end[1]["text/plain"]
+    questions = "does the sign say?", "area of this triangle?"
+    for block, question in zip(blocks, questions, strict=True):
+        cell = kernel.run(f"%cd -q {tmp_path}\n" + re.sub("^    ", "", block, flags=re.M))
+        assert cell.error is None and "<img" in cell.end[0]["text/html"]
+        assert question in cell.end[1]["text/plain"]
 
 
 def required(extras):

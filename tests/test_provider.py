@@ -234,7 +234,7 @@ async def test_a_picture_without_a_prompt(provider, space):
     ([[PNG, PNG]], "media holds a list"),
     ([(PNG, "x.png", 3)], "a tuple in media"),
     ([(PNG,)], "a tuple in media"),
-    ([None], "a picture cannot be a NoneType"),
+    ([None], "a picture cannot be of type NoneType"),
 ])
 def test_media_that_is_refused(media, message):
     with pytest.raises((ValueError, TypeError), match=message):

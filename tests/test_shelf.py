@@ -80,6 +80,7 @@ async def test_the_space_hears_that_a_session_has_ended(start_space):
 async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
     first = ask("first", url=relay.url)
     assert await first.read() == "You asked: first"
+    await calls_ended()
     async with ask(script("a", *["", 0.05] * 10, "the next"), url=relay.url) as second:
         await anext(second)
         if how == "cancel":

@@ -14,8 +14,15 @@ from types import CoroutineType
 from typing import Any
 
 import anyio
-from IPython import get_ipython
-from IPython.display import display
+
+try:
+    import markdown_it  # noqa: F401  # ./markdown.py needs it
+    from IPython import get_ipython
+    from IPython.display import display
+    from PIL import Image  # noqa: F401  # ./thumbnail.py needs it
+except ImportError as error:
+    raise ImportError(
+        f'{error}. The notebook needs: pip install "qvq_wrapper[notebook]"') from None
 
 from ..errors import (
     AuthenticationError, MediaError, RateLimitError, ResponseError, ResponseTimeoutError,

@@ -81,8 +81,8 @@ def picture_from(source: Any, filename: str | None = None) -> Picture:
     encode = find_encoder(source)
     if encode is None:
         raise TypeError(
-            f"a picture cannot be a {type(source).__name__}; give bytes, an open binary file, "
-            "a path, a data: or http(s) URL, a PIL image, a numpy array or a matplotlib figure")
+            f"a picture cannot be of type {type(source).__name__}; give bytes, an open binary "
+            "file, a path, a data: or http(s) URL, a PIL image, an array or a matplotlib figure")
     return Picture(read=_memoize(encode), filename=filename)
 
 
