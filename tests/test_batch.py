@@ -423,7 +423,7 @@ async def test_retry_after_is_respected_by_all(start_space, caplog):
         assert len(found) == 25 and all("answer" in result for result in found)
         assert len(space.log("asked")) == 25
         refused = space.log("join", status=429)
-        assert 2 <= len(refused) <= 2 * 8
+        assert 1 <= len(refused) <= 2 * 8
 
 
 async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch):

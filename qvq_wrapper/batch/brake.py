@@ -14,7 +14,7 @@ from ..types import describe_seconds
 UNREACHABLE = 60.0  # seconds without any sign of life after which a run ends
 LONGEST_PAUSE = 10.0  # seconds between two questions to a Space that does not say when to return
 WORTH_SAYING = 5.0  # seconds; a longer pause is announced
-LONGEST_GAP = 512  # answers before the next attempt to have one more question under way
+LONGEST_GAP = 32  # answers before the next attempt to have one more question under way
 
 logger = logging.getLogger("qvq_wrapper")
 
@@ -102,9 +102,9 @@ class Brake:
             if refused:
                 self._gap, self._calm = min(2 * self._gap, LONGEST_GAP), 0
                 self._raised = False
-            if not refused or not self._under_way:
+            if not retry_after and not (refused and self._under_way):
                 pause = min(LONGEST_PAUSE, 0.5 * 2 ** min(self._failures, 9))
-                self._pause(max(retry_after, min(left, pause * random.uniform(0.5, 1))), error)
+                self._pause(min(left, pause * random.uniform(0.5, 1)), error)
         if retry_after:
             self._pause(retry_after, error)
         return True
