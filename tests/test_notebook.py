@@ -407,7 +407,7 @@ def required(extras):
 
 def test_the_quickstarts_imports_are_in_the_extras_that_it_names():
     notebook = nbformat.read(HERE / "notebooks" / "quickstart.ipynb", as_version=4)
-    assert "[demo,notebook]" in notebook.cells[0].source
+    assert "[batch,demo,notebook]" in notebook.cells[0].source
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     code = re.sub(r"\bawait |async (?=with|for)", "", code)
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
@@ -415,7 +415,7 @@ def test_the_quickstarts_imports_are_in_the_extras_that_it_names():
     packages = importlib.metadata.packages_distributions()
     assert modules > {"qvq_wrapper"}
     for module in modules - {"qvq_wrapper"}:
-        assert {name.lower() for name in packages[module]} & required(["demo", "notebook"]), module
+        assert {name.lower() for name in packages[module]} & required(["batch", "demo", "notebook"]), module
 
 
 @pytest.mark.space  # the notebook starts one in a child process
