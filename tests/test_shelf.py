@@ -94,6 +94,17 @@ async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
     assert call_connections(relay) == 1
 
 
+@on_asyncio
+async def test_leaving_right_after_the_end_keeps_the_connection(relay):
+    """The reader leaves while the call's thread is about to put the connection on the shelf."""
+    for number in range(30):
+        async with ask(f"end {number}", url=relay.url) as stream:
+            async for _ in stream:
+                pass
+        await calls_ended()
+    assert call_connections(relay) == 1
+
+
 @pytest.mark.parametrize("how", ["break", "scope", "timeout", "max_chars"])
 async def test_a_connection_with_unread_data_is_never_reused(relay, how):
     prompt = script("a", *["ab", 0.05, "abc", 0.05] * 50)

@@ -158,10 +158,11 @@ class Call:
                     break
                 attempt += 1
         finally:
+            self._connection = None  # before the reader knows: its cancel() must not cut it now
             if error:
                 self._fail(error)
             self._end("finished")
-            self._connection, self.done = None, True
+            self.done = True
             self._wake()
             self._finish(later)
 
