@@ -18,6 +18,7 @@ from qvq_wrapper import ResponseError, ResponseTimeoutError, SpaceConnectionErro
 from qvq_wrapper.bridge import connection as connection_module
 from qvq_wrapper.bridge import shelf as shelf_module
 from qvq_wrapper.bridge import space as space_module
+from qvq_wrapper.bridge.call import Call
 from qvq_wrapper.bridge.shelf import shelf
 
 pytestmark = pytest.mark.anyio
@@ -95,13 +96,21 @@ async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
 
 
 @on_asyncio
-async def test_leaving_right_after_the_end_keeps_the_connection(relay):
+async def test_leaving_right_after_the_end_keeps_the_connection(relay, monkeypatch):
     """The reader leaves while the call's thread is about to put the connection on the shelf."""
-    for number in range(30):
-        async with ask(f"end {number}", url=relay.url) as stream:
-            async for _ in stream:
-                pass
+    original = Call._end
+
+    def end_slowly(call, *arguments):
+        original(call, *arguments)
+        time.sleep(0.1)  # the reader is faster than the thread
+
+    monkeypatch.setattr(Call, "_end", end_slowly)
+    for step in ("an answer", {"raise": "an error"}):
+        with suppress(ResponseError):
+            async with ask(script(step), url=relay.url) as stream:
+                await stream.read()
         await calls_ended()
+    assert await ask("after", url=relay.url).read() == "You asked: after"
     assert call_connections(relay) == 1
 
 
