@@ -19,6 +19,8 @@ from qvq_wrapper import (
 from qvq_wrapper.batch import ask_many, brake
 
 pytestmark = pytest.mark.anyio
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""For tests that take seconds, and whose subject is the same for both backends."""
 
 
 def questions(count):
@@ -196,6 +198,7 @@ async def test_an_error_of_the_iterable_ends_the_run_after_the_rows_before_it():
     assert len(found) == 3 and isinstance(error, OSError)
 
 
+@on_asyncio
 async def test_memory_does_not_grow_with_the_number_of_rows():
     async def peak(count):
         gc.collect()
@@ -302,6 +305,7 @@ def quick(monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
+@on_asyncio
 async def test_a_space_that_is_gone_ends_the_run():
     rows = iter(questions(100_000))
     found, error = await failing_run(rows, url=f"http://127.0.0.1:{free_port()}")
@@ -311,6 +315,7 @@ async def test_a_space_that_is_gone_ends_the_run():
 
 
 @pytest.mark.usefixtures("quick")
+@on_asyncio
 async def test_a_space_that_goes_away_in_mid_run(start_space):
     with start_space() as space:
         rows = [{"prompt": script(0.05, str(number))} for number in range(500)]
@@ -323,6 +328,7 @@ async def test_a_space_that_goes_away_in_mid_run(start_space):
     assert all("answer" in result for result in found)
 
 
+@on_asyncio
 async def test_a_space_that_is_away_for_a_while(start_space):
     """The answers under way are asked again, and no others."""
     with start_space() as space:
@@ -367,6 +373,7 @@ async def test_a_wrong_login(start_space):
         assert "secret-word" not in str(error) and not space.log("asked")
 
 
+@on_asyncio
 async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_run():
     """It fails, and the others are answered, whatever the concurrency."""
     async def ask(row):
@@ -406,6 +413,7 @@ async def test_an_answer_that_is_no_text():
 # The brake
 
 
+@on_asyncio
 async def test_a_short_queue(start_space):
     """Sixteen ask, three have a place. Each question is answered, without a storm of attempts."""
     with start_space("--queue", 2, "--at-once", 1, "--door", 10**6, 1) as space:
@@ -416,6 +424,7 @@ async def test_a_short_queue(start_space):
         assert len(space.log("join")) < 60 + 40
 
 
+@on_asyncio
 async def test_retry_after_is_respected_by_all(start_space, caplog):
     with start_space("--door", 10, 2) as space:
         rows = [{"prompt": f"door {number}"} for number in range(25)]

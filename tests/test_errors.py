@@ -21,6 +21,12 @@ from qvq_wrapper import (
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def anyio_backend():
+    """Errors are made in the call's thread, which is the same for both backends."""
+    return "asyncio"
+
+
 async def test_a_full_queue(start_space):
     with start_space("--at-once", 1, "--queue", 1) as space:
         async with ask(script("a", *["b", 0.1] * 50), url=space.url) as first:

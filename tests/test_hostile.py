@@ -401,6 +401,7 @@ BOMBS = [
     _invalid_input, _many_headers, _cookies]
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("change", BOMBS, ids=lambda change: change.__name__.strip("_"))
 @on_asyncio
 async def test_a_bomb_takes_neither_memory_nor_time(bomb, bounded, change):
