@@ -77,11 +77,9 @@ class AnswerFile:
         self.complete = False
         self._keys = keys
         self._only_failed = only_failed
-        self._answered: set[str] = set()
-        self._failed: set[str] = set()  # in earlier runs
-        self._failed_now: set[str] = set()
-        self._lines = 0
-        self._known = False  # the file has been read, and holds answers alone
+        self._answered: dict[str, int] = {}  # the number of the line to keep for each key
+        self._failed: dict[str, int] = {}
+        self._earlier = self._lines = 0
 
     def __enter__(self) -> AnswerFile:
         self._lock = _lock(self.path)
@@ -94,11 +92,10 @@ class AnswerFile:
 
     def __exit__(self, *error: object) -> None:
         try:
-            if not self._known:
-                return
-            failed = self._failed_now | (set() if self.complete else self._failed - self._answered)
+            oldest = self._earlier if self.complete else 0  # who failed earlier was asked again
+            failed = {number for number in self._failed.values() if number >= oldest}
             if self._lines > len(self._answered) + len(failed):
-                self._drop_outdated(failed)
+                self._drop_outdated(failed.union(self._answered.values()))
         finally:
             os.close(self._fd)
             self._lock.release()
@@ -109,25 +106,23 @@ class AnswerFile:
         Raises:
             ValueError: the file holds something else. It has not been changed.
         """
-        end, line = 0, b"\n"
+        end, line, lines = 0, b"\n", 0
         with open(self.path, "rb") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(file):
                 try:
-                    key, answered = self._read_line(line, number)
-                except (ValueError, LookupError, TypeError):
-                    if not line.endswith(b"\n"):
-                        logger.warning("%s: the cut-off last line was removed", self.path)
-                        os.truncate(self.path, end)
-                        line = b"\n"
-                        break
-                    raise ValueError(
-                        f"{self.path}, line {number}, is no answer of an earlier run; give "
-                        "another file for the answers, or remove that line") from None
-                (self._answered if answered else self._failed).add(key)
-                self._lines += 1
-                end += len(line)
-        self._known = True
-        self._failed -= self._answered
+                    self._note(*self._read_line(line, number), number)
+                except (ValueError, LookupError, TypeError) as error:
+                    cut_off = line.startswith(b"{") and not line.endswith(b"\n")
+                    if not cut_off or not isinstance(error, ValueError):
+                        raise ValueError(
+                            f"{self.path}, line {number + 1}, is no answer of an earlier run; give "
+                            "another file for the answers, or remove that line") from None
+                    logger.warning("%s: the cut-off last line was removed", self.path)
+                    os.truncate(self.path, end)
+                    line = b"\n"
+                    break
+                lines, end = number + 1, end + len(line)
+        self._earlier = self._lines = lines
         if not line.endswith(b"\n"):
             os.write(self._fd, b"\n")
 
@@ -137,8 +132,16 @@ class AnswerFile:
         if not answered and "error" not in columns:
             raise LookupError
         if answered:
-            self._keys.answered(columns, f"answer {number} in {self.path.name}")
+            self._keys.answered(columns, f"answer {number + 1} in {self.path.name}")
         return str(columns["key"]), answered
+
+    def _note(self, key: str, answered: bool, number: int) -> None:
+        """Remember which line to keep: the first answer, or else the last failure."""
+        if answered:
+            self._answered.setdefault(key, number)
+            self._failed.pop(key, None)
+        elif key not in self._answered:
+            self._failed[key] = number
 
     def accept(self, row: Row) -> bool:
         """Give the row its key. Return whether this run is to ask it."""
@@ -159,28 +162,17 @@ class AnswerFile:
                 os.ftruncate(self._fd, end)
             reason = f"{error.strerror}; the answers before this one are safe"
             raise OSError(error.errno, reason, str(self.path)) from None
+        self._note(key, "answer" in result, self._lines)
         self._lines += 1
         if "answer" in result:
-            self._answered.add(key)
             self.summary.answered += 1
         else:
-            self._failed_now.add(key)
             self.summary.failed[result["error"]["kind"]] += 1
 
-    def _drop_outdated(self, failed: set[str]) -> None:
+    def _drop_outdated(self, kept: set[int]) -> None:
         """Remove the failures of questions that have been answered, or asked again, since."""
         copy = self.path.with_name(f"{self.path.name}.tmp")
-        keep: dict[str, int] = {}  # the number of each key's line
         try:
-            with open(self.path, "rb") as file:
-                for number, line in enumerate(file):
-                    columns = json.loads(line)
-                    key = str(columns["key"])
-                    if "answer" in columns and key in self._answered:
-                        keep.setdefault(key, number)
-                    elif key in failed and key not in self._answered:
-                        keep[key] = number
-            kept = set(keep.values())
             with open(self.path, "rb") as file, open(copy, "wb") as target:
                 target.writelines(line for number, line in enumerate(file) if number in kept)
                 target.flush()

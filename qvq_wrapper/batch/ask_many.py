@@ -71,27 +71,23 @@ async def _results(run: Run, rows: Rows) -> AsyncGenerator[Result, None]:
 
     https://peps.python.org/pep-0789/
     """
-    scope = anyio.CancelScope()
+    scope, finished = anyio.CancelScope(), anyio.Event()
     results: deque[Result] = deque()
     errors: list[BaseException] = []
     news, room = anyio.Event(), anyio.Event()
-    finished = anyio.Event()
 
     async def emit(row: Row, result: Result) -> None:
         nonlocal room
         results.append(result)
         news.set()
         while len(results) > run.concurrency:  # the reader is slow
-            if room.is_set():
-                room = anyio.Event()
+            room = anyio.Event() if room.is_set() else room
             await room.wait()
 
     async def supervise() -> None:
         try:
             with scope:
                 await run.answer_all(rows, emit)
-        except anyio.get_cancelled_exc_class():
-            raise
         except BaseException as error:  # a system task of trio may not raise
             errors.append(error)
         finally:

@@ -9,13 +9,15 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
+
 from ..base import hide_arguments
 from ..question.options import Options
 from .answers import AnswerFile, Summary
 from .keys import Keys
 from .progress import Bar
 from .read import count_rows, open_rows
-from .rows import Row, Rows, run_in_thread
+from .rows import Row, Rows
 from .run import Ask, Result, Run
 
 if sys.version_info >= (3, 11):
@@ -77,7 +79,7 @@ def answer_file(
     if isinstance(questions, (str, os.PathLike)) and file.path == Path(questions).resolve():
         raise ValueError(f"questions and answers are the same file, {answers}")
     report = Bar() if progress is True else progress or (lambda summary: None)
-    return _answer_file(run, rows, file, limit, report, lambda: count_rows(questions))
+    return _answer_file(run, rows, file, limit, report, lambda: count_rows(questions, prompt))
 
 
 async def _answer_file(
@@ -93,8 +95,8 @@ async def _answer_file(
         report(summary)
 
     with file:
-        await run_in_thread(file.read)
-        summary.total = await run_in_thread(count)
+        await to_thread.run_sync(file.read)
+        summary.total = await to_thread.run_sync(count)
         report(summary)
         rows = Rows(source, file.accept, limit)
         try:

@@ -102,14 +102,8 @@ def _read_csv(path: Path) -> Iterator[Row]:
             yield row
 
 
-def count_rows(questions: Any) -> int | None:
-    """Return the number of rows, or None if only reading all of them would tell. Blocks."""
-    if hasattr(questions, "__len__") and not isinstance(questions, str):
-        return len(questions)
-    if not isinstance(questions, (str, os.PathLike)):
-        return None
-    path = Path(questions)
-    if path.is_dir() or path.suffix.lower() == ".csv":
-        return sum(1 for _ in _open_path(path, "" if path.is_dir() else None))
-    with path.open("rb") as file:
-        return sum(1 for line in file if not line.isspace())
+def count_rows(questions: Any, prompt: str | None) -> int | None:
+    """Return the number of rows, or None if only the caller's iterable could tell. Blocks."""
+    if isinstance(questions, (str, os.PathLike)):
+        return sum(1 for _ in _open_path(Path(questions), prompt))
+    return len(questions) if hasattr(questions, "__len__") else None

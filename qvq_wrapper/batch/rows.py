@@ -1,26 +1,21 @@
-"""Gives the rows of any iterable one at a time, without holding up the event loop."""
+"""One question, and a reader that gives the questions of any iterable one at a time."""
 
 from __future__ import annotations
 
 import math
 import re
 import threading
-import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
-Result = TypeVar("Result")
-
-READ_AHEAD = 0.01  # seconds that one step of a thread reads; rows used up in that time are many
+READ_AHEAD = 32  # rows; each may hold a picture
 
 
 @dataclass
@@ -73,49 +68,19 @@ def missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _start_thread(function: Callable[[], object]) -> None:
-    """Start a daemon thread: it does not hold up the interpreter's exit, as a pool's would."""
-    run = copy_context().run
-    threading.Thread(target=run, args=(function,), name="qvq_wrapper rows", daemon=True).start()
-
-
-def _waker(event: anyio.Event) -> Callable[[], None]:
-    """Return a function that sets the event, for other threads."""
-    token: Any = current_token().native_token
-    schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-
-    def wake() -> None:
-        with suppress(RuntimeError):  # the event loop is closed
-            schedule(event.set)
-
-    return wake
-
-
-async def run_in_thread(function: Callable[[], Result]) -> Result:
-    """Run a function that may block."""
-    done, future = anyio.Event(), Future[Result]()
-    wake = _waker(done)
-
-    def run() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:
-            future.set_exception(error)
-        wake()
-
-    _start_thread(run)
-    await done.wait()
-    return future.result()
-
-
 class Rows:
-    """Gives one row after the other. Reads only as many ahead as are used up in 10 ms.
+    """Gives one row after the other, and reads only a few ahead.
 
-    A synchronous iterable may block, so a thread reads it.
+    A synchronous iterable may block, so a thread reads it: a daemon, which does not hold up the
+    interpreter's exit.
 
     Args:
         accept: tells whether a row is wanted. It is called in the thread.
         limit: the number of rows to give, or None.
+
+    Attributes:
+        ended: all rows have been read.
+        failure: what the iterable raised. The rows before it are given all the same.
     """
 
     def __init__(
@@ -126,29 +91,33 @@ class Rows:
         self._iterator = iter(()) if isinstance(questions, AsyncIterable) else iter(questions)
         self._accept = accept
         self._left = math.inf if limit is None else limit
+        self._count = 0
         self._ready: deque[Row] = deque()
-        self._lock = anyio.Lock(fast_acquire=True)
-        self._count, self._size, self._last_step = 0, 1, 0.0
-        self._thread_runs = False
-        self._wake: Callable[[], None]
-        self._failure: Exception | None = None
+        self._one_at_a_time = anyio.Lock(fast_acquire=True)
+        self._thread: threading.Thread | None = None
+        self._room = threading.Event()
+        self._news = anyio.Event()
+        self.failure: BaseException | None = None
         self.ended = False
 
     async def next(self) -> Row | None:
-        """Return the next row, or None after the last one.
+        """Return the next row, or None after the last one."""
+        async with self._one_at_a_time:
+            while not self._ready and not self.ended:
+                await self._step()
+        if self._ready:
+            row = self._ready.popleft()
+            if len(self._ready) < READ_AHEAD // 2 and not self._room.is_set():
+                self._room.set()
+            return row
+        return None
 
-        Raises:
-            Exception: what the iterable raised, after the rows before it.
-        """
-        if not self._ready:
-            async with self._lock:
-                while not self._ready and not self.ended:
-                    await self._step()
-        return self._ready.popleft() if self._ready else None
+    def close(self) -> None:
+        """Let the thread end."""
+        self._left = 0
+        self._room.set()
 
     async def _step(self) -> None:
-        if self._failure:
-            raise self._failure
         if self._left <= 0:
             self.ended = True
         elif self._async is not None:
@@ -157,31 +126,34 @@ class Rows:
                 self._take(await anext(self._async))
             except StopAsyncIteration:
                 self.ended = True
+            except Exception as error:
+                self.failure, self.ended = error, True
         else:
-            news = anyio.Event()
-            self._wake = _waker(news)
-            if not self._thread_runs:
-                now = time.monotonic()
-                self._size = min(2 * self._size, 256) if now - self._last_step < READ_AHEAD else 1
-                self._last_step, self._thread_runs = now, True
-                _start_thread(self._read)
-            if not self._ready:
-                await news.wait()
+            self._news = anyio.Event()
+            if self._thread is None:
+                token: Any = current_token().native_token
+                wake = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
+                self._thread = threading.Thread(
+                    target=self._read, args=(wake,), name="qvq_wrapper rows", daemon=True)
+                self._thread.start()
+            if not self._ready and not self.ended:
+                await self._news.wait()
 
-    def _read(self) -> None:
-        end, count = time.monotonic() + READ_AHEAD, 0
-        try:
-            while count < self._size and self._left > 0 and time.monotonic() < end:
-                if self._take(next(self._iterator)):
-                    count += 1
-                    if len(self._ready) == 1:  # the next row may take its time
-                        self._wake()
-        except StopIteration:
+    def _read(self, wake: Callable[[Callable[[], None]], object]) -> None:
+        with suppress(RuntimeError):  # the event loop is closed
+            try:
+                while self._left > 0:
+                    if self._take(next(self._iterator)) and len(self._ready) == 1:
+                        wake(self._news.set)
+                    self._room.clear()
+                    if len(self._ready) >= READ_AHEAD and self._left > 0:
+                        self._room.wait()
+            except StopIteration:
+                pass
+            except BaseException as error:
+                self.failure = error
             self.ended = True
-        except Exception as error:
-            self._failure = error
-        self._thread_runs = False
-        self._wake()
+            wake(self._news.set)
 
     def _take(self, item: Any) -> bool:
         self._count += 1
@@ -189,6 +161,6 @@ class Rows:
         row.check()
         accepted = self._accept(row)
         if accepted:
-            self._left -= 1
             self._ready.append(row)
+            self._left -= 1
         return accepted

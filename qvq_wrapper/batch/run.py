@@ -79,11 +79,14 @@ class Run:
         """Ask every row, and hand each result to ``emit``. Raises the error that ends the run."""
         self._rows, self._emit = rows, emit
         self._brake = Brake(self.concurrency, self._patience)
-        async with anyio.create_task_group() as group:
-            for _ in range(self.concurrency):
-                group.start_soon(self._work, group)
-        if self._error:
-            raise self._error
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(self.concurrency):
+                    group.start_soon(self._work, group)
+        finally:
+            rows.close()
+        if error := self._error or rows.failure:
+            raise error
         if self._was_cancelled:
             raise ResponseError("The function given as ask was cancelled by someone else.")
 
@@ -99,7 +102,7 @@ class Run:
         except anyio.get_cancelled_exc_class():
             self._was_cancelled = True
             raise
-        except Exception as error:  # the rows cannot be read, or the result cannot be handed on
+        except Exception as error:  # the result cannot be handed on
             self._end(error)
             group.cancel_scope.cancel()
 
