@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ class Rows:
         self._accept = accept
         self._left = math.inf if limit is None else limit
         self._count = 0
+        self._closed = False
         self._ready: deque[Row] = deque()
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
         self._thread: threading.Thread | None = None
@@ -114,7 +116,7 @@ class Rows:
 
     def close(self) -> None:
         """Let the thread end."""
-        self._left = 0
+        self._closed = True
         self._room.set()
 
     async def _step(self) -> None:
@@ -134,7 +136,8 @@ class Rows:
                 token: Any = current_token().native_token
                 wake = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
                 self._thread = threading.Thread(
-                    target=self._read, args=(wake,), name="qvq_wrapper rows", daemon=True)
+                    target=copy_context().run, args=(self._read, wake),
+                    name="qvq_wrapper rows", daemon=True)
                 self._thread.start()
             if not self._ready and not self.ended:
                 await self._news.wait()
@@ -142,11 +145,11 @@ class Rows:
     def _read(self, wake: Callable[[Callable[[], None]], object]) -> None:
         with suppress(RuntimeError):  # the event loop is closed
             try:
-                while self._left > 0:
+                while self._left > 0 and not self._closed:
                     if self._take(next(self._iterator)) and len(self._ready) == 1:
                         wake(self._news.set)
                     self._room.clear()
-                    if len(self._ready) >= READ_AHEAD and self._left > 0:
+                    if len(self._ready) >= READ_AHEAD and not self._closed:
                         self._room.wait()
             except StopIteration:
                 pass

@@ -119,7 +119,7 @@ class Run:
     async def _answer(self, row: Row) -> Result | None:
         """Return the result, or None if the question is to be asked again later."""
         if row.error:
-            return _result(row, 0.0, error=_describe(row.error, row.place))
+            return _result(row, time.monotonic(), error=_describe(row.error, row.place))
         episode = await self._brake.enter()
         start = time.monotonic()
         try:
@@ -129,16 +129,15 @@ class Run:
                 row.attempts += 1
                 answer = await self._ask(row.question())
             finally:
-                seconds = round(time.monotonic() - start, 3)
                 self._brake.leave()
             if not isinstance(answer, str):
                 raise TypeError(f"ask must give a str, not {type(answer).__name__}")
         except Exception as error:
             if self._is_for_later(row, error, episode):
                 return None
-            return _result(row, seconds, error=_describe(error, row.place))
+            return _result(row, start, error=_describe(error, row.place))
         self._sign_of_life()
-        return _result(row, seconds, answer=answer)
+        return _result(row, start, answer=answer)
 
     def _sign_of_life(self) -> None:
         self._in_a_row = 0
@@ -199,13 +198,14 @@ def _check_number(name: str, value: Any, minimum: int, types: Any) -> None:
         raise ValueError(f"{name} must be a number from {minimum}, not {value}")
 
 
-def _result(row: Row, seconds: float, **outcome: Any) -> Result:
+def _result(row: Row, start: float, **outcome: Any) -> Result:
     columns = row.plain or (row.columns if isinstance(row.columns, dict) else {})
     if _OWN_COLUMNS.isdisjoint(columns):
         result = dict(columns)
     else:
         result = {f"given_{name}" if name in _OWN_COLUMNS else name: value
                   for name, value in columns.items()}
+    seconds = round(time.monotonic() - start, 3)
     result.update(outcome, seconds=seconds, attempts=row.attempts)
     return result
 
