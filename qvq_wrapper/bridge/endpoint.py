@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from ..errors import SpaceUnavailableError
@@ -24,96 +24,66 @@ _NO_PICTURES = {"audio", "video", "model3d", "downloadbutton"}
 # Another component takes a prompt if its data is a string.
 _PROMPT_KINDS = ["multimodaltextbox", "textbox"]
 _NO_PROMPTS = {"radio", "dropdown", "colorpicker", "datetime"}
-# Events of a page itself. A person's question is none of them.
+# A page triggers these events by itself, without a person's question.
 _PAGE_EVENTS = {"load", "unload", "tick"}
 
 
-@dataclass
-class Plan:
-    """How to ask one endpoint: the number of its function, its arguments, a reader of outputs."""
-
-    function: Any
-    arguments: list[Any]
-    reader: TextReader
-
-
-def make_plan(
-    config: dict[str, Any], api: dict[str, Any], question: Question, file: dict[str, Any] | None
-) -> Plan:
-    """Return how to ask the question.
-
-    The places of picture and prompt are found by component type, then by position. A parameter
-    that the caller names is never one of them. A parameter that is not given has the Space's own
-    default.
+def find_endpoint(config: dict[str, Any], api: dict[str, Any], question: Question) -> Endpoint:
+    """Return the endpoint with the question's ``api_name``, or else the only one that fits.
 
     Args:
-        file: the picture as gradio_client sends it.
+        config: the Space's ``/config``.
+        api: the Space's ``/info``.
 
     Raises:
-        SpaceUnavailableError: there is no such endpoint, it does not take the question, or it gives
-            no text.
+        SpaceUnavailableError: there is no such endpoint.
     """
-    endpoint = _find(_Endpoints(config, api), question)
-    arguments = endpoint.arguments(question, file)
-    reader = endpoint.reader()
-    names = {parameter.name for parameter in endpoint.parameters}
+    endpoints = _named_endpoints(config, api)
+    endpoint = endpoints.get(question.api_name) or _only_fitting(endpoints, question)
+    names = {each.name for each in endpoint.parameters}
     if left_out := sorted(question.extras.keys() - names):
         logger.debug("%s has no parameter %s: left out", endpoint.name, ", ".join(left_out))
-    return Plan(endpoint.function, arguments, reader)
+    return endpoint
 
 
-def _find(endpoints: _Endpoints, question: Question) -> Endpoint:
-    """Return the endpoint that the caller named, or else the one that fits the question."""
-    name = "/" + question.api_name.removeprefix("/")
-    if endpoint := endpoints.get(name):
-        return endpoint
-    if not endpoints.names:
+def _named_endpoints(config: dict[str, Any], api: dict[str, Any]) -> dict[str, Endpoint]:
+    """Return the endpoints by name, in the order of the Space's API page."""
+    components = {each["id"]: each for each in config["components"]}
+    dependencies = {
+        f"/{each['api_name']}": {"id": number, **each}
+        for number, each in enumerate(config["dependencies"]) if each.get("api_name")}
+    return {
+        name: Endpoint(name, info, dependencies[name], components)
+        for name, info in api["named_endpoints"].items() if name in dependencies}
+
+
+def _only_fitting(endpoints: dict[str, Endpoint], question: Question) -> Endpoint:
+    if not endpoints:
         raise SpaceUnavailableError("The Space has no endpoint with a name, so it cannot be asked.")
-    fitting = [each for each in endpoints if each.fits(question)]
-    both = [each for each in fitting if each.takes_both(question)]
-    found = both or fitting
-    if len(found) == 1 and not question.named:
-        return found[0]
-    names = ", ".join(each.name for each in found)
-    if found:
-        raise SpaceUnavailableError(one_line(
-            f"The Space has no endpoint {name}. Give the api_name of one that fits: {names}."))
-    raise SpaceUnavailableError(one_line(
-        f"The Space has no endpoint {name}, and no other that takes this question and gives text. "
-        f"It has: {', '.join(sorted(endpoints.names))}."))
+    fitting = [each for each in _for_people(endpoints.values()) if each.fits(question)]
+    fitting = [each for each in fitting if all(each.places(question))] or fitting
+    if len(fitting) == 1 and not question.named:
+        return fitting[0]
+    message = f"The Space has no endpoint {question.api_name}"
+    if fitting:
+        names = ", ".join(each.name for each in fitting)
+        message += f". Give the api_name of one that fits: {names}."
+    else:
+        names = ", ".join(sorted(endpoints))
+        message += f", and no other that takes this question and gives text. It has: {names}."
+    raise SpaceUnavailableError(one_line(message))
 
 
-class _Endpoints:
-    """The Space's named endpoints. Each is read only when it is looked at."""
+def _for_people(endpoints: Iterable[Endpoint]) -> Iterable[Endpoint]:
+    """Return the endpoints that a person uses, each function once.
 
-    def __init__(self, config: dict[str, Any], api: dict[str, Any]) -> None:
-        self._infos = api["named_endpoints"]
-        self._components = {each["id"]: each for each in config["components"]}
-        self._dependencies = {
-            f"/{each['api_name']}": {"id": number, **each}
-            for number, each in enumerate(config["dependencies"]) if each.get("api_name")}
-        self.names = self._infos.keys() & self._dependencies.keys()
-
-    def get(self, name: str) -> Endpoint | None:
-        if name not in self.names:
-            return None
-        return Endpoint(name, self._infos[name], self._dependencies[name], self._components)
-
-    def __iter__(self) -> Iterator[Endpoint]:
-        """Yield the endpoints that people use.
-
-        One function often stands behind a button and a textbox. gradio names the second ``name_1``.
-        """
-        seen = set()
-        for name in self._infos:
-            if name not in self.names:
-                continue
-            dependency = self._dependencies[name]
-            events = {str(event) for _, event in dependency.get("targets") or ()}
-            same = re.sub(r"_\d+$", "", name), str(dependency["inputs"]), str(dependency["outputs"])
-            if same not in seen and not (events and events <= _PAGE_EVENTS):
-                seen.add(same)
-                yield Endpoint(name, self._infos[name], dependency, self._components)
+    One function often stands behind a button and a textbox. gradio names the second ``name_1``.
+    """
+    found: dict[tuple[str, ...], Endpoint] = {}
+    for each in endpoints:
+        if not each.is_page_event:
+            found.setdefault(each.identity, each)
+    return found.values()
 
 
 class Parameter:
@@ -122,14 +92,13 @@ class Parameter:
     def __init__(self, info: dict[str, Any], component: dict[str, Any]) -> None:
         self.name = str(info.get("parameter_name") or info.get("label"))
         self.kind = str(info["component"]).lower()
+        self.schema = info["type"]
         self.default = info.get("parameter_default")
         # A file cannot be used as a default: gradio_client would upload this machine's file.
         is_file = "gradio.FileData" in str(self.default)
         self.has_default = bool(info.get("parameter_has_default")) and not is_file
-        self.schema = info["type"]
-        props = component["props"]
         self.is_hidden = _is_hidden(component)
-        self.is_secret = props.get("type") == "password"
+        self.is_secret = component["props"].get("type") == "password"
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind})"
@@ -143,6 +112,10 @@ class Parameter:
     def takes_prompt(self) -> bool:
         is_string = self.schema.get("type") == "string" and self.kind not in _NO_PROMPTS
         return (self.kind in _PROMPT_KINDS or is_string) and not self.is_secret
+
+    def rank(self, kinds: list[str]) -> tuple[bool, int]:
+        """Return a sort key: what a page shows comes first, then the better kinds."""
+        return self.is_hidden, kinds.index(self.kind) if self.kind in kinds else len(kinds)
 
     def value(self, file: dict[str, Any] | None, prompt: str) -> Any:
         """Return picture or prompt in the form that the component takes."""
@@ -166,15 +139,28 @@ class Endpoint:
         self, name: str, info: dict[str, Any], dependency: dict[str, Any],
         components: dict[Any, dict[str, Any]],
     ) -> None:
-        inputs = [components[each] for each in dependency["inputs"]]
-        outputs = [components[each] for each in dependency["outputs"]]
         self.name, self.function = name, dependency["id"]
-        # Components such as gr.State are not part of the API.
-        self._outputs = [each for each in outputs if not each.get("skip_api")]
-        self._input_ids = dependency["inputs"]
-        self._returns = info["returns"]
-        shown = [each for each in inputs if not each.get("skip_api")]
-        self.parameters = [Parameter(*pair) for pair in zip(info["parameters"], shown)]
+        self._info, self._dependency, self._components = info, dependency, components
+
+    @property
+    def is_page_event(self) -> bool:
+        events = {str(event) for _, event in self._dependency.get("targets") or ()}
+        return bool(events) and events <= _PAGE_EVENTS
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The same for all endpoints of one function."""
+        name = re.sub(r"_\d+$", "", self.name)
+        return name, str(self._dependency["inputs"]), str(self._dependency["outputs"])
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        return [Parameter(*each) for each in zip(self._info["parameters"], self._shown("inputs"))]
+
+    def _shown(self, side: str) -> list[dict[str, Any]]:
+        """Return the components of one side. Some, such as gr.State, are not part of the API."""
+        components = [self._components[each] for each in self._dependency[side]]
+        return [each for each in components if not each.get("skip_api")]
 
     def fits(self, question: Question) -> bool:
         """Return whether the endpoint takes the question and gives text."""
@@ -185,44 +171,41 @@ class Endpoint:
             return False
         return True
 
-    def takes_both(self, question: Question) -> bool:
-        """Return whether the endpoint has a place for a picture and one for a prompt."""
-        return all(self._places(question))
+    def places(self, question: Question) -> tuple[Parameter | None, Parameter | None]:
+        """Return the parameters for picture and prompt, found by component type, then position.
 
-    def _places(self, question: Question) -> tuple[Parameter | None, Parameter | None]:
-        """Return the parameters that take the picture and the prompt, of those not named."""
+        A parameter that the caller names is neither.
+        """
         named = {*question.parameters, *question.extras}
         free = [each for each in self.parameters if each.name not in named]
         pictures = [each for each in free if each.takes_picture]
         prompts = [each for each in free if each.takes_prompt]
         return (
-            min(pictures, key=_order(_PICTURE_KINDS), default=None),
-            min(prompts, key=_order(_PROMPT_KINDS), default=None))
+            min(pictures, key=lambda each: each.rank(_PICTURE_KINDS), default=None),
+            min(prompts, key=lambda each: each.rank(_PROMPT_KINDS), default=None))
 
     def arguments(self, question: Question, file: dict[str, Any] | None) -> list[Any]:
-        """Return the arguments in order.
+        """Return the arguments in order. The Space's own default fills what is not given.
 
         Raises:
             SpaceUnavailableError: a part of the question has no place, or a value is missing.
         """
-        given = {**question.extras, **question.parameters}
         if unknown := question.parameters.keys() - {each.name for each in self.parameters}:
-            raise self._refusal(f"has no parameter {', '.join(map(str, unknown))}")
-        picture_place, prompt_place = self._places(question)
-        if question.picture and not picture_place:
+            raise self._refusal(f"has no parameter {', '.join(sorted(unknown))}")
+        for_picture, for_prompt = self.places(question)
+        if question.picture and not for_picture:
             raise self._refusal("has no place for the picture")
-        if question.prompt and not prompt_place:
+        if question.prompt and not for_prompt:
             raise self._refusal("has no place for the prompt")
+        given = question.extras | question.parameters
         values, missing = [], []
         for each in self.parameters:
-            if each in (picture_place, prompt_place):
-                prompt = question.prompt if each is prompt_place else ""
-                values.append(each.value(file if each is picture_place else None, prompt))
-            elif each.name in given:
-                values.append(given[each.name])
+            if each in (for_picture, for_prompt):
+                prompt = question.prompt if each is for_prompt else ""
+                values.append(each.value(file if each is for_picture else None, prompt))
             else:
-                values.append(each.default)
-                if not each.has_default:
+                values.append(given.get(each.name, each.default))
+                if not (each.name in given or each.has_default):
                     missing.append(each.name)
         if missing:
             raise self._refusal(f"also needs {', '.join(missing)}; give them in parameters={{...}}")
@@ -239,20 +222,21 @@ class Endpoint:
         Raises:
             SpaceUnavailableError: the endpoint gives no text.
         """
-        kinds = [str(each["component"]).lower() for each in self._returns]
-        texts = [number for number, each in enumerate(self._outputs)
-                 if _gives_text(kinds[number], self._returns[number]["type"], each)]
+        outputs, returns = self._shown("outputs"), self._info["returns"]
+        kinds = [str(each["component"]).lower() for each in returns]
+        texts = [number for number, component in enumerate(outputs)
+                 if _gives_text(kinds[number], returns[number]["type"], component)]
         if not texts:
             gives = ", ".join(kinds) or "nothing"
             raise SpaceUnavailableError(
                 one_line(f"The Space's {self.name} gives no text, but: {gives}."))
 
         def is_reset(number: int) -> bool:
-            """A textbox of the question is often emptied, and a choice's options changed."""
-            is_input = self._outputs[number]["id"] in self._input_ids
+            """An app often empties the question's textbox, and changes a choice's options."""
+            is_input = outputs[number]["id"] in self._dependency["inputs"]
             return kinds[number] in _NO_PROMPTS or is_input and kinds[number] != "chatbot"
 
-        return TextReader(sorted(texts, key=is_reset), len(self._outputs))
+        return TextReader(sorted(texts, key=is_reset), len(outputs))
 
 
 def _is_hidden(component: dict[str, Any]) -> bool:
@@ -263,12 +247,3 @@ def _gives_text(kind: str, schema: dict[str, Any], component: dict[str, Any]) ->
     # gr.ChatInterface gives its answer in a hidden JSON component.
     is_answer = kind == "chatbot" or kind == "json" and _is_hidden(component)
     return is_answer or schema.get("type") == "string"
-
-
-def _order(kinds: list[str]) -> Callable[[Parameter], tuple[bool, int]]:
-    """Return a key that puts what a page shows first, then the better kinds."""
-    def key(parameter: Parameter) -> tuple[bool, int]:
-        rank = kinds.index(parameter.kind) if parameter.kind in kinds else len(kinds)
-        return parameter.is_hidden, rank
-
-    return key

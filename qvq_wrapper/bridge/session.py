@@ -47,7 +47,7 @@ from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
 from ..question.options import Question
 from .connection import Connection
-from .endpoint import make_plan
+from .endpoint import find_endpoint
 from .executors import JobExecutor
 from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
 from .space import Space, SpaceInfo
@@ -93,12 +93,13 @@ def _ask(
     picture = question.picture
     path = picture and (picture.url or NO_FILE)
     file = {"path": path, "meta": {"_type": "gradio.FileData"}} if path else None
-    plan = make_plan(info.config, info.api, question, file)
+    endpoint = find_endpoint(info.config, info.api, question)
+    arguments, reader = endpoint.arguments(question, file), endpoint.reader()
     connection.http.cookies = httpx.Cookies(info.cookies)
-    publish_update = partial(publish, on_text, on_status, plan.reader)
-    session = Session(info, connection, plan.function, publish_update)
+    publish_update = partial(publish, on_text, on_status, reader)
+    session = Session(info, connection, endpoint.function, publish_update)
     try:
-        output = session.ask(plan.arguments, file, picture)
+        output = session.ask(arguments, file, picture)
     except BaseException:
         session.cancel()
         raise
@@ -106,7 +107,7 @@ def _ask(
         connection.drain(wait=False)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
-    text = plan.reader.read(output, final=True)
+    text = reader.read(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
     return text
