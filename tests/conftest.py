@@ -32,10 +32,20 @@ BOUND = 15
 
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(items):
-    """Mark each test that starts a Space by a fixture. Tests that start one otherwise mark it."""
+    """Mark each test that starts a Space by a fixture. Tests that start one otherwise mark it.
+
+    Leave out what the marker ``backends`` leaves out.
+    """
     for item in items:
         if "start_space" in getattr(item, "fixturenames", ()):
             item.add_marker("space")
+    items[:] = [item for item in items if _backend_is_wanted(item)]
+
+
+def _backend_is_wanted(item):
+    marker = item.get_closest_marker("backends")
+    backend = item.callspec.params.get("anyio_backend") if hasattr(item, "callspec") else None
+    return marker is None or backend is None or backend in marker.args
 
 
 def script(*steps):

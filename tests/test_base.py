@@ -99,7 +99,7 @@ def test_client(g4f, given_provider, space, stream):
     assert seen["headers"]["authorization"] == "Bearer hf_secret"
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # g4f does not run on trio
+@pytest.mark.backends("asyncio")  # g4f does not run on trio
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.anyio
 async def test_async_client(g4f, given_provider, space, stream):
@@ -203,7 +203,7 @@ def test_ending_early_cancels_the_job(g4f, given_provider, space, end):
     assert not space.log("finished", prompt=SLOW)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.backends("asyncio")
 @pytest.mark.anyio
 async def test_ending_early_cancels_the_job_async(g4f, given_provider, space):
     seen = len(space.log("left", prompt=SLOW))

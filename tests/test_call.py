@@ -9,10 +9,9 @@ from network import Faulty, HttpProxy, web_server
 
 from qvq_wrapper import SpaceUnavailableError, ask
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("path, fault", [
     *((path, fault) for path in ("/config", "/info", "/app_id", "/upload")
       for fault in ("before", 429, 502)),
@@ -41,7 +40,6 @@ async def test_no_question_is_asked_twice_or_left_running(space, monkeypatch, pa
     assert len(space.log("asked", prompt=prompt)) <= 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_proxy_refuses_the_connection_for_the_question(start_space, certificate):
     with start_space("--certificate", *certificate) as space, HttpProxy() as proxy:
         access = {"url": space.url, "verify": False, "proxy": proxy.url}
@@ -74,7 +72,6 @@ async def test_an_apps_own_error_is_not_tried_again(provider, space, step):
     assert len(space.log("asked", prompt=prompt)) == before + 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_full_queue_is_tried_again_until_a_place_is_free(start_space):
     with start_space("--at-once", 1, "--queue", 1) as space:
         prompts = [script(*["", 0.1] * 3, str(number)) for number in range(4)]

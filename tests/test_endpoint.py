@@ -10,9 +10,7 @@ from conftest import PNG, failure
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError
 from qvq_wrapper.bridge.outputs import TextReader
 
-pytestmark = pytest.mark.anyio
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-"""For what is decided in the thread of a call: it is the same to both backends."""
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 PICTURE_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
@@ -79,25 +77,21 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-@on_asyncio
 async def test_picture_and_prompt_reach_the_app(shapes, name):
     assert await ask(shapes, name).read() == TAKEN[name]
 
 
 @pytest.mark.parametrize("name", TAKEN)
-@on_asyncio
 async def test_a_prompt_alone_reaches_the_app(shapes, name):
     expected = TAKEN[name].replace("256", "no picture")
     assert await ask(shapes, name, picture=False).read() == expected
 
 
 @pytest.mark.parametrize("name", ["plain", "file", "message"])
-@on_asyncio
 async def test_a_picture_alone_has_an_empty_prompt(shapes, name):
     assert await ask(shapes, name, text="").read() == TAKEN[name].removeprefix("what? ")
 
 
-@on_asyncio
 async def test_endpoints_that_take_a_picture_alone_or_a_prompt_alone(shapes):
     assert await ask(shapes, "image_alone", text="").read() == "256"
     assert await ask(shapes, "prompt_alone", picture=False).read() == "what?"
@@ -121,7 +115,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@on_asyncio
 async def test_what_has_no_place_is_refused(shapes, name):
     message = await refusal(shapes, name)
     assert message.startswith(f"The Space's /{name} ") and REFUSED[name] in message
@@ -142,7 +135,6 @@ async def test_what_has_no_place_is_refused(shapes, name):
     ("plain", {"prompt": "given"}, "refused"),
     ("gallery", {"gallery": []}, "refused"),
 ])
-@on_asyncio
 async def test_a_named_parameter_keeps_its_value(shapes, name, given, expected, how):
     options = given if how == "as a keyword" else {"parameters": given}
     if expected == "refused":
@@ -151,7 +143,6 @@ async def test_a_named_parameter_keeps_its_value(shapes, name, given, expected, 
         assert await ask(shapes, name, **options).read() == expected
 
 
-@on_asyncio
 async def test_another_place_than_the_named_one(shapes):
     picture = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
     stream = ask(shapes, "two_images_and_text", parameters={"param_0": picture})
@@ -160,7 +151,6 @@ async def test_another_place_than_the_named_one(shapes):
     assert stream.status.stage == "failed"
 
 
-@on_asyncio
 async def test_an_unknown_parameter_is_refused(shapes):
     message = await refusal(shapes, "more", parameters={"temprature": 1})
     assert "/more has no parameter temprature. It takes: picture (image), prompt" in message
@@ -201,14 +191,12 @@ GIVEN = {
 
 
 @pytest.mark.parametrize("name", GIVEN)
-@on_asyncio
 async def test_the_text_is_found(shapes, name):
     assert await ask(shapes, name).read() == GIVEN[name]
 
 
 @pytest.mark.parametrize("name", [
     "to_number", "to_image", "to_json", "to_label", "to_highlightedtext", "to_state", "to_nothing"])
-@on_asyncio
 async def test_an_endpoint_without_text_is_refused(shapes, name):
     kind = name.removeprefix("to_").replace("state", "nothing")
     assert await refusal(shapes, name) == f"The Space's /{name} gives no text, but: {kind}."
@@ -248,7 +236,6 @@ FOUND = [
 
 
 @pytest.mark.parametrize("names, picture, expected", FOUND)
-@on_asyncio
 async def test_the_one_endpoint_that_fits_is_found(start_space, names, picture, expected):
     with start_space("--shapes", *names) as space:
         assert await ask(space, picture=picture).read() == expected
@@ -263,13 +250,11 @@ NOT_FOUND = [
 
 
 @pytest.mark.parametrize("names, options, expected", NOT_FOUND)
-@on_asyncio
 async def test_no_endpoint_is_guessed(start_space, names, options, expected):
     with start_space("--shapes", *names) as space:
         assert re.search(expected, await refusal(space, **options))
 
 
-@on_asyncio
 async def test_a_name_with_and_without_a_slash(shapes):
     assert await ask(shapes, "plain").read() == "what? 256"
     stream = Qwen_QVQ_72B.create_async_generator(
@@ -277,7 +262,6 @@ async def test_a_name_with_and_without_a_slash(shapes):
     assert await stream.read() == "what? no picture"
 
 
-@on_asyncio
 async def test_generate_is_asked_where_there_is_one(space):
     assert await ask(space, picture=False).read() == "You asked: what?"
 
@@ -293,7 +277,6 @@ def leaves(value):
             yield from leaves(each) if isinstance(each, (str, dict, list, tuple)) else ()
 
 
-@on_asyncio
 async def test_gradio_client_gives_the_same_text(shapes, tmp_path):
     """On every endpoint that both can ask."""
     (tmp_path / "picture.png").write_bytes(PNG)

@@ -16,8 +16,7 @@ from qvq_wrapper.bridge.tls import forget_tls_contexts
 from qvq_wrapper.question import options
 from qvq_wrapper.serve import running_space
 
-pytestmark = pytest.mark.anyio
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +113,6 @@ async def test_a_proxy_that_is_given_wins(space, environment):
     "other, name.invalid ,", "sub.name.invalid.", "10.0.0.0/8", "*,",
 ])
 @pytest.mark.parametrize("address", ["http://sub.name.invalid", "http://sub.name.invalid:81"])
-@on_asyncio
 async def test_exceptions_apply_as_in_httpx(environment, exceptions, address):
     with web_server(404) as proxy:
         environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
@@ -129,7 +127,6 @@ async def test_exceptions_apply_as_in_httpx(environment, exceptions, address):
 
 @pytest.mark.parametrize("exceptions, exempt", [
     ("::1", True), ("::2", False), ("http://[::1]", True), ("localhost", False)])
-@on_asyncio
 async def test_exceptions_with_ipv6(environment, exceptions, exempt):
     with web_server(404) as proxy:
         environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
@@ -195,7 +192,6 @@ async def test_compressed_data_that_is_none():
     assert type(error) is SpaceConnectionError and "no gzip data" in str(error)
 
 
-@on_asyncio
 async def test_a_compressed_response_takes_little_memory():
     """One read brings 64 kB, which hold 66 MB."""
     packed = gzip.compress(bytes(2**27))
@@ -213,7 +209,6 @@ async def test_a_compressed_response_takes_little_memory():
 
 
 @pytest.mark.space  # running_space() starts one in a child process
-@on_asyncio
 async def test_the_own_space_is_not_asked_through_the_environments_proxy(environment):
     with HttpProxy() as proxy:
         environment(HTTP_PROXY=proxy.url, ALL_PROXY=BAD)

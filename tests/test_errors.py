@@ -18,7 +18,7 @@ from qvq_wrapper import (
     SpaceConnectionError, SpaceUnavailableError, ask,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ async def test_a_full_queue(start_space):
         assert "is full" in str(error)
 
 
+@pytest.mark.backends("asyncio", "trio")
 async def test_the_server_is_killed_during_the_answer(start_space):
     with start_space() as space:
         stream = ask(script("some", 0.1, "some words", 30), url=space.url)
@@ -73,6 +74,7 @@ async def test_the_connection_is_refused_at_the_first_question():
     ({"raise": "It can't"}, "It can't"),
     ({"hidden": "can't start new thread"}, "can't start new thread"),
 ])
+@pytest.mark.backends("asyncio", "trio")
 async def test_the_app_raises(provider, step, message):
     error = await failure(provider.ask(script("some", 0.1, step)))
     assert type(error) is ResponseError and str(error) == error.message == message
@@ -191,7 +193,6 @@ async def test_a_response_larger_than_the_limit(space, monkeypatch, path, status
     assert type(error) is kind and message in str(error)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_an_error_status_whose_body_breaks_off(anyio_backend):
     with web_server(401, "x" * 5000) as server, Relay(server.server_port) as relay:
         relay.down = lambda data: data[:-4000] if b"xxxx" in data else data
@@ -364,7 +365,6 @@ async def test_a_validation_error(space):
     assert type(error) is ResponseError and "prompt is too short" in str(error)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_two_replicas_behind_a_balancer_that_routes_by_cookie(start_space):
     """Upload, question and answer have to reach the same replica."""
     with start_space() as one, start_space() as two, Balancer([one.port, two.port]) as balancer:
@@ -409,7 +409,6 @@ async def test_hidden_errors(start_space):
     assert type(error) is ResponseError and "secret" not in str(error)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_server_that_falls_silent(start_space):
     with start_space() as space:
         stream = ask(script("some", 30), url=space.url, read_timeout=2)

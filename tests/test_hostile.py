@@ -31,8 +31,7 @@ from qvq_wrapper import (
 from qvq_wrapper.bridge import connection as connection_module, space as space_module
 from qvq_wrapper.bridge.shelf import shelf
 
-pytestmark = pytest.mark.anyio
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 shares = pytest.mark.parametrize("share", [
     "some", pytest.param("all", marks=pytest.mark.chaos)])
 HANG = 10  # seconds after which a call counts as hanging
@@ -166,7 +165,6 @@ WORDS = [
 
 @pytest.mark.parametrize("filters", ["always", "error"])
 @pytest.mark.parametrize("change", WORDS, ids=lambda change: change.__name__.strip("_"))
-@on_asyncio
 async def test_a_space_writes_nothing_and_warns_of_nothing(bomb, bounded, change, filters):
     change(bomb)
     found = await anyio.to_thread.run_sync(
@@ -177,14 +175,12 @@ async def test_a_space_writes_nothing_and_warns_of_nothing(bomb, bounded, change
     assert found["words"].isprintable()
 
 
-@on_asyncio
 async def test_an_app_error_with_a_bad_escape_is_quoted(hostile):
     hostile.messages = [failed(r"'bad \d'")]
     assert str(call(hostile.url)) == r"'bad \d'"
 
 
 @pytest.mark.parametrize("status", [404, 401, 429, 500])
-@on_asyncio
 async def test_a_cancel_that_fails_does_not_replace_the_error(hostile, status):
     hostile.replies = {"/cancel": Reply(b'{"detail": "the clean-up"}', status)}
     hostile.messages = [generating("some"), {"msg": "unexpected_error", "message": "the truth"}]
@@ -193,7 +189,6 @@ async def test_a_cancel_that_fails_does_not_replace_the_error(hostile, status):
     assert hostile.count("/cancel") == 1
 
 
-@on_asyncio
 async def test_a_cancel_without_an_answer_does_not_replace_the_error(hostile):
     hostile.replies = {"/cancel": lambda handler: handler.drip(pause=0.5)}
     hostile.messages = [generating("some"), {"msg": "unexpected_error", "message": "the truth"}]
@@ -403,7 +398,6 @@ BOMBS = [
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("change", BOMBS, ids=lambda change: change.__name__.strip("_"))
-@on_asyncio
 async def test_a_bomb_takes_neither_memory_nor_time(bomb, bounded, change):
     change(bomb)
     found = await anyio.to_thread.run_sync(
@@ -418,7 +412,6 @@ async def test_a_bomb_takes_neither_memory_nor_time(bomb, bounded, change):
 
 @pytest.mark.parametrize(
     "page", [b"<title>", b"<title", b"<a", b"&", b'{"detail":', b"<title>&lt;"])
-@on_asyncio
 async def test_an_error_page_takes_little_work(bomb, bounded, page):
     """An expression may look for an end from each beginning."""
     bomb.replies = {"/config": Reply(page * 1_000_000, 500)}
@@ -437,7 +430,6 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edits", EDITS)
-@on_asyncio
 async def test_a_second_output_that_grows_ends_the_call(hostile, edits):
     """However an edit is written, what it adds counts."""
     second = ["x"] if edits in ("nested", "add") else ""
@@ -449,7 +441,6 @@ async def test_a_second_output_that_grows_ends_the_call(hostile, edits):
 @pytest.mark.parametrize(
     "status, kind", [(429, "RateLimitError"), (503, "SpaceUnavailableError")])
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "unicode_escape", "base64", "no"])
-@on_asyncio
 async def test_an_odd_charset_does_not_change_the_error(bomb, bounded, status, kind, charset):
     bomb.replies = {"/queue/join": Reply(
         b"a-" + b"z9" * 2**22, status, [("Content-Type", f"text/plain; charset={charset}")])}
@@ -494,7 +485,6 @@ def sample(cases, share, name):
 
 @shares
 @pytest.mark.parametrize("name", NAMES)
-@on_asyncio
 async def test_a_message_with_a_wrong_type(hostile, name, share):
     """A field of a message has a wrong value."""
     wrong = []
@@ -532,7 +522,6 @@ def find_problem(hostile, any_text=False, **options):
 @shares
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("which", ["config", "info"])
-@on_asyncio
 async def test_a_config_or_info_with_a_wrong_type(hostile, which, part, share):
     """A field of what a Space says of itself has a wrong value."""
     said, wrong = getattr(hostile, which), []
@@ -553,7 +542,6 @@ def _is_display(path):
 
 @pytest.mark.parametrize(
     "path", ["/config", "/info", "/upload", "/queue/join", "/queue/data", "/cancel", "/app_id"])
-@on_asyncio
 async def test_a_reply_of_a_wrong_type(hostile, monkeypatch, path):
     monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
     wrong = []
@@ -570,7 +558,6 @@ async def test_a_reply_of_a_wrong_type(hostile, monkeypatch, path):
 
 
 @pytest.mark.parametrize("path", ["/queue/join", "/upload", "/queue/data", "/app_id"])
-@on_asyncio
 async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypatch, path):
     with start_space("--login", "user", "word") as space:
         with Faulty(space.port, path, 401, times=0) as relay:
@@ -590,7 +577,6 @@ async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypat
             assert await ask("at last", **options).read() == "You asked: at last"
 
 
-@on_asyncio
 async def test_after_a_logout_elsewhere_the_next_call_works(start_space):
     with start_space("--login", "user", "word") as space:
         options = {"url": space.url, "auth": ("user", "word"), "max_retries": 0}
@@ -607,7 +593,6 @@ async def test_after_a_logout_elsewhere_the_next_call_works(start_space):
             assert text == f"You asked: after {number}"
 
 
-@on_asyncio
 async def test_a_wrong_login_is_not_tried_for_ever(start_space):
     with start_space("--login", "user", "word") as space, Relay(space.port) as relay:
         with pytest.raises(AuthenticationError):
@@ -615,7 +600,6 @@ async def test_a_wrong_login_is_not_tried_for_ever(start_space):
         assert relay.count("/login") <= 2
 
 
-@on_asyncio
 async def test_an_info_that_has_the_endpoint_only_later(hostile):
     """A Space that is being built may know its endpoints later than its config."""
     without = {"named_endpoints": {}, "unnamed_endpoints": {}}
@@ -631,7 +615,6 @@ async def test_an_info_that_has_the_endpoint_only_later(hostile):
     "old=1; expires=Thu, 01 Jan 1970 00:00:00 GMT", "odd=\x7f\x01; path=/", "=; path=/",
     "far=1; path=/elsewhere", "other=1; domain=example.com", "last=1; Max-Age=99999999999999999",
     "name=\u65e5\u672c", 'q="a;b"; path=/', "", "no-value", "c=1; version=x; port=y"])
-@on_asyncio
 async def test_an_odd_cookie_keeps_nobody_out(hostile, cookie):
     said = as_json(hostile.config)
 
@@ -742,14 +725,12 @@ async def _raised(make):
     "picture", [_RaisingImage, _RaisingReader, _RaisingPath, _Interrupted, object],
     ids=lambda picture: picture.__name__.strip("_"))
 @pytest.mark.parametrize("form", CALLS)
-@on_asyncio
 async def test_no_exception_holds_the_token(hostile, form, picture):
     error = await _raised(lambda: CALLS[form](picture(), url=hostile.url, api_key=TOKEN))
     assert error is not None and not holds_token(error), traceback.format_exception(error)
 
 
 @pytest.mark.parametrize("form", CALLS)
-@on_asyncio
 async def test_a_warning_made_an_error_does_not_hold_the_token(form):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -758,7 +739,6 @@ async def test_a_warning_made_an_error_does_not_hold_the_token(form):
     assert error is not None and not holds_token(error), traceback.format_exception(error)
 
 
-@on_asyncio
 async def test_an_on_status_that_raises_does_not_show_the_token(hostile):
     def on_status(status):
         raise RuntimeError("no status")
@@ -769,7 +749,6 @@ async def test_an_on_status_that_raises_does_not_show_the_token(hostile):
         assert isinstance(error, RuntimeError) and not holds_token(error), form
 
 
-@on_asyncio
 async def test_a_failure_in_the_thread_does_not_hold_the_token(hostile):
     for path in ("/config", "/info", "/upload", "/queue/join", "/queue/data"):
         for reply in (Reply(b"no", 500), Reply(b"no"), lambda handler: 1 / 0):
@@ -871,7 +850,6 @@ def took(url, **options):
 
 @pytest.mark.parametrize("proxy", ["socks5", "socks5h", "http"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@on_asyncio
 async def test_a_silent_proxy(short, proxy, scheme):
     with silent_listener() as port:
         options = {"read_timeout": 0.5} if (proxy, scheme) == ("http", "http") else {}
@@ -883,7 +861,6 @@ async def test_a_silent_proxy(short, proxy, scheme):
 
 @pytest.mark.parametrize("scheme, proxy, piece", [
     ("https", "http", b"x"), ("http", "http", b"x"), ("http", "socks5", b"")])
-@on_asyncio
 async def test_a_proxy_that_drips(short, scheme, proxy, piece):
     """Each byte of a handshake comes within a bound, and the handshake never ends."""
     stop = threading.Event()
@@ -903,7 +880,6 @@ async def test_a_proxy_that_drips(short, scheme, proxy, piece):
     assert isinstance(error, ResponseError) and error.retryable and seconds < 4
 
 
-@on_asyncio
 async def test_a_proxy_that_speaks_nonsense():
     for proxy in ("http", "socks5"):
         with Relay() as relay:
@@ -913,7 +889,6 @@ async def test_a_proxy_that_speaks_nonsense():
         assert isinstance(error, SpaceConnectionError) and seconds < 4, error
 
 
-@on_asyncio
 async def test_a_silent_tls_server(short):
     with silent_listener() as port:
         error, seconds = took(f"https://127.0.0.1:{port}")
@@ -921,7 +896,6 @@ async def test_a_silent_tls_server(short):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@on_asyncio
 async def test_a_name_with_dead_addresses(short, monkeypatch, scheme):
     look_up = socket.getaddrinfo
     with dead_addresses(4) as (addresses, port):
@@ -936,7 +910,6 @@ async def test_a_name_with_dead_addresses(short, monkeypatch, scheme):
     assert "could not be reached" in str(error)
 
 
-@on_asyncio
 async def test_a_name_with_dead_addresses_and_one_that_lives(monkeypatch, hostile):
     """The time is shared between the addresses, and the last one still has its part."""
     monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 2.0)
@@ -989,7 +962,6 @@ DRIPS = [
 
 @pytest.mark.parametrize("drip", DRIPS, ids=lambda drip: drip.__name__.strip("_"))
 @pytest.mark.parametrize("path", ["/config", "/upload", "/queue/join"])
-@on_asyncio
 async def test_a_reply_that_never_ends(hostile, path, drip):
     hostile.replies = {path: drip}
     error = call(hostile.url, image=PNG, read_timeout=0.3, bound=5)
@@ -999,14 +971,12 @@ async def test_a_reply_that_never_ends(hostile, path, drip):
 
 @pytest.mark.parametrize("drip", [_dripping_header, _endless_continue, _dripping_error],
                          ids=lambda drip: drip.__name__.strip("_"))
-@on_asyncio
 async def test_a_stream_whose_head_never_ends(hostile, drip):
     hostile.replies = {"/queue/data": drip}
     error = call(hostile.url, read_timeout=0.5, bound=5)
     assert isinstance(error, ResponseError) and "timeout=5" not in str(error)
 
 
-@on_asyncio
 async def test_a_slow_answer_is_not_cut(hostile):
     """The bound on what drips is for what is no answer."""
     def slow():
@@ -1021,7 +991,6 @@ async def test_a_slow_answer_is_not_cut(hostile):
 # This machine's failures
 
 
-@on_asyncio
 async def test_no_thread_for_the_call(hostile, monkeypatch):
     start, tried = threading.Thread.start, []
 
@@ -1038,7 +1007,6 @@ async def test_no_thread_for_the_call(hostile, monkeypatch):
     assert len(tried) == 1 and stream.status.stage == "failed" and not hostile.requests
 
 
-@on_asyncio
 async def test_no_thread_for_the_shelf(hostile, monkeypatch):
     start = threading.Thread.start
     shelf.close_idle()
@@ -1102,7 +1070,6 @@ print(*ask("again", url=sys.argv[1]).iterate(), sep="")
 """
 
 
-@on_asyncio
 async def test_no_file_descriptors(hostile):
     found = await anyio.run_process([sys.executable, "-c", FILES, hostile.url], check=False)
     first, attempts, last = found.stdout.decode().splitlines()
@@ -1110,7 +1077,6 @@ async def test_no_file_descriptors(hostile):
     assert attempts == "1" and last == RIGHT
 
 
-@on_asyncio
 async def test_no_threads_at_all(hostile):
     """RLIMIT_NPROC counts what the whole user runs, so a patch stands in for it."""
     found = await anyio.run_process([sys.executable, "-c", THREADS, hostile.url], check=False)

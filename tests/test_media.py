@@ -22,7 +22,7 @@ from PIL import Image
 from qvq_wrapper import MediaError, ResponseError, ask
 from qvq_wrapper.question.media import picture_from
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 class Shown:

@@ -17,7 +17,7 @@ from network import HttpProxy, Relay, SocksProxy, web_server
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError, ask
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 TOKEN = "hf_very_secret_token"
 SAVED = "hf_token_saved_on_this_machine"

@@ -12,7 +12,7 @@ from qvq_wrapper import (
 )
 from qvq_wrapper.question.options import Options
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 def question(text):
@@ -37,6 +37,7 @@ def test_signature():
     assert [parameters[name].default for name in ("media", "api_key", "proxy")] == [None] * 3
 
 
+@pytest.mark.backends("asyncio", "trio")
 async def test_documented_example(space, monkeypatch, capsys):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
     messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
@@ -47,6 +48,7 @@ async def test_documented_example(space, monkeypatch, capsys):
     assert "".join(capsys.readouterr().out.splitlines()) == "You asked: Hello, how are you?"
 
 
+@pytest.mark.backends("asyncio", "trio")
 async def test_documented_example_with_a_picture_by_url(space, monkeypatch, picture_url):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
     messages = Messages([
@@ -263,6 +265,7 @@ async def test_the_token_and_headers_go_to_the_space(provider, space):
     assert not {"authorization", "x-hf-authorization"} & space.seen(prompt)["headers"].keys()
 
 
+@pytest.mark.backends("asyncio", "trio")
 async def test_a_stream_can_be_awaited_or_iterated(provider):
     stream = provider.ask("Hi")
     assert isinstance(stream, AsyncResult) and await stream is stream

@@ -24,7 +24,7 @@ sys.path.append(str(HERE / "spaces"))
 pytest.importorskip("openai", reason="openai is not installed")
 import upstream  # noqa: E402
 
-pytestmark = [pytest.mark.anyio, pytest.mark.space]
+pytestmark = [pytest.mark.anyio, pytest.mark.space, pytest.mark.backends("asyncio")]
 KEY = "sk-secret-0123456789"
 SERVE = [sys.executable, "-m", "qvq_wrapper.serve"]
 

@@ -21,7 +21,7 @@ from gradio_client import Client
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.bridge import executors, messages, session
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 def undo_executor(session):

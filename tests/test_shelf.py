@@ -21,8 +21,7 @@ from qvq_wrapper.bridge import space as space_module
 from qvq_wrapper.bridge.call import Call
 from qvq_wrapper.bridge.shelf import shelf
 
-pytestmark = pytest.mark.anyio
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 @pytest.fixture
@@ -69,7 +68,6 @@ async def test_a_heartbeat_takes_one_more_connection(relay):
     assert relay.connections == 1 + len(beats) and len(set(beats)) == 3
 
 
-@on_asyncio
 async def test_the_space_hears_that_a_session_has_ended(start_space):
     with start_space() as space:
         space.require_gradio(5, 50)
@@ -78,6 +76,7 @@ async def test_the_space_hears_that_a_session_has_ended(start_space):
 
 
 @pytest.mark.parametrize("how", ["cancel", "aclose", "forget"])
+@pytest.mark.backends("asyncio", "trio")
 async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
     first = ask("first", url=relay.url)
     assert await first.read() == "You asked: first"
@@ -115,6 +114,7 @@ async def test_leaving_right_after_the_end_keeps_the_connection(relay, monkeypat
 
 
 @pytest.mark.parametrize("how", ["break", "scope", "timeout", "max_chars"])
+@pytest.mark.backends("asyncio", "trio")
 async def test_a_connection_with_unread_data_is_never_reused(relay, how):
     prompt = script("a", *["ab", 0.05, "abc", 0.05] * 50)
     with suppress(Exception), anyio.move_on_after(0.5 if how == "scope" else 30):
@@ -185,7 +185,6 @@ async def test_the_keep_alive_header_is_respected(relay):
     await wait_until_async(lambda: not sockets_to(relay.port), 2)
 
 
-@on_asyncio
 async def test_tunnels_are_kept(start_space, certificate, space):
     secure_space = start_space("--certificate", *certificate)
     with secure_space as secure, HttpProxy() as proxy, SocksProxy() as socks:
@@ -199,7 +198,6 @@ async def test_tunnels_are_kept(start_space, certificate, space):
         assert len(proxy.targets) - 3 == len(socks.targets) - 3 == 1
 
 
-@on_asyncio
 async def test_a_job_is_cancelled_through_a_slow_proxy(start_space, certificate):
     """The request needs a new connection, which takes the proxy a second."""
     with start_space("--certificate", *certificate) as space, HttpProxy() as proxy:
@@ -211,7 +209,6 @@ async def test_a_job_is_cancelled_through_a_slow_proxy(start_space, certificate)
         assert not space.log("finished", prompt=prompt)
 
 
-@on_asyncio
 async def test_idle_connections_are_limited_and_closed_later(space):
     shelf.close_idle()
     before = sockets_to(space.port)
@@ -278,7 +275,6 @@ class Cookies(Relay):
         self.forward(client, head, ("127.0.0.1", self.target), down)
 
 
-@on_asyncio
 async def test_a_cookie_that_is_set_twice(start_space):
     with start_space() as space, Cookies(space.port) as relay:
         for _ in range(2):

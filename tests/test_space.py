@@ -11,7 +11,7 @@ from network import Relay, web_server
 from qvq_wrapper import ResponseError, SpaceUnavailableError, ask
 from qvq_wrapper.bridge import space as space_module
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 @pytest.fixture
@@ -85,7 +85,6 @@ async def test_the_number_of_spaces_is_bounded(provider, monkeypatch, fetched):
     assert len(space_module._spaces) == 2
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("first, now", [
     pytest.param([], ["--first"], id="the old number answers"),
     pytest.param(["--first"], [], id="the old number fails"),
@@ -102,7 +101,6 @@ async def test_a_restarted_space_never_answers_with_another_function(
         assert len(space.log("finished", prompt="after")) == 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("before", ["answered", "cancelled", "failed"])
 async def test_a_space_that_is_launched_again_at_once(start_space, before):
     """A notebook does so, in the same process. The info is recent, but the numbers have changed."""
@@ -121,7 +119,6 @@ async def test_a_space_that_is_launched_again_at_once(start_space, before):
             assert answer == f"You asked: after {number}"
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("pause, checks", [(0, 0), (2, 1)])
 async def test_an_answer_confirms_the_info(space, monkeypatch, pause, checks):
     """After a long answer, the next question needs no check. After a pause, it needs one."""
@@ -165,6 +162,7 @@ async def test_an_old_protocol_or_version_is_refused(fault):
     assert type(error) is SpaceUnavailableError and "4.44 or newer" in str(error)
 
 
+@pytest.mark.backends("asyncio", "trio")
 async def test_another_call_fetches_the_info_if_one_is_cancelled(space):
     async def leave():
         with anyio.move_on_after(0.3):
@@ -196,6 +194,7 @@ async def test_what_is_remembered_of_spaces_is_bounded_by_its_size(space, fetche
     assert len(space_module._spaces) <= 2
 
 
+@pytest.mark.backends("asyncio", "trio")
 async def test_a_call_that_waits_for_anothers_info_can_be_cancelled(space):
     async def leave():
         with anyio.move_on_after(0.3):

@@ -579,7 +579,7 @@ async def test_leaving_while_nothing_arrives(stalled, how):
     wait_until(lambda: not call_threads() and not sockets_to(stalled.port), CLEANUP)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.backends("asyncio")
 @pytest.mark.parametrize("stalled", ["joining"], indirect=True)
 async def test_a_task_that_is_cancelled_twice(stalled):
     task = asyncio.create_task(ask("cancelled twice", PNG, url=stalled.url).read())

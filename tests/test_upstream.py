@@ -18,14 +18,8 @@ from qvq_wrapper.serve import upstream as upstream_module  # noqa: E402
 from qvq_wrapper.serve.repetition import Repetition  # noqa: E402
 from qvq_wrapper.serve.upstream import Upstream  # noqa: E402
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 KEY = "sk-secret-0123456789"
-
-
-@pytest.fixture
-def anyio_backend():
-    """Gradio runs under asyncio, and so does the code in front of the model's server."""
-    return "asyncio"
 
 
 @pytest.fixture(scope="module")
