@@ -94,7 +94,6 @@ async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
     assert call_connections(relay) == 1
 
 
-@on_asyncio
 async def test_leaving_right_after_the_end_keeps_the_connection(relay, monkeypatch):
     """The reader leaves while the call's thread is about to put the connection on the shelf."""
     original = Call._end
