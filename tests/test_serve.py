@@ -17,6 +17,7 @@ from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, w
 from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError
 from qvq_wrapper.serve import SAMPLE, running_space
 from qvq_wrapper.serve.__main__ import NEEDS
+from qvq_wrapper.serve.disconnect import Readers
 from qvq_wrapper.serve.options import parse
 from qvq_wrapper.serve.pace import newest
 
@@ -196,6 +197,35 @@ def test_a_reader_whose_connection_ends_stops_the_model(server, url, kind, steps
     with httpx.Client(base_url=url) as client, reader(client, kind, steps):
         wait_until(lambda: len(server.requests) > asked)
     wait_until(lambda: len(server.left) > left)
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+@pytest.mark.parametrize("ends_response", [True, False])
+async def test_an_answer_whose_reader_has_left_is_cancelled(begins, ends_response):
+    """Gradio ends the response itself if it sees first that the reader has left."""
+    async def app(scope, receive, send):
+        await receive()
+        if ends_response:
+            await send({"type": "http.response.body", "body": b""})
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    async def answer():
+        with readers.waiting("a session"):
+            await asyncio.sleep(BOUND)
+
+    readers = Readers(app)
+    scope = {"path": "/gradio_api/queue/data", "query_string": b"session_hash=a%20session"}
+    task = asyncio.create_task(answer())
+    if begins == "before":
+        await asyncio.sleep(0)
+    await readers(scope, receive, send)
+    await asyncio.wait([task], timeout=1)
+    assert task.cancelled()
 
 
 @pytest.mark.parametrize("kind", ["browser", "curl"])

@@ -632,7 +632,7 @@ def test_a_stream_outlives_its_event_loop(endless, space, anyio_backend_name):
         del stream
         gc.collect()
     wait_until(lambda: not call_threads())
-    wait_until(lambda: space.log("left", prompt="loop ends"))
+    anyio.run(space.wait_job_gone, "loop ends")
 
 
 def test_the_last_reference_goes_after_the_loop_is_closed(provider):

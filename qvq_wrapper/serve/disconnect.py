@@ -6,6 +6,7 @@ Gradio looks for the reader only after each new piece of text. A model can be si
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,10 +23,13 @@ class Readers:
     def __init__(self, app: Any = None) -> None:
         self.app = app
         self._answers: dict[str, set[asyncio.Task[Any]]] = {}
+        self._left: deque[str] = deque(maxlen=1000)  # sessions whose reader left, the latest
 
     @contextmanager
     def waiting(self, session: str) -> Iterator[None]:
-        """Cancel the current task if the reader with this session leaves during the block."""
+        """Cancel the current task if the reader with this session leaves, or has left before."""
+        if session in self._left:
+            raise asyncio.CancelledError
         task = asyncio.current_task()
         assert task
         answers = self._answers.setdefault(session, set())
@@ -40,7 +44,15 @@ class Readers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on. When a reader's connection breaks off, cancel its answers."""
         session = _session(scope)
-        ended = session is None
+        ended = left = False
+        if session and session in self._left:  # and is back
+            self._left.remove(session)
+
+        async def receive_on() -> Any:
+            nonlocal left
+            message = await receive()
+            left = left or message["type"] == "http.disconnect" and not ended
+            return message
 
         async def send_on(message: Any) -> None:
             nonlocal ended
@@ -49,9 +61,10 @@ class Readers:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_on)
+            await self.app(scope, receive_on, send_on)
         finally:
-            if session and not ended:
+            if session and (left or not ended):  # gradio 6 may end the response of who has left
+                self._left.append(session)
                 for task in self._answers.get(session, ()):
                     task.cancel()
 
