@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -221,14 +222,16 @@ def call_threads():
 
 
 def sockets_to(port):
-    """Return this process's open sockets that are connected to ``port``."""
-    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-    connected = {row[9] for row in rows if int(row[2].rpartition(":")[2], 16) == port}
-    own = set()
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(OSError):  # closed since listdir
-            own.add(os.readlink(f"/proc/self/fd/{number}"))
-    return {inode for inode in connected if f"socket:[{inode}]" in own}
+    """Return the inodes of this process's sockets that are connected to ``port``."""
+    found = set()
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # closed since listdir, or not connected
+            status = os.fstat(number)
+            if stat.S_ISSOCK(status.st_mode):
+                with socket.socket(fileno=os.dup(number)) as connection:
+                    if connection.getpeername()[1:2] == (port,):
+                        found.add(status.st_ino)
+    return found
 
 
 def close_idle_sockets_to(port):
@@ -256,11 +259,13 @@ def no_socket_left(request):
 
     The test has one second. A test with the marker ``keeps_a_socket`` is not checked.
     """
-    uses_space = "space" in request.fixturenames
-    port = request.getfixturevalue("space").port if uses_space else None
-    before = sockets_to(port)
+    port = None
+    if "space" in request.fixturenames:
+        port = request.getfixturevalue("space").port
+        before = sockets_to(port)
     yield
-    if not request.node.get_closest_marker("keeps_a_socket"):
+    shelf.close_idle()
+    if port and not request.node.get_closest_marker("keeps_a_socket"):
         wait_until(lambda: close_idle_sockets_to(port) <= before, 1)
 
 
