@@ -199,10 +199,8 @@ def test_a_reader_whose_connection_ends_stops_the_model(server, url, kind, steps
     wait_until(lambda: len(server.left) > left)
 
 
-@pytest.mark.parametrize("begins", ["before", "after"])
-@pytest.mark.parametrize("ends_response", [True, False])
-async def test_an_answer_whose_reader_has_left_is_cancelled(begins, ends_response):
-    """Gradio ends the response itself if it sees first that the reader has left."""
+async def leave(readers, ends_response):
+    """Be the reader of an answer, and leave."""
     async def app(scope, receive, send):
         await receive()
         if ends_response:
@@ -214,18 +212,27 @@ async def test_an_answer_whose_reader_has_left_is_cancelled(begins, ends_respons
     async def send(message):
         pass
 
-    async def answer():
-        with readers.waiting("a session"):
-            await asyncio.sleep(BOUND)
-
-    readers = Readers(app)
+    readers.app = app
     scope = {"path": "/gradio_api/queue/data", "query_string": b"session_hash=a%20session"}
-    task = asyncio.create_task(answer())
-    if begins == "before":
-        await asyncio.sleep(0)
     await readers(scope, receive, send)
-    await asyncio.wait([task], timeout=1)
-    assert task.cancelled()
+
+
+@pytest.mark.parametrize("ends_response", [True, False])
+async def test_the_model_stops_while_gradio_passes_an_earlier_text_on(ends_response):
+    """Gradio ends the response itself if it sees first that the reader has left."""
+    readers, closed = Readers(), asyncio.Event()
+    texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
+    assert await anext(texts) == "abc"
+    await leave(readers, ends_response)
+    await asyncio.wait_for(closed.wait(), 1)
+    assert [text async for text in texts] == []
+
+
+async def test_the_model_is_not_asked_for_a_reader_who_has_left():
+    readers, closed = Readers(), asyncio.Event()
+    await leave(readers, ends_response=False)
+    texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
+    assert [text async for text in texts] == [] and not closed.is_set()
 
 
 @pytest.mark.parametrize("kind", ["browser", "curl"])

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,9 +24,13 @@ class Readers:
         self._answers: dict[str, set[asyncio.Task[Any]]] = {}
         self._left: deque[str] = deque(maxlen=1000)  # sessions whose reader left, the latest
 
-    @contextmanager
-    def waiting(self, session: str) -> Iterator[None]:
-        """Cancel the current task if the reader with this session leaves, or has left before."""
+    async def while_reading(
+        self, session: str, texts: AsyncIterator[str]
+    ) -> AsyncIterator[str]:
+        """Yield the texts. If the reader with this session leaves, cancel the current task.
+
+        That is not to be a task of Gradio's, which may be busy with an earlier text just then.
+        """
         if session in self._left:
             raise asyncio.CancelledError
         task = asyncio.current_task()
@@ -35,7 +38,8 @@ class Readers:
         answers = self._answers.setdefault(session, set())
         answers.add(task)
         try:
-            yield
+            async for text in texts:
+                yield text
         finally:
             answers.discard(task)
             if not answers:

@@ -13,6 +13,8 @@ _running = 0
 async def newest(texts: AsyncIterator[str]) -> AsyncIterator[str]:
     """Yield the latest text, and leave out those that came while the consumer was busy.
 
+    A task of its own reads the texts. If that is cancelled, there are no more.
+
     All answers share one event loop. If each passed on every piece, a hundred would keep the loop
     so busy that a new answer's first word takes seconds.
     """
@@ -38,7 +40,8 @@ async def newest(texts: AsyncIterator[str]) -> AsyncIterator[str]:
                 shown = latest
                 yield shown
                 await asyncio.sleep(STEP * _running)
-        await reading
+        if not reading.cancelled():
+            await reading
     finally:
         _running -= 1
         reading.cancel()

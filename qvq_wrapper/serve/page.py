@@ -51,14 +51,13 @@ def model_page(upstream: Upstream, readers: Readers, concurrency: int) -> gr.Blo
         image: str | None, prompt: str, request: gr.Request, temperature: float | None = None,
         max_tokens: int | None = None, system: str | None = None,
     ) -> AsyncIterator[str]:
-        with readers.waiting(str(request.session_hash)):
-            try:
-                answer = upstream.answer(image, prompt, temperature, max_tokens, system)
-                async for text in newest(answer):
-                    yield text
-            except ResponseError as error:
-                message = html.escape(error.message, quote=False)  # the page shows HTML
-                raise gr.Error(message, print_exception=False) from None
+        answer = upstream.answer(image, prompt, temperature, max_tokens, system)
+        try:
+            async for text in newest(readers.while_reading(str(request.session_hash), answer)):
+                yield text
+        except ResponseError as error:
+            message = html.escape(error.message, quote=False)  # the page shows HTML
+            raise gr.Error(message, print_exception=False) from None
 
     def add_settings() -> list[Any]:
         with gr.Accordion("Settings", open=False):
