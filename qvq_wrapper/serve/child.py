@@ -71,7 +71,7 @@ def running_space(
             # The child then ends and deletes its pictures. terminate() would leave them on Windows.
             child.stdin.close()
             with suppress(subprocess.TimeoutExpired):
-                child.wait(5)
+                child.wait(5 if url else 0)
             child.kill()
 
 
