@@ -105,7 +105,7 @@ class AnswerStream(AsyncGenerator[str, None]):
             call.cancel(now=True)
 
     async def __anext__(self) -> str:
-        call, news = self._call, None
+        call, news, waited = self._call, None, False
         self._begin_step()
         try:
             call.start()
@@ -113,10 +113,12 @@ class AnswerStream(AsyncGenerator[str, None]):
                 if chunk is None:
                     raise StopAsyncIteration
                 if news:
-                    with anyio.move_on_after(call.remaining()):
-                        await news.wait()
-                news = _listen(call)  # then look again: news may have come just before
-            await checkpoint()  # gives other tasks a turn, however fast the Space is
+                    await _wait(news, call.remaining())
+                    news, waited = None, True
+                else:
+                    news = _listen(call)  # then look again: news may have come just before
+            if not waited:
+                await checkpoint()  # gives other tasks a turn, however fast the Space is
             return chunk
         except StopAsyncIteration:
             raise
@@ -193,8 +195,10 @@ class _ChunkIterator(Generator[str, None, None]):
                     raise StopIteration
                 if news:
                     news.wait(call.remaining())
-                news = threading.Event()
-                call.listen(news.set)
+                    news = None
+                else:
+                    news = threading.Event()
+                    call.listen(news.set)
             return chunk
         except StopIteration:
             self.ended = True
@@ -235,3 +239,11 @@ def _listen(call: Call) -> anyio.Event:
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
     call.listen(lambda: schedule(news.set))
     return news
+
+
+async def _wait(news: anyio.Event, seconds: float | None) -> None:
+    if seconds is None:
+        await news.wait()  # a cancel scope would take as long as all else here
+    else:
+        with anyio.move_on_after(seconds):
+            await news.wait()

@@ -226,7 +226,8 @@ class Call:
     def on_status(self, status: Status) -> None:
         if status != self.status:
             self._statuses.append(status)
-            self._wake()
+            if self._limits.on_status:
+                self._wake()
 
     def _stage(self, stage: Stage) -> None:
         self.on_status(Status(stage))

@@ -62,6 +62,10 @@ class Connection(httpx.Auth):
         self._is_new = False  # the latest request opened a new connection
         self._answered = False  # its response headers have arrived
         self._on_stage, self._pid = on_stage, os.getpid()
+        proxy, self._proxy_name = find_proxy(access)  # so httpx need not read the environment
+        self.options: dict[str, Any] = {  # of every httpx client of this call
+            "proxy": proxy, "trust_env": False, "verify": tls_context(access.verify),
+            "timeout": self.timeout}
         taken = shelf.take(access) if on_lost else None
         make = partial(httpx.Client, **self.options)
         self._client = taken or KeptClient(access, make)
@@ -71,13 +75,6 @@ class Connection(httpx.Auth):
         # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What every httpx client of this call is made with."""
-        proxy, self._proxy_name = find_proxy(self.access)  # so httpx need not read the environment
-        return {"proxy": proxy, "trust_env": False, "verify": tls_context(self.access.verify),
-                "timeout": self.timeout}
 
     def send(
         self, method: str, url: str, *, again: bool = True, stream: bool = False, **options: Any

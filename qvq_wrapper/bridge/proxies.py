@@ -22,7 +22,7 @@ def find_proxy(access: Access) -> tuple[httpx.Proxy | None, str]:
         SpaceConnectionError: the proxy, or NO_PROXY, cannot be used.
     """
     name, proxy = "", access.proxy
-    if not proxy:
+    if not proxy and access.environment:
         name, proxy = _from_environment(httpx.URL(access.url), dict(access.environment))
     if not proxy:
         return None, ""
