@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def on_a_terminal(*arguments):
     def read_until(text):
         """Return all output so far, as soon as it contains the text."""
         while text.encode() not in seen:
+            assert select.select([master], [], [], BOUND)[0], f"no {text!r} in {seen.decode()!r}"
             seen.extend(os.read(master, 1000))
         return seen.decode()
 

@@ -269,6 +269,7 @@ async def test_the_token_and_headers_go_to_the_space(provider, space):
 async def test_a_stream_can_be_awaited_or_iterated(provider):
     stream = provider.ask("Hi")
     assert isinstance(stream, AsyncResult) and await stream is stream
+    stream.cancel()
 
 
 async def test_the_place_in_the_queue_reaches_on_status(start_space):

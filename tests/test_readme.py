@@ -4,6 +4,7 @@ import ast
 import asyncio
 import re
 
+import pytest
 from conftest import HERE, PNG
 
 from qvq_wrapper import Qwen_QVQ_72B
@@ -18,6 +19,7 @@ def blocks():
             yield re.sub(r"^    ", "", match[1], flags=re.M)
 
 
+@pytest.mark.filterwarnings("ignore:a question was never asked")  # some only make a stream
 def test_every_example_runs(space, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
     monkeypatch.setattr(Qwen_QVQ_72B, "live", 0)  # g4f counts in it

@@ -402,3 +402,4 @@ async def test_a_stream_that_was_made_before_a_fork_can_be_read_in_the_child(spa
         assert "".join(stream.iterate()) == "You asked: made before"
 
     assert in_a_child(child) == 0
+    stream.cancel()

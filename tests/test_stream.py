@@ -344,6 +344,7 @@ def test_a_for_loop(provider):
     assert "".join(provider.ask("for loop")) == "You asked: for loop"
 
 
+@pytest.mark.filterwarnings("ignore:a question was never asked")
 def test_asyncio_run(provider):
     assert asyncio.run(provider.ask("run").read()) == "You asked: run"
     if sys.version_info < (3, 14):  # newer ones take any awaitable
