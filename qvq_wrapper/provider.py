@@ -41,7 +41,17 @@ def _show_options(function: Function) -> Function:
 
 
 class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
-    """Qwen's QVQ-72B Space on Hugging Face. A subclass with another ``url`` asks another Space."""
+    """Qwen's QVQ-72B Space on Hugging Face. A subclass asks another Space.
+
+    Example::
+
+        class MySpace(Qwen_QVQ_72B):
+            url = "owner/name"
+            api_endpoint = "/gradio_api/call/describe"
+            timeout = 300  # any option of ``ask`` can be a class attribute
+
+        stream = MySpace.ask("What is this?", "photo.jpg")
+    """
 
     label = "Qwen QVQ-72B"
     url = "https://qwen-qvq-72b-preview.hf.space"
@@ -71,8 +81,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
             **kwargs: any option of ``ask``. Another keyword is sent if the endpoint has a parameter
                 of that name, and ignored otherwise.
 
-        A subclass can set any option as a class attribute, for example ``timeout = 300``. A keyword
-        of the call wins.
+        A keyword of the call wins over a class attribute.
 
         Raises:
             ValueError, TypeError, ResponseError: as ``ask`` does.
