@@ -1,7 +1,17 @@
 """Ask a vision model on Hugging Face Spaces about a picture and stream its answer.
 
-``ask`` is the short form. ``Qwen_QVQ_72B`` is the same as a class for callers of many providers.
-Both return an ``AnswerStream``. See ``help(ask)`` for the options.
+``ask`` asks one question; ``help(ask)`` lists its options. ``Qwen_QVQ_72B`` is the same as a class
+for callers of many providers. Both return an ``AnswerStream``.
+
+``qvq_wrapper.notebook.show`` displays an answer in Jupyter, ``qvq_wrapper.batch`` asks many
+questions, and ``qvq_wrapper.serve`` runs a Space of your own.
+
+Example::
+
+    import asyncio
+    from qvq_wrapper import ask
+
+    print(asyncio.run(ask("What is the area?", "triangle.png").read()))
 """
 
 from importlib import import_module

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--image", action="append", default=[], metavar="FILE-or-URL",
         help="the picture; - reads it from stdin")
     add("--demo", action="store_true", help="start a local Space for this question")
-    add("--json", action="store_true", help="a JSON object a line: status, chunk, done, error")
+    add("--json", action="store_true", help="one JSON object per line: status, chunk, done, error")
     add_space_options(parser)
     add("--version", action="version", version=f"qvq_wrapper {__version__}")
     return parser

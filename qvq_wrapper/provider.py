@@ -41,7 +41,17 @@ def _show_options(function: Function) -> Function:
 
 
 class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
-    """Qwen's QVQ-72B Space on Hugging Face. A subclass with another ``url`` asks another Space."""
+    """Qwen's QVQ-72B Space on Hugging Face. A subclass asks another Space.
+
+    Example::
+
+        class MySpace(Qwen_QVQ_72B):
+            url = "owner/name"
+            api_endpoint = "/gradio_api/call/describe"
+            timeout = 300  # any option of ``ask`` can be a class attribute
+
+        stream = MySpace.ask("What is this?", "photo.jpg")
+    """
 
     label = "Qwen QVQ-72B"
     url = "https://qwen-qvq-72b-preview.hf.space"
@@ -60,41 +70,21 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         cls, model: str, messages: Messages, media: MediaListType | None = None,
         api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
     ) -> AsyncResult:
-        """Ask the Space about a picture. The answer is an async generator that can also be awaited.
+        """Ask the Space about a conversation. The answer is an ``AnswerStream``.
 
         Args:
             model: one of ``models``; empty for the default.
             messages: dicts with ``role`` and ``content``. The content is a text, or a list of parts
                 as OpenAI has it. The latest message is the last.
-            media: a list with the picture, alone or as ``(picture, filename)``. A picture is bytes,
-                an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a numpy array,
-                a matplotlib figure, or an object that a notebook shows as PNG or JPEG.
-            api_key: a Hugging Face token. It goes to the Space's own origin and nowhere else.
-            proxy: URL of an HTTP or SOCKS proxy for every connection. Without it, the environment's
-                proxies are used.
-            url: another Space for this call: a URL, or ``owner/name``.
-            api_name: another endpoint for this call, such as ``/describe``. If neither it nor a
-                subclass's ``api_endpoint`` names one and the Space has no ``/generate``, the only
-                endpoint that fits is asked.
-            parameters: values for the endpoint's other parameters, by name, in a dict.
-            timeout: seconds for the whole answer. None or 0 is no limit, which is the default.
-            read_timeout: seconds without a byte from the Space, 60 by default. A Space that works
-                sends a sign of life every 15 s. None is no limit.
-            max_retries: how often to ask again where no job can have started, 2 by default.
-            max_chars: the length at which an answer is cut off with an error, 8 Mi by default.
-            on_status: called with each ``Status``.
-            headers: further headers for every request.
-            verify: as httpx has it: True, False, or an ``ssl.SSLContext``.
-            auth: user and password of a Space behind a login.
-            **kwargs: sent if the endpoint has a parameter of that name, and ignored otherwise.
+            media: a list with one picture, alone or as ``(picture, filename)``.
+            api_key, proxy: as in ``ask``.
+            **kwargs: any option of ``ask``. Another keyword is sent if the endpoint has a parameter
+                of that name, and ignored otherwise.
 
-        A subclass can set any option as a class attribute, for example ``timeout = 300``. A keyword
-        of the call wins.
+        A keyword of the call wins over a class attribute.
 
         Raises:
-            ValueError, TypeError: an argument cannot be used (``MediaError``,
-                ``ModelNotSupportedError``). Raised by the call itself, before anything is sent.
-            ResponseError: something failed in the Space or on the way to it. Raised by iterating.
+            ValueError, TypeError, ResponseError: as ``ask`` does.
 
         Example::
 
@@ -145,16 +135,35 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         cls, prompt: str, image: ImageType | None = None, *, model: str = "",
         api_key: str | None = None, proxy: str | None = None, **options: Unpack[Options],
     ) -> AsyncResult:
-        """Ask about a picture: the short form of ``create_async_generator``.
-
-        The options are described there. An unknown one is refused.
+        """Ask about a picture. The answer is an ``AnswerStream``: read it or iterate over it.
 
         Args:
             prompt: the question. It may be empty if there is a picture.
-            image: the picture.
+            image: bytes, an open binary file, a path, a ``data:`` or http(s) URL, a PIL image, a
+                numpy array, a matplotlib figure, or an object that a notebook shows as PNG or JPEG.
+                ``(picture, filename)`` also tells the Space a file name.
+            model: one of ``get_models()``; empty for the default.
+            api_key: a Hugging Face token. It goes to the Space's own origin and nowhere else.
+            proxy: URL of an HTTP or SOCKS proxy for every connection. Without it, the environment's
+                proxies are used.
+            url: another Space for this call: a URL, or ``owner/name``.
+            api_name: another endpoint for this call, such as ``/describe``. If neither it nor a
+                subclass's ``api_endpoint`` names one and the Space has no ``/generate``, the only
+                endpoint that fits is asked.
+            parameters: values for the endpoint's other parameters, by name, in a dict.
+            timeout: seconds for the whole answer. None or 0 is no limit, which is the default.
+            read_timeout: seconds without a byte from the Space, 60 by default. A Space that works
+                sends a sign of life every 15 s. None is no limit.
+            max_retries: how often to ask again where no job can have started, 2 by default.
+            max_chars: the length at which an answer is cut off with an error, 8 Mi by default.
+            on_status: called with each ``Status``.
+            headers: further headers for every request.
+            verify: as httpx has it: True, False, or an ``ssl.SSLContext``.
+            auth: user and password of a Space behind a login.
 
         Raises:
-            ValueError, TypeError: an argument cannot be used. Nothing was sent.
+            ValueError, TypeError: an argument cannot be used (``MediaError``,
+                ``ModelNotSupportedError``). Raised by the call itself, before anything is sent.
             ResponseError: something failed in the Space or on the way to it. Raised by iterating.
 
         Example::
@@ -163,7 +172,7 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         """
         unknown = options.keys() - _OPTIONS.keys()
         if unknown:
-            names, known = ", ".join(sorted(unknown)), ", ".join(sorted(_OPTIONS))
+            names, known = ", ".join(sorted(unknown)), ", ".join(signature(cls.ask).parameters)
             raise TypeError(
                 f"ask() has no option {names}; it has: {known}. For a parameter of the Space's "
                 "endpoint use parameters={...}.")
@@ -190,10 +199,10 @@ def _only_picture(media: Any) -> Picture | None:
     for picture in media:
         if isinstance(picture, list):
             raise TypeError(
-                "media holds a list; give the picture itself, or a tuple (picture, filename)")
+                "a picture cannot be a list; give one picture, or a tuple (picture, filename)")
         if isinstance(picture, tuple):
             if len(picture) != 2:
-                raise TypeError("a tuple in media must be (picture, filename)")
+                raise TypeError("a picture given as a tuple must be (picture, filename)")
             return picture_from(*picture)
         return picture_from(picture)
     return None

@@ -160,8 +160,9 @@ class AnswerStream(AsyncGenerator[str, None]):
     def __repr__(self) -> str:
         if self._call.idle:
             return (
-                "<AnswerStream, not asked yet. Use `await stream.read()`, `async for chunk in "
-                "stream`, or in synchronous code `for chunk in stream`>")
+                "<AnswerStream, not asked yet. Use `await stream.read()` or `async for chunk in "
+                "stream`; in synchronous code `asyncio.run(stream.read())` or `for chunk in "
+                "stream`>")
         return f"<AnswerStream {self.status.stage}, {len(self.text)} characters>"
 
     def __del__(self) -> None:

@@ -90,7 +90,8 @@ class Status:
     """How far an answer is. A field that is not known is None.
 
     Attributes:
-        stage: what is going on.
+        stage: ``idle``, ``connecting``, ``uploading``, ``queued``, ``processing``, ``streaming``,
+            and at the end ``finished``, ``failed`` or ``cancelled``.
         position: the place in the Space's queue; 1 is next.
         queue_size: the length of the queue.
         eta: the Space's own guess of the wait, in seconds.

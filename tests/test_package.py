@@ -1,5 +1,6 @@
 """What somebody meets who has only the package."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -28,6 +29,29 @@ def test_the_notebook_without_its_extra(package):
         [sys.executable, "-c", LACKING, package], capture_output=True, text=True)
     last = result.stderr.splitlines()[-1]
     assert package in last and 'pip install "qvq_wrapper[notebook]"' in last
+
+
+@pytest.mark.parametrize("package, code", [
+    ("filelock", "answer_file([], 'answers.jsonl')"),
+    ("tqdm.auto", "answer_file([], 'answers.jsonl', progress=True)"),
+])
+def test_a_batch_without_its_extra(package, code, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ImportError, match=r'pip install "qvq_wrapper\[batch\]"'):
+        asyncio.run(eval(code, {"answer_file": qvq_wrapper.batch.answer_file}))
+
+
+def test_show_outside_a_notebook():
+    """It says what to write, and shows nothing."""
+    code = """
+import asyncio
+from qvq_wrapper.notebook import show
+asyncio.run(show(__import__("qvq_wrapper").ask("What is this?", url="http://127.0.0.1:9")))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "show() needs a notebook; elsewhere" in result.stderr
+    assert not result.stdout
 
 
 @pytest.mark.parametrize("module", ["qvq_wrapper", "qvq_wrapper.serve"])

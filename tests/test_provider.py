@@ -214,7 +214,7 @@ def test_the_signature_names_every_option():
     (("",), "needs a prompt or a picture"),
     ((b"x", "prompt"), "prompt must be a str, not bytes; the picture comes second"),
     ((None,), "prompt must be a str"),
-    (("Hi", [PNG]), "media holds a list"),
+    (("Hi", [PNG]), "a picture cannot be a list; give one picture"),
 ])
 def test_what_ask_refuses(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
@@ -233,9 +233,9 @@ async def test_a_picture_without_a_prompt(provider, space):
     ({"a": 1}, r"for this dict write"),
     ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
     ((PNG, "x.png"), r"2 pictures.*\[\(picture, filename\)\]"),
-    ([[PNG, PNG]], "media holds a list"),
-    ([(PNG, "x.png", 3)], "a tuple in media"),
-    ([(PNG,)], "a tuple in media"),
+    ([[PNG, PNG]], "a picture cannot be a list"),
+    ([(PNG, "x.png", 3)], "given as a tuple must be"),
+    ([(PNG,)], "given as a tuple must be"),
     ([None], "a picture cannot be of type NoneType"),
 ])
 def test_media_that_is_refused(media, message):

@@ -16,7 +16,7 @@ from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, w
 
 from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError
 from qvq_wrapper.serve import SAMPLE, running_space
-from qvq_wrapper.serve.__main__ import NEEDS
+from qvq_wrapper.serve.__main__ import NEEDS, main
 from qvq_wrapper.serve.disconnect import Readers
 from qvq_wrapper.serve.options import parse
 from qvq_wrapper.serve.pace import newest
@@ -394,6 +394,15 @@ def test_a_missing_package(arguments, module, extra):
     assert done.returncode == 1
     assert done.stderr.strip() == (
         f"This Space needs {module}: pip install \"qvq_wrapper[{extra}]\"")
+
+
+def test_a_folder_with_the_name_of_a_missing_package(monkeypatch, tmp_path):
+    (tmp_path / "missing_package").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(NEEDS, "demo", {"missing_package": "missing"})
+    monkeypatch.setattr(sys, "argv", ["serve"])
+    with pytest.raises(SystemExit, match="This Space needs missing: pip install"):
+        main()
 
 
 def test_the_text_reader_gets_no_key(monkeypatch):

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("questions", nargs="?", help="a .jsonl or .csv file with columns prompt and image")
-    add("answers", help="the file for the answers, a JSON object a line")
+    add("answers", help="the file for the answers, one JSON object per line")
     add("--images", metavar="FOLDER", help="ask about each picture in this folder")
     add("--prompt", metavar="TEXT", help="the question about each of them")
     add("--concurrency", type=int, default=4, metavar="N", help="questions at once, 4 by default")
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds to wait for a Space that refuses questions, 900 by default")
     add("--limit", type=int, metavar="N", help="ask N questions at most")
     add("--retry-failed", action="store_true", help="ask only what failed in earlier runs")
-    add("--quiet", action="store_true", help="print errors alone")
+    add("--quiet", action="store_true", help="print only errors")
     add_space_options(parser)
     add("--version", action="version", version=f"qvq_wrapper {__version__}")
     return parser

@@ -16,7 +16,7 @@ class Bar:
         try:
             from tqdm.auto import tqdm
         except ImportError:
-            raise ImportError('a bar needs: pip install "qvq_wrapper[batch]"') from None
+            raise ImportError('the progress bar needs: pip install "qvq_wrapper[batch]"') from None
         self._bar = tqdm(
             unit=" questions", smoothing=0, dynamic_ncols=True,
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")

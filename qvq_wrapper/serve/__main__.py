@@ -34,7 +34,9 @@ def main() -> None:
     """
     options = parse()
     extra = "serve" if options.base_url else "demo"
-    missing = [name for module, name in NEEDS[extra].items() if find_spec(module) is None]
+    # A folder of that name is no package: gradio keeps its files in /tmp/gradio.
+    missing = [name for module, name in NEEDS[extra].items()
+               if not getattr(find_spec(module), "origin", None)]
     if missing:
         sys.exit(f"This Space needs {', '.join(missing)}: pip install \"qvq_wrapper[{extra}]\"")
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -27,7 +27,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=int, default=7860, help="port, or 0 for any free port (%(default)s)")
     add("--auth-file", type=_users, dest="auth", metavar="FILE",
-        help="users of the page, one user:password a line")
+        help="users of the page, one user:password per line")
     add("--until-stdin-closes", action="store_true", help="end with standard input")
     model = parser.add_argument_group("a model on a server with OpenAI's chat completions")
     add = model.add_argument
