@@ -154,7 +154,8 @@ class Connection(httpx.Auth):
         elif step == "start_tls.started":
             info["timeout"] = max(0.01, self._connect_until - time.monotonic())
             if kept:  # the handshake detaches the socket: keep another hold of it
-                self._handshake = kept.stream.get_extra_info("socket").dup()
+                found = kept.stream.get_extra_info("socket")
+                self._handshake = socket.fromfd(found.fileno(), found.family, found.type)
         elif step == "start_tls.failed":
             self._end_handshake()
         elif step == "send_request_headers.started" and sends:
