@@ -54,30 +54,25 @@ class Connection(httpx.Auth):
         self.may_have_job = False  # the Space may have started a job
         self.completed = False  # the stream has brought the whole answer
         self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
-        self.draining = False  # the answer is complete, and its stream is read to the end
         self._expired = False  # the time for the current step is over
         self._connect_until = 0.0
         self._handshake: socket.socket | None = None
         self._joining = False  # the question is sent; its response has the event_id for /cancel
-        self._is_new = False  # the latest request opened a new connection
-        self._answered = False  # its response headers have arrived
+        self._may_be_stale = False  # the server may have closed the reused connection long ago
         self._on_stage, self._pid = on_stage, os.getpid()
+        proxy, self._proxy_name = find_proxy(access)  # so httpx need not read the environment
+        # What every httpx client of this call is made with.
+        self.options: dict[str, Any] = {
+            "proxy": proxy, "trust_env": False, "verify": tls_context(access.verify),
+            "timeout": self.timeout}
         taken = shelf.take(access) if on_lost else None
-        make = partial(httpx.Client, **self.options)
-        self._client = taken or KeptClient(access, make)
+        self._client = taken or KeptClient(access, httpx.Client(**self.options))
         self._client.on_lost = on_lost
         self.http = self._client.http
         self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
         # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What every httpx client of this call is made with."""
-        proxy, self._proxy_name = find_proxy(self.access)  # so httpx need not read the environment
-        return {"proxy": proxy, "trust_env": False, "verify": tls_context(self.access.verify),
-                "timeout": self.timeout}
 
     def send(
         self, method: str, url: str, *, again: bool = True, stream: bool = False, **options: Any
@@ -87,7 +82,7 @@ class Connection(httpx.Auth):
         Args:
             again: send it once more if the reused connection turns out to be closed.
         """
-        self._is_new = self._answered = False
+        self._may_be_stale = True
         request = self.http.build_request(
             method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
         try:
@@ -100,8 +95,8 @@ class Connection(httpx.Auth):
             if self._expired and not self.cancelled:
                 kind = httpx.ConnectTimeout if self._connect_until else httpx.ReadTimeout
                 raise kind("it took too long", request=request) from None
-            stale = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
-            if not stale or not again or self._is_new or self._answered:
+            broke = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
+            if not (broke and again and self._may_be_stale):
                 raise
         finally:
             shelf.unwatch(self)
@@ -149,7 +144,7 @@ class Connection(httpx.Auth):
             raise httpx.ConnectTimeout("it took too long")  # there was no socket to cut yet
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
-            self._is_new = True
+            self._may_be_stale = False
             self._start_connecting(info)
         elif step == "start_tls.started":
             info["timeout"] = max(0.01, self._connect_until - time.monotonic())
@@ -173,7 +168,7 @@ class Connection(httpx.Auth):
             # httpx's timeout is for each read. A server that drips bytes would never meet it.
             shelf.watch(self, self.patience or self.timeout.read or TIMEOUT_MAX)
         elif step == "receive_response_headers.complete":
-            self._answered = True
+            self._may_be_stale = False
             if not kept:
                 shelf.unwatch(self)
 
@@ -226,7 +221,6 @@ class Connection(httpx.Auth):
                 what has arrived.
         """
         if self.messages and self.completed:
-            self.draining = True
             shelf.watch(self, DRAIN_TIMEOUT)
             with suppress(Exception):  # the answer is complete: an error no longer matters
                 while wait or self._client.stream.get_extra_info("is_readable"):
