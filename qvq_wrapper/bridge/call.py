@@ -119,7 +119,7 @@ class Call:
         if self.idle or os.getpid() != self._pid:
             self._question = None
             self.done = True  # no thread was started, or it goes on in the parent process
-        if connection := self._connection:
+        elif connection := self._connection:
             connection.cut(now=now)
         if now:
             self._connection = None  # a traceback must not reach the token

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -55,11 +53,11 @@ class Connection(httpx.Auth):
         self.completed = False  # the stream has brought the whole answer
         self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
         self._expired = False  # the time for the current step is over
-        self._connect_until = 0.0
+        self._connecting = False  # nothing of the current request is sent yet
         self._handshake: socket.socket | None = None
         self._joining = False  # the question is sent; its response has the event_id for /cancel
         self._may_be_stale = False  # the server may have closed the reused connection long ago
-        self._on_stage, self._pid = on_stage, os.getpid()
+        self._on_stage = on_stage
         proxy, self._proxy_name = find_proxy(access)  # so httpx need not read the environment
         # What every httpx client of this call is made with.
         self.options: dict[str, Any] = {
@@ -93,7 +91,7 @@ class Connection(httpx.Auth):
             raise httpx.ReadTimeout("it took too long", request=request)
         except Exception as error:
             if self._expired and not self.cancelled:
-                kind = httpx.ConnectTimeout if self._connect_until else httpx.ReadTimeout
+                kind = httpx.ConnectTimeout if self._connecting else httpx.ReadTimeout
                 raise kind("it took too long", request=request) from None
             broke = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
             if not (broke and again and self._may_be_stale):
@@ -146,16 +144,15 @@ class Connection(httpx.Auth):
         if step == "connect_tcp.started":
             self._may_be_stale = False
             self._start_connecting(info)
-        elif step == "start_tls.started":
-            info["timeout"] = max(0.01, self._connect_until - time.monotonic())
-            if kept:  # the handshake detaches the socket: keep another hold of it
-                found = kept.stream.get_extra_info("socket")
-                self._handshake = socket.fromfd(found.fileno(), found.family, found.type)
+        elif step == "start_tls.started" and kept:
+            # The handshake detaches the socket: keep another hold of it.
+            bare = kept.stream.get_extra_info("socket")
+            self._handshake = socket.fromfd(bare.fileno(), bare.family, bare.type)
         elif step == "start_tls.failed":
             self._end_handshake()
         elif step == "send_request_headers.started" and sends:
-            if self._connect_until:
-                self._connect_until = 0.0
+            if self._connecting:
+                self._connecting = False
                 shelf.unwatch(self)
             self.may_have_job = self.may_have_job or joins
         elif step in ("connect_tcp.complete", "start_tls.complete"):
@@ -178,7 +175,7 @@ class Connection(httpx.Auth):
         httpcore uses the timeout set here. httpcore 1.0.9 reads a proxy's handshake without one.
         """
         seconds = self.timeout.connect or CONNECT_TIMEOUT
-        self._connect_until = time.monotonic() + seconds
+        self._connecting = True
         shelf.watch(self, seconds)
         with suppress(OSError, UnicodeError):
             addresses = socket.getaddrinfo(info["host"], info["port"], type=socket.SOCK_STREAM)
@@ -196,9 +193,8 @@ class Connection(httpx.Auth):
         that /cancel needs.
         """
         self.cancelled = True
-        if self._joining and not now or os.getpid() != self._pid:  # the parent process still reads
-            return
-        self._shut_down()
+        if now or not self._joining:
+            self._shut_down()
 
     def _end_handshake(self) -> None:
         if self._handshake:
