@@ -3,9 +3,11 @@
 import base64
 import re
 
+import gradio_client
 import httpx
 import pytest
 from conftest import PNG, failure
+from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError
 from qvq_wrapper.bridge.outputs import TextReader
@@ -149,6 +151,14 @@ async def test_another_place_than_the_named_one(shapes):
     with pytest.raises(ResponseError):  # the app cannot fetch it: it was asked
         await stream.read()
     assert stream.status.stage == "failed"
+
+
+async def test_a_file_of_the_caller_is_sent_with_the_picture(shapes, tmp_path):
+    path = tmp_path / "small.png"
+    Image.new("RGB", (5, 5)).save(path)
+    parameters = {"param_0": gradio_client.handle_file(path)}
+    stream = ask(shapes, "two_images_and_text", parameters=parameters)
+    assert await stream.read() == "what? 5 256"
 
 
 async def test_an_unknown_parameter_is_refused(shapes):

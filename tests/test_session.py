@@ -145,7 +145,7 @@ async def test_a_session_is_freed_without_the_garbage_collector(monkeypatch, pro
     monkeypatch.setattr(session, "Session", Watched)
     gc.disable()
     try:
-        await provider.ask("freed").read()
+        await provider.ask("freed", PNG).read()
         wait_until(lambda: [ref() for ref in made] == [None], 2)
     finally:
         gc.enable()
