@@ -27,7 +27,6 @@ gradio_client's name    what gradio_client's own does            what is lost wi
 from __future__ import annotations
 
 import os
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -42,7 +41,6 @@ from uuid import uuid4
 
 import httpx
 from gradio_client import Client, exceptions, utils
-from gradio_client.client import Endpoint
 
 from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
@@ -153,9 +151,8 @@ class Session(Client):
         response = self._connection.send("POST", self.upload_url, files=files)
         uploaded = file | {"path": response.json()[0], "orig_name": name}
         endpoint = self.endpoints[self._function]
-        own_upload = partial(Endpoint._upload_file, weakref.proxy(endpoint))
         endpoint._upload_file = partial(  # type: ignore[method-assign]
-            _upload, uploaded, own_upload)
+            _upload, uploaded, endpoint._upload_file)
         try:
             return submit().result()
         except FileNotFoundError:
