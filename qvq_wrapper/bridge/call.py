@@ -188,7 +188,7 @@ class Call:
             later.append(mine.close)
             if self.ended:
                 raise failures.CallCancelled
-            session.ask(question, asked, mine, self.on_text, self.on_status, later)
+            session.answer(question, asked, mine, self.on_text, self.on_status, later)
         except BaseException as error:
             picture = question.picture
             fetching = bool(picture and picture.url and not self.text)

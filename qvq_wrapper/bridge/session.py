@@ -60,7 +60,7 @@ NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; t
 Tasks = list[Callable[[], None]]
 
 
-def ask(
+def answer(
     question: Question, space: Space, connection: Connection, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> None:
@@ -74,18 +74,18 @@ def ask(
     """
     info = space.info(connection)
     try:
-        text = _ask(question, connection, info, on_text, on_status, later)
+        text = _answer(question, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended: look once more.
         if connection.may_have_job or connection.cancelled or error.retryable:
             raise
         info = space.info(connection, outdated=info)
-        text = _ask(question, connection, info, on_text, on_status, later)
+        text = _answer(question, connection, info, on_text, on_status, later)
     space.confirm(info)
     on_text(text)
 
 
-def _ask(
+def _answer(
     question: Question, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> str:
