@@ -115,7 +115,7 @@ class Connection(httpx.Auth):
         if path.endswith("/upload"):
             self._on_stage("uploading")
         request.extensions["trace"] = partial(self._trace, joins, request.extensions.get("kept"))
-        self._joining = self._joining or joins
+        self._joining = joins
         response = yield request
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
@@ -126,9 +126,9 @@ class Connection(httpx.Auth):
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
             self.may_have_job = not (no_queue or 400 <= response.status_code < 500)
-        if joins and not error:
-            response.read()  # the response holds the event_id, which /cancel needs
-        self._joining = False
+            if not error:
+                response.read()  # the event_id is in it
+            self._joining = False
         if error:
             raise error
 
@@ -154,7 +154,8 @@ class Connection(httpx.Auth):
             if self._connecting:
                 self._connecting = False
                 shelf.unwatch(self)
-            self.may_have_job = self.may_have_job or joins
+            if joins:
+                self.may_have_job = True
         elif step in ("connect_tcp.complete", "start_tls.complete"):
             self._end_handshake()
             if kept:
