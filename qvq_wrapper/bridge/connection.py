@@ -88,16 +88,15 @@ class Connection(httpx.Auth):
             if not self._expired:
                 return response
             response.close()  # a cut looks like the end of a body without a length
-            raise httpx.ReadTimeout("it took too long", request=request)
         except Exception as error:
-            if self._expired and not self.cancelled:
-                kind = httpx.ConnectTimeout if self._connecting else httpx.ReadTimeout
-                raise kind("it took too long", request=request) from None
             broke = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
-            if not (broke and again and self._may_be_stale):
+            if not (self._expired or broke and again and self._may_be_stale):
                 raise
         finally:
             shelf.unwatch(self)
+        if self._expired:
+            kind = httpx.ConnectTimeout if self._connecting else httpx.ReadTimeout
+            raise kind("it took too long", request=request)
         if self.on_lost:
             self.on_lost()
         return self.send(method, url, again=False, stream=stream, **options)
