@@ -179,11 +179,10 @@ class _ChunkIterator(Generator[str, None, None]):
 
     def __init__(self, stream: AnswerStream) -> None:
         self._stream = stream  # also keeps the stream's __del__ from cancelling the job
-        self._call = stream._call
         self._began = self.ended = False
 
     def send(self, value: None) -> str:
-        call, news = self._call, None
+        call, news = self._stream._call, None
         self._stream._begin_step(self)
         try:
             self._stream._iterator, self._began = weakref.ref(self), True
@@ -211,7 +210,7 @@ class _ChunkIterator(Generator[str, None, None]):
 
     def close(self) -> None:
         """Cancel the job and wait for its end, for 2 s at most."""
-        call, self.ended = self._call, True
+        call, self.ended = self._stream._call, True
         if not (self._began or call.idle):
             return  # the job is another reader's
         for now in (False, True):

@@ -50,9 +50,11 @@ class MessageQueue(deque[Any]):
 
     def __len__(self) -> int:
         if not super().__len__():
-            self.extend([next(self._messages, None)])
-        if self[0] is None:
-            raise SpaceConnectionError("The Space ended its stream in mid-answer.", retryable=True)
+            message = next(self._messages, None)
+            if message is None:
+                raise SpaceConnectionError(
+                    "The Space ended its stream in mid-answer.", retryable=True)
+            self.append(message)
         return super().__len__()
 
 
@@ -76,7 +78,8 @@ def read_messages(
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
             if kind == "process_generating":
                 outputs.check(message)
-            connection.completed = connection.completed or kind == "process_completed"
+            if kind == "process_completed":
+                connection.completed = True
             if kind in _MESSAGES:
                 yield message
 

@@ -205,8 +205,7 @@ class Session(Client):
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
         mine.messages = read_messages(mine, self.sse_url, self.session_hash, self.headers)
-        with self.pending_lock:
-            self.pending_messages_per_event[self._event_id] = MessageQueue(mine.messages)
+        self.pending_messages_per_event[self._event_id] = MessageQueue(mine.messages)
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
