@@ -17,6 +17,7 @@ import gradio_client
 import pytest
 from conftest import PNG, script, wait_until
 from gradio_client import Client
+from gradio_client.client import Endpoint
 
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.bridge import executors, messages, session
@@ -44,9 +45,15 @@ def undo_new_helper(session):
     session.new_helper = partial(Client.new_helper, session)
 
 
+class NewerEndpoint(Endpoint):
+    """Uploads files by its own method, whatever was set."""
+
+    _upload_file = property(lambda self: partial(Endpoint._upload_file, self), lambda *_: None)
+
+
 def undo_upload(session):
     for endpoint in session.endpoints.values():
-        vars(endpoint).pop("_upload_file", None)
+        endpoint.__class__ = NewerEndpoint
 
 
 def undo_all(session):
