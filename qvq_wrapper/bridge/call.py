@@ -169,10 +169,8 @@ class Call:
 
     def _finish(self, later: list[Callable[[], None]]) -> None:
         while later:
-            try:
+            with suppress(Exception):  # how the attempt ended is known already
                 later.pop(0)()
-            except Exception as error:
-                logger.debug("after the end of an attempt: %s", type(error).__name__)
 
     def _attempt(self, question: Question, later: list[Callable[[], None]]) -> Exception | None:
         """Ask once. Return what went wrong, if anything."""
