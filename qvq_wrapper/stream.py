@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
 import anyio
@@ -44,7 +44,8 @@ class AnswerStream(AsyncGenerator[str, None]):
     def __init__(self, question: Question, limits: Limits) -> None:
         self._call = Call(question, limits)
         self._step = threading.Lock()  # held while a reader waits for the next chunk
-        self._iterator: weakref.ref[Any] | None = None  # the latest that has begun
+        # A weak reference to the latest iterator that has begun.
+        self._iterator: Callable[[], _ChunkIterator | None] = lambda: None
 
     @property
     def text(self) -> str:
@@ -135,7 +136,7 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     def _begin_step(self, iterator: _ChunkIterator | None = None) -> None:
         """Take ``_step``, or refuse a second reader."""
-        other = self._iterator() if self._iterator else None
+        other = self._iterator()
         is_free = other is None or other is iterator or other.ended
         if not is_free or not self._step.acquire(blocking=False):
             raise RuntimeError(

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
-from threading import TIMEOUT_MAX
 from typing import Any
 
 import httpx
@@ -47,7 +46,7 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.on_lost = access, limits, on_lost
         self.url = str(httpx.URL(self.access.url))  # as httpx writes it: small letters, in ASCII
         self.timeout = httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None)
-        self.patience: float | None = None  # seconds to wait for a response that nobody needs
+        self.patience = wait  # seconds until the last of a response's headers has to be there
         self.cancelled = False  # the reader is gone: send nothing more
         self.may_have_job = False  # the Space may have started a job
         self.completed = False  # the stream has brought the whole answer
@@ -66,8 +65,7 @@ class Connection(httpx.Auth):
         taken = shelf.take(access) if on_lost else None
         self._client = taken or KeptClient(access, httpx.Client(**self.options))
         self._client.on_lost = on_lost
-        self.http = self._client.http
-        self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
+        self.http = self._client.http  # with the cookies of an earlier call: replace them
         # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
@@ -163,7 +161,7 @@ class Connection(httpx.Auth):
                 self._other_streams.append(info["return_value"])
         elif step == "receive_response_headers.started" and sends:
             # httpx's timeout is for each read. A server that drips bytes would never meet it.
-            shelf.watch(self, self.patience or self.timeout.read or TIMEOUT_MAX)
+            shelf.watch(self, self.patience)
         elif step == "receive_response_headers.complete":
             self._may_be_stale = False
             if not kept:

@@ -178,10 +178,10 @@ class Session(Client):
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._send_and_forget("GET", path, HEARTBEAT_TIMEOUT, None, None, stream=True)
+        self._send_and_forget("GET", path, HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT, None, stream=True)
 
     def _send_and_forget(
-        self, method: str, path: str, timeout: float, patience: float | None,
+        self, method: str, path: str, timeout: float, patience: float,
         on_lost: Callable[[], None] | None, **options: Any,
     ) -> None:
         """Send a request whose answer is of no interest."""
