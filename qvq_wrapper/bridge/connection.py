@@ -137,6 +137,7 @@ class Connection(httpx.Auth):
             raise CallCancelled
         if begins and self._expired:
             raise httpx.ConnectTimeout("it took too long")  # there was no socket to cut yet
+        # Is this a step of our own request, and not of the one that opens a tunnel?
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
             self._may_be_stale = False
@@ -200,8 +201,9 @@ class Connection(httpx.Auth):
             self._handshake = None
 
     def _shut_down(self) -> None:
-        with suppress(OSError, AttributeError):
-            self._handshake.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        if handshake := self._handshake:
+            with suppress(OSError):  # its thread has just closed it
+                handshake.shutdown(socket.SHUT_RDWR)
         with suppress(IndexError):
             shut_down(self._owned.pop().stream)
         for stream in list(self._other_streams):

@@ -77,7 +77,7 @@ def answer(
         text = _answer(question, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended: look once more.
-        if connection.may_have_job or connection.cancelled or error.retryable:
+        if connection.may_have_job or error.retryable:
             raise
         info = space.info(connection, outdated=info)
         text = _answer(question, connection, info, on_text, on_status, later)
@@ -166,14 +166,15 @@ class Session(Client):
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
-        mine = self._connection
-        if mine.may_have_job and not mine.completed:
-            mine.close_messages()
+        connection = self._connection
+        if connection.may_have_job and not connection.completed:
+            connection.close_messages()
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
                 "event_id": self._event_id}
             self._send_and_forget(
-                "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, mine.on_lost, json=job)
+                "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, connection.on_lost,
+                json=job)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
@@ -184,10 +185,10 @@ class Session(Client):
         self, method: str, path: str, timeout: float, patience: float,
         on_lost: Callable[[], None] | None, **options: Any,
     ) -> None:
-        """Send a request whose answer is of no interest."""
-        mine = self._connection
+        """Send a request over another connection. Its answer is of no interest."""
+        access, limits = self._connection.access, self._connection.limits
         with suppress(Exception), closing(
-            Connection(mine.access, mine.limits, lambda stage: None, on_lost)
+            Connection(access, limits, lambda stage: None, on_lost)
         ) as connection:
             connection.http.cookies = httpx.Cookies(self._space_info.cookies)
             connection.timeout, connection.patience = httpx.Timeout(timeout), patience
@@ -197,15 +198,16 @@ class Session(Client):
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""
-        mine, headers = self._connection, {**(request_headers or {}), **self.headers}
-        body = {**data, **hash_data}
-        response = mine.send("POST", self.sse_data_url, json=body, headers=headers, again=False)
+        connection, headers = self._connection, {**(request_headers or {}), **self.headers}
+        response = connection.send(
+            "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers, again=False)
         invalid = utils.extract_validation_message(response)
         if invalid is not None:
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
-        mine.messages = read_messages(mine, self.sse_url, self.session_hash, self.headers)
-        self.pending_messages_per_event[self._event_id] = MessageQueue(mine.messages)
+        connection.messages = read_messages(
+            connection, self.sse_url, self.session_hash, self.headers)
+        self.pending_messages_per_event[self._event_id] = MessageQueue(connection.messages)
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
