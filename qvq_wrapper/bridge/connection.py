@@ -53,7 +53,7 @@ class Connection(httpx.Auth):
         self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
         self._expired = False  # the time for the current step is over
         self._connecting = False  # nothing of the current request is sent yet
-        self._handshake: socket.socket | None = None
+        self._handshake: socket.socket | None = None  # a hold of the socket while TLS begins
         self._joining = False  # the question is sent; its response has the event_id for /cancel
         self._may_be_stale = False  # the server may have closed the reused connection long ago
         self._on_stage = on_stage
