@@ -106,6 +106,12 @@ async def test_a_job_is_cancelled_without_a_seam(without_a_seam, provider, space
     await space.wait_job_gone(prompt)
 
 
+async def test_an_answer_may_take_longer_than_read_timeout_without_send_data(monkeypatch, provider):
+    monkeypatch.delattr(session.Session, "send_data")
+    prompt = script(*["a", 0.3] * 5, "the answer")
+    assert await provider.ask(prompt, read_timeout=1).read() == "the answer"
+
+
 async def test_each_seam_is_used(monkeypatch, provider):
     used = set()
 

@@ -168,6 +168,22 @@ async def test_the_connection_closes_while_a_request_is_on_its_way(
     assert len(space.log("asked", prompt=prompt)) == (path != "/queue/join")
 
 
+async def test_a_response_that_breaks_off_is_not_asked_for_again(relay):
+    """The connection was reused, but it was not closed before the request."""
+    await ask("warm", url=relay.url).read()
+    await calls_ended()
+
+    def break_off(data):
+        if not relay.count("/upload") or data.endswith(b"\r\n\r\n"):
+            return data
+        threading.Timer(0.1, relay.cut).start()
+        return data[:-2]
+
+    relay.down = break_off
+    error = await failure(ask("broken off", PNG, url=relay.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and relay.count("/upload") == 1
+
+
 async def test_a_proxy_that_drops_idle_connections(relay):
     for number in range(3):
         answer = await ask(f"dropped {number}", url=relay.url).read()
