@@ -196,16 +196,17 @@ def _only_picture(media: Any) -> Picture | None:
         raise ValueError(
             f"media holds {len(media)} pictures; the Space takes one. "
             "A picture with its file name is a tuple in the list: [(picture, filename)]")
-    for picture in media:
-        if isinstance(picture, list):
-            raise TypeError(
-                "a picture cannot be a list; give one picture, or a tuple (picture, filename)")
-        if isinstance(picture, tuple):
-            if len(picture) != 2:
-                raise TypeError("a picture given as a tuple must be (picture, filename)")
-            return picture_from(*picture)
+    if not media:
+        return None
+    picture = media[0]
+    if isinstance(picture, list):
+        raise TypeError(
+            "a picture cannot be a list; give one picture, or a tuple (picture, filename)")
+    if not isinstance(picture, tuple):
         return picture_from(picture)
-    return None
+    if len(picture) != 2:
+        raise TypeError("a picture given as a tuple must be (picture, filename)")
+    return picture_from(*picture)
 
 
 ask = Qwen_QVQ_72B.ask

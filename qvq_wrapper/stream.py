@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
 import anyio
@@ -44,7 +44,8 @@ class AnswerStream(AsyncGenerator[str, None]):
     def __init__(self, question: Question, limits: Limits) -> None:
         self._call = Call(question, limits)
         self._step = threading.Lock()  # held while a reader waits for the next chunk
-        self._iterator: weakref.ref[Any] | None = None  # the latest that has begun
+        # A weak reference to the latest iterator that has begun.
+        self._iterator: Callable[[], _ChunkIterator | None] = lambda: None
 
     @property
     def text(self) -> str:
@@ -137,7 +138,7 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     def _begin_step(self, iterator: _ChunkIterator | None = None) -> None:
         """Take ``_step``, or refuse a second reader."""
-        other = self._iterator() if self._iterator else None
+        other = self._iterator()
         is_free = other is None or other is iterator or other.ended
         if not is_free or not self._step.acquire(blocking=False):
             raise RuntimeError(
@@ -182,11 +183,10 @@ class _ChunkIterator(Generator[str, None, None]):
 
     def __init__(self, stream: AnswerStream) -> None:
         self._stream = stream  # also keeps the stream's __del__ from cancelling the job
-        self._call = stream._call
         self._began = self.ended = False
 
     def send(self, value: None) -> str:
-        call, news = self._call, None
+        call, news = self._stream._call, None
         self._stream._begin_step(self)
         try:
             self._stream._iterator, self._began = weakref.ref(self), True
@@ -216,7 +216,7 @@ class _ChunkIterator(Generator[str, None, None]):
 
     def close(self) -> None:
         """Cancel the job and wait for its end, for 2 s at most."""
-        call, self.ended = self._call, True
+        call, self.ended = self._stream._call, True
         if not (self._began or call.idle):
             return  # the job is another reader's
         for now in (False, True):

@@ -4,7 +4,7 @@ import time
 
 import anyio
 import pytest
-from conftest import PNG, failure, script
+from conftest import PNG, call_threads, failure, script, wait_until_async
 from network import Faulty, HttpProxy, web_server
 
 from qvq_wrapper import SpaceUnavailableError, ask
@@ -62,6 +62,22 @@ async def test_retry_after_is_respected_but_not_past_the_timeout():
         assert len(server.requests) == 2 and time.monotonic() - start >= 1
         await failure(ask("Hi", url=server.url, max_retries=1, timeout=0.8), bound=0.8)
         assert len(server.requests) == 3
+
+
+async def test_a_cancel_ends_the_wait_for_the_next_attempt():
+    with web_server(429, headers=[("Retry-After", "30")]) as server:
+        async with ask("Hi", url=server.url) as stream:
+            async with anyio.create_task_group() as group:
+                group.start_soon(read_quietly, stream)
+                await wait_until_async(lambda: server.requests)
+                stream.cancel()
+        await wait_until_async(lambda: not call_threads(), 1)
+        assert len(server.requests) == 1
+
+
+async def read_quietly(stream):
+    async for _ in stream:
+        pass
 
 
 @pytest.mark.parametrize("step", [{"raise": "no"}, {"raise": "You have exceeded your GPU quota"}])

@@ -3,9 +3,11 @@
 import base64
 import re
 
+import gradio_client
 import httpx
 import pytest
 from conftest import PNG, failure
+from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError
 from qvq_wrapper.bridge.outputs import TextReader
@@ -102,7 +104,7 @@ REFUSED = {
     "image_alone": "no place for the prompt. It takes: picture (image).",
     "prompt_alone": "no place for the picture. It takes: prompt (textbox).",
     "two_images": "no place for the prompt. It takes: param_0 (image), param_1 (image).",
-    "two_images_and_text": "also needs param_1; give them in parameters={...}.",
+    "two_images_and_text": "also needs second; give them in parameters={...}.",
     "two_texts": "also needs prompt; give them in parameters={...}.",
     "slider": "no place for the picture. It takes: param_0 (slider), param_1 (number).",
     "history": "no place for the picture. It takes: param_0 (chatbot), param_1 (textbox).",
@@ -145,10 +147,18 @@ async def test_a_named_parameter_keeps_its_value(shapes, name, given, expected, 
 
 async def test_another_place_than_the_named_one(shapes):
     picture = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
-    stream = ask(shapes, "two_images_and_text", parameters={"param_0": picture})
+    stream = ask(shapes, "two_images_and_text", parameters={"first": picture})
     with pytest.raises(ResponseError):  # the app cannot fetch it: it was asked
         await stream.read()
     assert stream.status.stage == "failed"
+
+
+async def test_a_file_of_the_caller_is_sent_with_the_picture(shapes, tmp_path):
+    path = tmp_path / "small.png"
+    Image.new("RGB", (5, 5)).save(path)
+    parameters = {"first": gradio_client.handle_file(path)}
+    stream = ask(shapes, "two_images_and_text", parameters=parameters)
+    assert await stream.read() == "what? 5 256"
 
 
 async def test_an_unknown_parameter_is_refused(shapes):

@@ -248,6 +248,19 @@ def test_a_space_that_does_not_start(monkeypatch, tmp_path, command, words):
     assert str(caught.value).endswith(words)
 
 
+def test_a_gradio_client_that_cannot_be_imported():
+    """As where it and huggingface_hub do not fit together."""
+    code = (
+        "import sys; sys.modules['huggingface_hub'] = None\n"
+        "from qvq_wrapper import ResponseError, ask\n"
+        "try: list(ask('Hi', url='http://127.0.0.1:9').iterate())\n"
+        "except ResponseError as error: print(error)\n")
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.startswith("gradio_client cannot be imported (ModuleNotFoundError: ")
+    assert not result.stderr
+
+
 def test_a_file_with_no_token(tmp_path):
     (tmp_path / "picture.png").write_bytes(PNG)
     (tmp_path / "empty").write_text("\n")

@@ -927,6 +927,19 @@ async def test_a_name_with_dead_addresses_and_one_that_lives(monkeypatch, hostil
         assert call(f"http://dead.invalid:{port}", read_timeout=30) == RIGHT
 
 
+async def test_nothing_is_sent_after_a_slow_look_up_of_the_name(short, monkeypatch, hostile):
+    look_up = socket.getaddrinfo
+
+    def slow(*arguments, **options):
+        time.sleep(0.4)  # twice for each connection
+        return look_up(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    error, _ = took(hostile.url)
+    assert isinstance(error, SpaceConnectionError) and "could not be reached" in str(error)
+    assert not hostile.requests
+
+
 # What never ends
 
 

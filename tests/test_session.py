@@ -17,6 +17,7 @@ import gradio_client
 import pytest
 from conftest import PNG, script, wait_until
 from gradio_client import Client
+from gradio_client.client import Endpoint
 
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.bridge import executors, messages, session
@@ -44,9 +45,15 @@ def undo_new_helper(session):
     session.new_helper = partial(Client.new_helper, session)
 
 
+class NewerEndpoint(Endpoint):
+    """Uploads files by its own method, whatever was set."""
+
+    _upload_file = property(lambda self: partial(Endpoint._upload_file, self), lambda *_: None)
+
+
 def undo_upload(session):
     for endpoint in session.endpoints.values():
-        vars(endpoint).pop("_upload_file", None)
+        endpoint.__class__ = NewerEndpoint
 
 
 def undo_all(session):
@@ -99,6 +106,12 @@ async def test_a_job_is_cancelled_without_a_seam(without_a_seam, provider, space
     await space.wait_job_gone(prompt)
 
 
+async def test_an_answer_may_take_longer_than_read_timeout_without_send_data(monkeypatch, provider):
+    monkeypatch.delattr(session.Session, "send_data")
+    prompt = script(*["a", 0.3] * 5, "the answer")
+    assert await provider.ask(prompt, read_timeout=1).read() == "the answer"
+
+
 async def test_each_seam_is_used(monkeypatch, provider):
     used = set()
 
@@ -145,7 +158,7 @@ async def test_a_session_is_freed_without_the_garbage_collector(monkeypatch, pro
     monkeypatch.setattr(session, "Session", Watched)
     gc.disable()
     try:
-        await provider.ask("freed").read()
+        await provider.ask("freed", PNG).read()
         wait_until(lambda: [ref() for ref in made] == [None], 2)
     finally:
         gc.enable()

@@ -1,7 +1,9 @@
 """A connection is kept for the next call, and no call disturbs another."""
 
+import asyncio
 import gc
 import os
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -166,6 +168,22 @@ async def test_the_connection_closes_while_a_request_is_on_its_way(
     assert len(space.log("asked", prompt=prompt)) == (path != "/queue/join")
 
 
+async def test_a_response_that_breaks_off_is_not_asked_for_again(relay):
+    """The connection was reused, but it was not closed before the request."""
+    await ask("warm", url=relay.url).read()
+    await calls_ended()
+
+    def break_off(data):
+        if not relay.count("/upload") or data.endswith(b"\r\n\r\n"):
+            return data
+        threading.Timer(0.1, relay.cut).start()
+        return data[:-2]
+
+    relay.down = break_off
+    error = await failure(ask("broken off", PNG, url=relay.url, max_retries=0))
+    assert type(error) is SpaceConnectionError and relay.count("/upload") == 1
+
+
 async def test_a_proxy_that_drops_idle_connections(relay):
     for number in range(3):
         answer = await ask(f"dropped {number}", url=relay.url).read()
@@ -195,6 +213,34 @@ async def test_tunnels_are_kept(start_space, certificate, space):
         await calls_ended()
         # The three heartbeats have tunnels of their own.
         assert len(proxy.targets) - 3 == len(socks.targets) - 3 == 1
+
+
+async def test_a_tunnel_through_a_proxy_that_speaks_tls(start_space, certificate, monkeypatch):
+    """A proxy with an https URL. In the tunnel, the Space's own TLS is inside the proxy's."""
+
+    async def copy(reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader, writer):
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    monkeypatch.setattr("certifi.where", lambda: certificate[0])  # a proxy is checked with these
+    with start_space("--certificate", *certificate) as space, HttpProxy() as proxy:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        way = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for number in range(2):
+            text = f"tunnel {number}"
+            answer = await ask(text, url=space.url, verify=False, proxy=way).read()
+            assert answer == f"You asked: {text}"
+            await calls_ended()
+        server.close()
+    assert len(proxy.targets) - 2 == 1  # two more for the heartbeats
 
 
 async def test_a_job_is_cancelled_through_a_slow_proxy(start_space, certificate):

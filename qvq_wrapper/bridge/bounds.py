@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -23,56 +23,57 @@ def bound_body(response: httpx.Response, *, endless: bool) -> None:
     Args:
         endless: the response is a stream of any length, whose reader bounds each part of it.
     """
-    assert isinstance(response.stream, httpx.SyncByteStream)
+    stream = response.stream
+    assert isinstance(stream, httpx.SyncByteStream)
+    pieces = iter(stream)
     # httpx would unpack each piece that arrives as a whole, whatever its size is then.
     coding = response.headers.pop("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):
-        response.stream = _UnpackedBody(response.stream, coding)
+        pieces = _unpacked(pieces, coding)
     if not endless:
-        response.stream = _BoundedBody(response.stream)
+        pieces = _bounded(pieces)
+    response.stream = _Body(pieces, stream.close)
 
 
-class _BoundedBody(httpx.SyncByteStream):
-    """The body of a response, up to ``MAX_BODY_BYTES``."""
+class _Body(httpx.SyncByteStream):
+    """The body of a response, piece by piece."""
 
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
-        self._stream = stream
-        self.close = stream.close  # type: ignore[method-assign]
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for data in self._stream:
-            size += len(data)
-            if size > MAX_BODY_BYTES:
-                raise SpaceConnectionError(
-                    "The connection brought nonsense: a response of more than "
-                    f"{MAX_BODY_BYTES} bytes.")
-            yield data
-
-
-class _UnpackedBody(httpx.SyncByteStream):
-    """The body of a response, unpacked in pieces of ``PIECE`` bytes at most."""
-
-    def __init__(self, stream: httpx.SyncByteStream, coding: str) -> None:
-        self._stream, self._coding = stream, coding
-        self.close = stream.close  # type: ignore[method-assign]
+    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self.close = close  # type: ignore[method-assign]
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._coding not in ("gzip", "x-gzip", "deflate"):
+        return self._pieces
+
+
+def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield up to ``MAX_BODY_BYTES`` of a body."""
+    size = 0
+    for data in pieces:
+        size += len(data)
+        if size > MAX_BODY_BYTES:
             raise SpaceConnectionError(
-                f"The response is compressed as {self._coding!r}, though uncompressed data was "
-                "asked for. A proxy on the way may do that; it must not, or use gzip.")
-        unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # 32: gzip or zlib
-        try:
-            for data in self._stream:
-                piece = b""
-                while not unpacker.eof and (data or len(piece) == PIECE):
-                    piece = unpacker.decompress(data, PIECE)
-                    data = unpacker.unconsumed_tail
-                    yield piece
-        except zlib.error as error:
-            raise SpaceConnectionError(
-                f"The connection brought nonsense: no {self._coding} data ({error}).") from None
+                f"The connection brought nonsense: a response of more than {MAX_BODY_BYTES} bytes.")
+        yield data
+
+
+def _unpacked(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
+    """Yield the unpacked body, in pieces of ``PIECE`` bytes at most."""
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise SpaceConnectionError(
+            f"The response is compressed as {coding!r}, though uncompressed data was asked for. "
+            "A proxy on the way may do that; it must not, or use gzip.")
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # 32: gzip or zlib
+    try:
+        for data in pieces:
+            piece = b""
+            while not unpacker.eof and (data or len(piece) == PIECE):
+                piece = unpacker.decompress(data, PIECE)
+                data = unpacker.unconsumed_tail
+                yield piece
+    except zlib.error as error:
+        raise SpaceConnectionError(
+            f"The connection brought nonsense: no {coding} data ({error}).") from None
 
 
 def drop_unsendable(cookies: httpx.Cookies) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,7 @@ class Call:
         if self.idle or os.getpid() != self._pid:
             self._question = None
             self.done = True  # no thread was started, or it goes on in the parent process
-        if connection := self._connection:
+        elif connection := self._connection:
             connection.cut(now=now)
         if now:
             self._connection = None  # a traceback must not reach the token
@@ -145,10 +146,11 @@ class Call:
     # What the thread does
 
     def _run(self, question: Question) -> None:
-        attempt, later = 0, list[Callable[[], None]]()
+        later: list[Callable[[], None]] = []
         error: Exception | None = ResponseError("The call broke off.")
         try:
-            while error := self._attempt(question, later):
+            for attempt in count():
+                error = self._attempt(question, later)
                 delay = self._retry_delay(error, attempt)
                 if delay is None:
                     break
@@ -156,7 +158,6 @@ class Call:
                 with suppress(Empty):
                     self._cancel_signal.get(timeout=delay)
                     break
-                attempt += 1
         finally:
             self._connection = None  # before the reader knows: its cancel() must not cut it now
             if error:
@@ -168,34 +169,35 @@ class Call:
 
     def _finish(self, later: list[Callable[[], None]]) -> None:
         while later:
-            try:
+            with suppress(Exception):  # how the attempt ended is known already
                 later.pop(0)()
-            except Exception as error:
-                logger.debug("after the end of an attempt: %s", type(error).__name__)
 
     def _attempt(self, question: Question, later: list[Callable[[], None]]) -> Exception | None:
         """Ask once. Return what went wrong, if anything."""
         self._stage("connecting")
         try:
-            from . import connection, failures, session, space  # takes 0.4 s
+            from .connection import Connection  # takes 0.4 s
+            from .failures import from_exception
+            from .session import answer
+            from .space import space_at
         except Exception as error:
             kind = type(error).__name__
             return ResponseError(f"gradio_client cannot be imported ({kind}: {error}).")
         try:
-            asked = space.space_at(question.access)
-            mine = self._connection = connection.Connection(
-                question.access, self._limits, self._stage, asked.suspect)
-            later.append(mine.close)
-            if self.ended:
-                raise failures.CallCancelled
-            session.ask(question, asked, mine, self.on_text, self.on_status, later)
+            space = space_at(question.access)
+            connection = self._connection = Connection(
+                question.access, self._limits, self._stage, space.suspect)
+            later.append(connection.close)
+            if self.ended:  # perhaps by a cancel() that did not see the connection yet
+                connection.cancelled = True
+            answer(question, space, connection, self.on_text, self.on_status, later)
         except BaseException as error:
             picture = question.picture
             fetching = bool(picture and picture.url and not self.text)
-            return failures.from_exception(error, fetching=fetching)
+            return from_exception(error, fetching=fetching)
         return None
 
-    def _retry_delay(self, error: Exception, attempt: int) -> float | None:
+    def _retry_delay(self, error: Exception | None, attempt: int) -> float | None:
         """Return the seconds to wait before the next attempt, or None if there is to be none.
 
         Exponential backoff with full jitter, and never less than the Space's Retry-After:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
-from threading import TIMEOUT_MAX
 from typing import Any
 
 import httpx
@@ -49,29 +46,26 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.on_lost = access, limits, on_lost
         self.url = str(httpx.URL(self.access.url))  # as httpx writes it: small letters, in ASCII
         self.timeout = httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None)
-        self.patience: float | None = None  # seconds to wait for a response that nobody needs
+        self.patience = wait  # seconds until the last of a response's headers has to be there
         self.cancelled = False  # the reader is gone: send nothing more
         self.may_have_job = False  # the Space may have started a job
         self.completed = False  # the stream has brought the whole answer
         self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
-        self.draining = False  # the answer is complete, and its stream is read to the end
         self._expired = False  # the time for the current step is over
-        self._connect_until = 0.0
-        self._handshake: socket.socket | None = None
+        self._connecting = False  # nothing of the current request is sent yet
+        self._handshake: socket.socket | None = None  # a hold of the socket while TLS begins
         self._joining = False  # the question is sent; its response has the event_id for /cancel
-        self._is_new = False  # the latest request opened a new connection
-        self._answered = False  # its response headers have arrived
-        self._on_stage, self._pid = on_stage, os.getpid()
+        self._may_be_stale = False  # the server may have closed the reused connection long ago
+        self._on_stage = on_stage
         proxy, self._proxy_name = find_proxy(access)  # so httpx need not read the environment
-        self.options: dict[str, Any] = {  # of every httpx client of this call
+        # What every httpx client of this call is made with.
+        self.options: dict[str, Any] = {
             "proxy": proxy, "trust_env": False, "verify": tls_context(access.verify),
             "timeout": self.timeout}
         taken = shelf.take(access) if on_lost else None
-        make = partial(httpx.Client, **self.options)
-        self._client = taken or KeptClient(access, make)
+        self._client = taken or KeptClient(access, httpx.Client(**self.options))
         self._client.on_lost = on_lost
-        self.http = self._client.http
-        self.http.cookies = httpx.Cookies()  # an earlier call's are not carried on
+        self.http = self._client.http  # with the cookies of an earlier call: replace them
         # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
@@ -84,7 +78,7 @@ class Connection(httpx.Auth):
         Args:
             again: send it once more if the reused connection turns out to be closed.
         """
-        self._is_new = self._answered = False
+        self._may_be_stale = True
         request = self.http.build_request(
             method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
         try:
@@ -92,16 +86,15 @@ class Connection(httpx.Auth):
             if not self._expired:
                 return response
             response.close()  # a cut looks like the end of a body without a length
-            raise httpx.ReadTimeout("it took too long", request=request)
         except Exception as error:
-            if self._expired and not self.cancelled:
-                kind = httpx.ConnectTimeout if self._connect_until else httpx.ReadTimeout
-                raise kind("it took too long", request=request) from None
-            stale = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
-            if not stale or not again or self._is_new or self._answered:
+            broke = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
+            if not (self._expired or broke and again and self._may_be_stale):
                 raise
         finally:
             shelf.unwatch(self)
+        if self._expired:
+            kind = httpx.ConnectTimeout if self._connecting else httpx.ReadTimeout
+            raise kind("it took too long", request=request)
         if self.on_lost:
             self.on_lost()
         return self.send(method, url, again=False, stream=stream, **options)
@@ -119,7 +112,7 @@ class Connection(httpx.Auth):
         if path.endswith("/upload"):
             self._on_stage("uploading")
         request.extensions["trace"] = partial(self._trace, joins, request.extensions.get("kept"))
-        self._joining = self._joining or joins
+        self._joining = joins
         response = yield request
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
@@ -130,9 +123,9 @@ class Connection(httpx.Auth):
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
             self.may_have_job = not (no_queue or 400 <= response.status_code < 500)
-        if joins and not error:
-            response.read()  # the response holds the event_id, which /cancel needs
-        self._joining = False
+            if not error:
+                response.read()  # the event_id is in it
+            self._joining = False
         if error:
             raise error
 
@@ -144,21 +137,23 @@ class Connection(httpx.Auth):
             raise CallCancelled
         if begins and self._expired:
             raise httpx.ConnectTimeout("it took too long")  # there was no socket to cut yet
+        # Is this a step of our own request, and not of the one that opens a tunnel?
         sends = "request" in info and info["request"].method != b"CONNECT"
         if step == "connect_tcp.started":
-            self._is_new = True
+            self._may_be_stale = False
             self._start_connecting(info)
-        elif step == "start_tls.started":
-            info["timeout"] = max(0.01, self._connect_until - time.monotonic())
-            if kept:  # the handshake detaches the socket: keep another hold of it
-                self._handshake = kept.stream.get_extra_info("socket").dup()
+        elif step == "start_tls.started" and kept:
+            # The handshake detaches the socket: keep another hold of it.
+            bare = kept.stream.get_extra_info("socket")
+            self._handshake = socket.fromfd(bare.fileno(), bare.family, bare.type)
         elif step == "start_tls.failed":
             self._end_handshake()
         elif step == "send_request_headers.started" and sends:
-            if self._connect_until:
-                self._connect_until = 0.0
+            if self._connecting:
+                self._connecting = False
                 shelf.unwatch(self)
-            self.may_have_job = self.may_have_job or joins
+            if joins:
+                self.may_have_job = True
         elif step in ("connect_tcp.complete", "start_tls.complete"):
             self._end_handshake()
             if kept:
@@ -167,9 +162,9 @@ class Connection(httpx.Auth):
                 self._other_streams.append(info["return_value"])
         elif step == "receive_response_headers.started" and sends:
             # httpx's timeout is for each read. A server that drips bytes would never meet it.
-            shelf.watch(self, self.patience or self.timeout.read or TIMEOUT_MAX)
+            shelf.watch(self, self.patience)
         elif step == "receive_response_headers.complete":
-            self._answered = True
+            self._may_be_stale = False
             if not kept:
                 shelf.unwatch(self)
 
@@ -179,7 +174,7 @@ class Connection(httpx.Auth):
         httpcore uses the timeout set here. httpcore 1.0.9 reads a proxy's handshake without one.
         """
         seconds = self.timeout.connect or CONNECT_TIMEOUT
-        self._connect_until = time.monotonic() + seconds
+        self._connecting = True
         shelf.watch(self, seconds)
         with suppress(OSError, UnicodeError):
             addresses = socket.getaddrinfo(info["host"], info["port"], type=socket.SOCK_STREAM)
@@ -197,9 +192,8 @@ class Connection(httpx.Auth):
         that /cancel needs.
         """
         self.cancelled = True
-        if self._joining and not now or os.getpid() != self._pid:  # the parent process still reads
-            return
-        self._shut_down()
+        if now or not self._joining:
+            self._shut_down()
 
     def _end_handshake(self) -> None:
         if self._handshake:
@@ -207,8 +201,9 @@ class Connection(httpx.Auth):
             self._handshake = None
 
     def _shut_down(self) -> None:
-        with suppress(OSError, AttributeError):
-            self._handshake.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        if handshake := self._handshake:
+            with suppress(OSError):  # its thread has just closed it
+                handshake.shutdown(socket.SHUT_RDWR)
         with suppress(IndexError):
             shut_down(self._owned.pop().stream)
         for stream in list(self._other_streams):
@@ -222,7 +217,6 @@ class Connection(httpx.Auth):
                 what has arrived.
         """
         if self.messages and self.completed:
-            self.draining = True
             shelf.watch(self, DRAIN_TIMEOUT)
             with suppress(Exception):  # the answer is complete: an error no longer matters
                 while wait or self._client.stream.get_extra_info("is_readable"):

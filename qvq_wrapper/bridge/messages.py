@@ -13,7 +13,7 @@ from ..errors import SpaceConnectionError
 from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
 from .connection import Connection
-from .failures import CallCancelled, one_line
+from .failures import one_line
 from .outputs import TextReader
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
@@ -50,9 +50,11 @@ class MessageQueue(deque[Any]):
 
     def __len__(self) -> int:
         if not super().__len__():
-            self.extend([next(self._messages, None)])
-        if self[0] is None:
-            raise SpaceConnectionError("The Space ended its stream in mid-answer.", retryable=True)
+            message = next(self._messages, None)
+            if message is None:
+                raise SpaceConnectionError(
+                    "The Space ended its stream in mid-answer.", retryable=True)
+            self.append(message)
         return super().__len__()
 
 
@@ -66,8 +68,6 @@ def read_messages(
     with closing(response):
         # JSON writes a character in six bytes at most.
         for event in _read_events(response, 6 * most + 65536):
-            if connection.cancelled:
-                raise CallCancelled
             message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
                 raise SpaceConnectionError(
@@ -78,7 +78,8 @@ def read_messages(
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
             if kind == "process_generating":
                 outputs.check(message)
-            connection.completed = connection.completed or kind == "process_completed"
+            if kind == "process_completed":
+                connection.completed = True
             if kind in _MESSAGES:
                 yield message
 

@@ -42,6 +42,7 @@ def _from_environment(url: httpx.URL, environment: dict[str, str]) -> tuple[str,
     As httpx does: www.python-httpx.org/environment_variables/#proxies
     """
     exceptions = [entry.strip() for entry in environment.get("no", "").split(",")]
+    # A list: a faulty entry is an error also behind one that covers the URL.
     if "*" in exceptions or any([_covers(entry, url) for entry in exceptions if entry]):
         return "", ""
     kind = url.scheme if environment.get(url.scheme) else "all"

@@ -19,29 +19,28 @@ gradio_client's name    what gradio_client's own does            what is lost wi
                         polls for messages every 50 ms           come up to 50 ms late
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
-``_upload_file``        reads the picture from a file            a temporary file is made
+``_upload_file``        reads the picture from a file            it is sent twice, the second
+                                                                 time from a temporary file
 ======================= ======================================== ===============================
 """
 
 from __future__ import annotations
 
 import os
-import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MethodType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
 from uuid import uuid4
 
 import httpx
 from gradio_client import Client, exceptions, utils
-from gradio_client.client import Endpoint
 
 from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
@@ -61,7 +60,7 @@ NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; t
 Tasks = list[Callable[[], None]]
 
 
-def ask(
+def answer(
     question: Question, space: Space, connection: Connection, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> None:
@@ -73,33 +72,33 @@ def ask(
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
-    info = known = space.info(connection)
+    info = space.info(connection)
     try:
-        text = _ask(question, connection, info, on_text, on_status, later)
+        text = _answer(question, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended: look once more.
-        if connection.may_have_job or connection.cancelled or error.retryable:
+        if connection.may_have_job or error.retryable:
             raise
-        info = space.info(connection, outdated=known)
-        text = _ask(question, connection, info, on_text, on_status, later)
+        info = space.info(connection, outdated=info)
+        text = _answer(question, connection, info, on_text, on_status, later)
     space.confirm(info)
     on_text(text)
 
 
-def _ask(
+def _answer(
     question: Question, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> str:
-    picture = question.picture
-    path = picture and (picture.url or NO_FILE)
-    file = {"path": path, "meta": {"_type": "gradio.FileData"}} if path else None
+    file = None
+    if picture := question.picture:
+        file = {"path": picture.url or NO_FILE, "meta": {"_type": "gradio.FileData"}}
     endpoint = find_endpoint(info.config, info.api, question)
     arguments, reader = endpoint.arguments(question, file), endpoint.reader()
     connection.http.cookies = httpx.Cookies(info.cookies)
     publish_update = partial(publish, on_text, on_status, reader)
     session = Session(info, connection, endpoint.function, publish_update)
     try:
-        output = session.ask(arguments, file, picture)
+        output = session.run_job(arguments, file, picture)
     except BaseException:
         session.cancel()
         raise
@@ -124,8 +123,7 @@ class Session(Client):
     ) -> None:
         self._space_info, self._connection = info, connection
         self._function, self._publish = function, publish
-        self._event_id: str | None = None
-        self._helper: Any = None
+        self._event_id = ""  # in a request to cancel, this means the session's only job
         cookies = {each.name: each.value for each in info.cookies.jar}
         options = connection.options | {"auth": connection, "cookies": cookies}
         with no_telemetry():
@@ -136,19 +134,27 @@ class Session(Client):
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
         self.stream_executor = JobExecutor(daemon=True)  # type: ignore[assignment]
 
-    def ask(
+    def run_job(
         self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None
     ) -> Any:
-        """Return the job's final output."""
+        """Return the job's final output.
+
+        Args:
+            file: what stands for the picture in the arguments.
+        """
+        submit = partial(self.submit, *arguments, fn_index=self._function)
         if file is None or picture is None or picture.url:
-            return self.submit(*arguments, fn_index=self._function).result()
+            return submit().result()
         name, data = picture.load(self.config.get("max_file_size"))
+        # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
+        files = {"files": (name, BytesIO(data))}
+        response = self._connection.send("POST", self.upload_url, files=files)
+        uploaded = file | {"path": response.json()[0], "orig_name": name}
         endpoint = self.endpoints[self._function]
-        original_upload = MethodType(Endpoint._upload_file, weakref.proxy(endpoint))
         endpoint._upload_file = partial(  # type: ignore[method-assign]
-            _upload, name, data, self._connection, self.upload_url, original_upload, {})
+            _upload, uploaded, endpoint._upload_file)
         try:
-            return self.submit(*arguments, fn_index=self._function).result()
+            return submit().result()
         except FileNotFoundError:
             if self._connection.may_have_job:
                 raise
@@ -156,60 +162,56 @@ class Session(Client):
         with TemporaryDirectory(prefix="qvq_wrapper-") as folder:
             file["path"] = os.path.join(folder, name)
             Path(file["path"]).write_bytes(data)
-            return self.submit(*arguments, fn_index=self._function).result()
+            return submit().result()
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
-        mine = self._connection
-        if mine.may_have_job and not mine.completed:
-            mine.close_messages()
-            event_id = self._event_id or self._helper and self._helper.event_id
+        connection = self._connection
+        if connection.may_have_job and not connection.completed:
+            connection.close_messages()
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
-                "event_id": event_id or ""}  # an empty one cancels the session's only job
+                "event_id": self._event_id}
             self._send_and_forget(
-                "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, mine.on_lost, json=job)
+                "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, connection.on_lost,
+                json=job)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._send_and_forget("GET", path, HEARTBEAT_TIMEOUT, None, None, stream=True)
+        self._send_and_forget("GET", path, HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT, None, stream=True)
 
     def _send_and_forget(
-        self, method: str, path: str, timeout: float, patience: float | None,
+        self, method: str, path: str, timeout: float, patience: float,
         on_lost: Callable[[], None] | None, **options: Any,
     ) -> None:
-        """Send a request whose answer is of no interest."""
-        mine = self._connection
-        with suppress(Exception):
-            connection = Connection(mine.access, mine.limits, lambda stage: None, on_lost)
+        """Send a request over another connection. Its answer is of no interest."""
+        access, limits = self._connection.access, self._connection.limits
+        with suppress(Exception), closing(
+            Connection(access, limits, lambda stage: None, on_lost)
+        ) as connection:
             connection.http.cookies = httpx.Cookies(self._space_info.cookies)
             connection.timeout, connection.patience = httpx.Timeout(timeout), patience
-            try:
-                url = urljoin(self.src_prefixed, path)
-                response = connection.send(method, url, headers=self.headers, **options)
-                if options.get("stream"):
-                    next(response.iter_raw(), None)
-                response.close()
-            finally:
-                connection.close()
+            url = urljoin(self.src_prefixed, path)
+            response = connection.send(method, url, headers=self.headers, **options)
+            next(response.iter_bytes(), None)
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""
-        mine, headers = self._connection, {**(request_headers or {}), **self.headers}
-        body = {**data, **hash_data}
-        response = mine.send("POST", self.sse_data_url, json=body, headers=headers, again=False)
+        connection, headers = self._connection, {**(request_headers or {}), **self.headers}
+        response = connection.send(
+            "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers, again=False)
         invalid = utils.extract_validation_message(response)
         if invalid is not None:
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
-        mine.messages = read_messages(mine, self.sse_url, self.session_hash, self.headers)
-        with self.pending_lock:
-            self.pending_messages_per_event[self._event_id] = MessageQueue(mine.messages)
+        connection.messages = read_messages(
+            connection, self.sse_url, self.session_hash, self.headers)
+        self.pending_messages_per_event[self._event_id] = MessageQueue(connection.messages)
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
-        helper = self._helper = super().new_helper(fn_index, *args, **kwargs)
+        helper = super().new_helper(fn_index, *args, **kwargs)
         helper.job.outputs = deque(maxlen=1)  # type: ignore[assignment]
         helper.updates = SimpleNamespace(put_nowait=self._publish)  # type: ignore[assignment]
         return helper
@@ -228,15 +230,8 @@ class Session(Client):
 
 
 def _upload(
-    name: str, data: bytes, connection: Connection, url: str,
-    original_upload: Callable[..., dict[str, Any]], uploaded: dict[str, Any],
+    picture: dict[str, Any], own_upload: Callable[..., dict[str, Any]],
     file: dict[str, Any], data_index: int,
 ) -> dict[str, Any]:
-    """Upload the picture from memory, and any other file as gradio_client does it."""
-    if file["path"] != NO_FILE:
-        return original_upload(file, data_index)
-    if not uploaded:  # an image editor takes the picture twice
-        # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
-        response = connection.send("POST", url, files={"files": (name, BytesIO(data))})
-        uploaded.update(file, path=response.json()[0], orig_name=name)
-    return uploaded
+    """Return the picture, which is uploaded. Upload any other file as gradio_client does it."""
+    return picture if file["path"] == NO_FILE else own_upload(file, data_index)

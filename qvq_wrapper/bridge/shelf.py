@@ -24,7 +24,7 @@ class Watched(Protocol):
     """What the shelf uses of a call's Connection."""
 
     access: Access
-    draining: bool
+    completed: bool
 
     def expire(self) -> None: ...
 
@@ -35,8 +35,8 @@ class KeptClient:
     One client for all calls would be slower: httpx looks at every connection for each request.
     """
 
-    def __init__(self, access: Access, make: Callable[[], httpx.Client]) -> None:
-        self.access, self.http, self.keep = access, make(), KEEP
+    def __init__(self, access: Access, http: httpx.Client) -> None:
+        self.access, self.http, self.keep = access, http, KEEP
         self.on_lost: Callable[[], None] | None = None
         self.stream: Any = None  # httpcore's stream of the latest connection
         _clients.add(self)
@@ -85,7 +85,7 @@ class Shelf:
         """Return an open connection to a Space, the latest used first, or None."""
         with self._changed:
             self._changed.wait_for(
-                lambda: not any(each.draining and each.access == access for each in self._watched),
+                lambda: not any(each.completed and each.access == access for each in self._watched),
                 DRAIN_WAIT)
             for client in [each for each in reversed(self._idle) if each.access == access]:
                 del self._idle[client]

@@ -119,33 +119,28 @@ class Space:
             Exception: ``SpaceInfo.fetch`` failed, here or in the other call.
         """
         until = time.monotonic() + connection.limits.read_timeout
-        while True:
-            if connection.cancelled:
-                raise CallCancelled
+        while not connection.cancelled:
             with self._lock:
                 if outdated and self._info is outdated:
                     self._info = None
                 fresh = max(time.monotonic() - INFO_MAX_AGE, self._suspected) < self._checked
                 if self._info and fresh:
                     return self._info
-                loading = self._loading
-                mine = loading is None
-                if loading is None:
-                    loading = self._loading = Future()
-            if mine:
-                self._load(connection, loading)
-                return loading.result()
-            while not loading.done() and not connection.cancelled and time.monotonic() < until:
-                wait([loading], 0.2)  # a short wait: this call's reader may leave
-            if connection.cancelled:
-                continue
+                others = self._loading
+                if not others:
+                    mine = self._loading = Future()
+            if not others:
+                return self._load(connection, mine)
+            while not (others.done() or connection.cancelled or time.monotonic() > until):
+                wait([others], 0.2)  # a short wait: this call's reader may leave
             # If the other call was cancelled or lost patience, this one takes over.
             with suppress(CallCancelled, httpx.ReadTimeout):
-                info = loading.result(0)
+                info = others.result(0)
                 if info is not outdated:
                     return info
+        raise CallCancelled
 
-    def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> None:
+    def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> SpaceInfo:
         info, began = self._info, time.monotonic()
         try:
             if info is None or not info.is_current(connection):
@@ -154,9 +149,10 @@ class Space:
         except BaseException as error:
             self._loading = None  # the error of a call that was cancelled is not for others
             loading.set_exception(CallCancelled() if connection.cancelled else error)
-        else:
-            self._info, self._checked, self._loading = info, began, None
-            loading.set_result(info)
+            raise
+        self._info, self._checked, self._loading = info, began, None
+        loading.set_result(info)
+        return info
 
     def confirm(self, info: SpaceInfo) -> None:
         """Count the info as checked: a complete answer shows that it was right."""

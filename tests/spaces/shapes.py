@@ -33,6 +33,10 @@ def describe(picture, prompt):
     return f"{prompt} {width(picture)}"
 
 
+def describe_two(first, second, prompt):
+    return f"{prompt} {width(first)} {width(second)}"
+
+
 def describe_swapped(prompt, picture):
     return describe(picture, prompt)
 
@@ -199,7 +203,7 @@ def build(only=()):
         add("image_alone", width, [image], answer)
         add("prompt_alone", lambda prompt: prompt, [prompt], answer)
         add("two_images", take_anything, [image, other_image], answer)
-        add("two_images_and_text", take_anything, [image, other_image, prompt], answer)
+        add("two_images_and_text", describe_two, [image, other_image, prompt], answer)
         add("slider", take_anything, [gr.Slider(value=1), gr.Number(1)], answer)
         add("history", take_anything, [chatbot, prompt], answer)
         for component in [gr.Audio, gr.Video, gr.Model3D, gr.JSON, gr.AnnotatedImage]:
