@@ -80,6 +80,7 @@ class LocalSpace:
     def __init__(self, launcher, folder, *arguments):
         self.log_file = Path(folder) / f"{time.time_ns()}.log"
         self.log_file.touch()
+        self._entries, self._read_to, self._reading = [], 0, threading.Lock()
         for _ in range(3):  # another process may take the free port first
             port = ["--port", str(free_port())]
             command = ["--log", str(self.log_file), *port, *map(str, arguments)]
@@ -103,8 +104,13 @@ class LocalSpace:
 
     def log(self, event=None, **fields):
         """Return the entries of the Space's log that have this event and these fields."""
-        entries = [json.loads(line) for line in self.log_file.read_text().splitlines()]
-        return [entry for entry in entries
+        with self._reading, self.log_file.open("rb") as file:
+            file.seek(self._read_to)
+            for line in file:
+                if line.endswith(b"\n"):  # not half written
+                    self._entries.append(json.loads(line))
+                    self._read_to += len(line)
+        return [entry for entry in self._entries
                 if event in (None, entry["event"]) and fields.items() <= entry.items()]
 
     def seen(self, prompt):
@@ -125,12 +131,14 @@ class LocalSpace:
         """
         if not may_be_queued:
             await self.wait_log("asked", prompt=prompt)
-        steps = None
+        steps, since = None, 0.0
         while not self.log("left", prompt=prompt):
             before, steps = steps, len(self.log("step", prompt=prompt))
-            if steps == before:
+            if steps != before:
+                since = time.monotonic()
+            elif time.monotonic() > since + 0.5:
                 break
-            await anyio.sleep(0.5)
+            await anyio.sleep(0.05)
         assert not self.log("finished", prompt=prompt)
 
     def signal(self, number):
