@@ -120,6 +120,7 @@ class Space:
         """
         until = time.monotonic() + connection.limits.read_timeout
         while not connection.cancelled:
+            mine = Future[SpaceInfo]()
             with self._lock:
                 if outdated and self._info is outdated:
                     self._info = None
@@ -128,7 +129,7 @@ class Space:
                     return self._info
                 others = self._loading
                 if not others:
-                    mine = self._loading = Future()
+                    self._loading = mine
             if not others:
                 return self._load(connection, mine)
             while not (others.done() or connection.cancelled or time.monotonic() > until):

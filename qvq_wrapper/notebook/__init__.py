@@ -174,7 +174,7 @@ _EMPTY = {"text/html": "", "text/plain": ""}
 def _new_display(bundle: MimeBundle) -> UpdateDisplay:
     if get_ipython() is None:  # display() would print the bundle
         raise RuntimeError("show() needs a notebook; elsewhere use the stream: await stream.read()")
-    handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    handle: Any = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
     return lambda bundle: handle.update(bundle, raw=True)
 
 
