@@ -29,6 +29,8 @@ Image.linear_gradient("L").save(_buffer, "PNG")
 PNG = _buffer.getvalue()
 BOUND = 15
 """Seconds that a test waits for an event before it fails."""
+# A shell starts a job in the background with Ctrl-C ignored, and processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m
