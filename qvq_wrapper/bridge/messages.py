@@ -13,7 +13,7 @@ from ..errors import SpaceConnectionError
 from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
 from .connection import Connection
-from .failures import one_line
+from .failures import CallCancelled, one_line
 from .outputs import TextReader
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
@@ -68,6 +68,8 @@ def read_messages(
     with closing(response):
         # JSON writes a character in six bytes at most.
         for event in _read_events(response, 6 * most + 65536):
+            if connection.cancelled:  # one read can bring many messages
+                raise CallCancelled
             message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
                 raise SpaceConnectionError(
