@@ -253,15 +253,16 @@ def test_the_servers_words_are_no_html(server, url):
 
 
 def test_a_hundred_answers_at_once(server, url):
-    """Gradio by itself would ask forty at once. A slow machine may not start all in 1.5 s."""
+    """No answer ends before all are asked. Gradio by itself would stop at forty."""
     asked = len(server.requests)
 
     async def ask_all():
-        streams = [Qwen_QVQ_72B.ask(script("a", 1.5, "b"), url=url) for _ in range(100)]
+        prompt = script("a", {"at_once": 100}, "b")
+        streams = [Qwen_QVQ_72B.ask(prompt, url=url, timeout=BOUND) for _ in range(100)]
         return await asyncio.gather(*(stream.read() for stream in streams))
 
     assert asyncio.run(ask_all()) == ["ab"] * 100
-    assert len(server.requests) == asked + 100 and server.most_at_once > 80
+    assert len(server.requests) == asked + 100 and server.most_at_once == 100
 
 
 def test_the_key_is_nowhere_on_the_page(server, url):

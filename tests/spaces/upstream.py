@@ -1,8 +1,9 @@
 """A server with OpenAI's chat completions that does what the prompt says.
 
 A prompt ``script:[...]`` holds a JSON list of steps. A string is the next piece of the answer. A
-number is a pause in seconds. A dict does what its key says (see ``_do``). Any other prompt is
-echoed word by word. A script that does not finish its answer itself ends with ``stop``.
+number is a pause in seconds. A dict does what its key says: ``at_once`` waits until so many answers
+have run at the same time; for the others see ``_do``. Any other prompt is echoed word by word. A
+script that does not finish its answer itself ends with ``stop``.
 
 ``python tests/spaces/upstream.py`` serves until standard input closes, and prints its address.
 """
@@ -64,7 +65,7 @@ class Upstream:
         self.paths.append(head[0].split()[1])
         self.headers.append(headers)
         self.requests.append(body)
-        answer = asyncio.ensure_future(_answer(writer, body, key, self._scripts))
+        answer = asyncio.ensure_future(self._answer(writer, body, key))
         leaving = asyncio.ensure_future(reader.read())  # ends when the client closes its side
         self._running += 1
         self.most_at_once = max(self.most_at_once, self._running)
@@ -78,25 +79,26 @@ class Upstream:
             leaving.cancel()
             writer.close()
 
-
-async def _answer(writer, body, key, scripts):
-    prompt = body["messages"][-1]["content"]
-    if isinstance(prompt, list):
-        prompt = prompt[-1].get("text", "")
-    prompt = scripts.get(prompt, prompt)
-    steps = [word + " " for word in f"You asked: {prompt}".split(" ")]
-    if prompt.startswith("script:"):
-        steps = json.loads(prompt.removeprefix("script:"))
-    stream = _Stream(writer, key)
-    for step in steps:
-        if isinstance(step, str):
-            await stream.send_piece(step)
-        elif isinstance(step, dict):
-            if await _do(stream, step):
-                return
-        else:
-            await asyncio.sleep(step)
-    await stream.finish("stop")
+    async def _answer(self, writer, body, key):
+        prompt = body["messages"][-1]["content"]
+        if isinstance(prompt, list):
+            prompt = prompt[-1].get("text", "")
+        prompt = self._scripts.get(prompt, prompt)
+        steps = [word + " " for word in f"You asked: {prompt}".split(" ")]
+        if prompt.startswith("script:"):
+            steps = json.loads(prompt.removeprefix("script:"))
+        stream = _Stream(writer, key)
+        for step in steps:
+            if isinstance(step, str):
+                await stream.send_piece(step)
+            elif isinstance(step, dict):
+                while self.most_at_once < step.get("at_once", 0):  # wait for other answers
+                    await asyncio.sleep(0.01)
+                if await _do(stream, step):
+                    return
+            else:
+                await asyncio.sleep(step)
+        await stream.finish("stop")
 
 
 async def _do(stream, step):
