@@ -96,3 +96,17 @@ async def test_a_full_queue_is_tried_again_until_a_place_is_free(start_space):
                 group.start_soon(ask(prompt, url=space.url, max_retries=20).read)
         assert sorted(entry["prompt"] for entry in space.log("asked")) == sorted(prompts)
         assert len(space.log("finished")) == 4
+
+
+async def test_a_listener_that_listens_again_is_not_called_for_the_same_news(provider):
+    woken = []
+
+    def wake():
+        woken.append(stream.text)
+        if len(woken) < 1000:
+            stream._call.listen(wake)
+
+    stream = provider.ask(script("a", "ab", "abc"))
+    stream._call.listen(wake)
+    assert await stream.read() == "abc"
+    assert 0 < len(woken) < 20

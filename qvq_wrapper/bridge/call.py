@@ -245,6 +245,6 @@ class Call:
         self._wake()
 
     def _wake(self) -> None:
-        while self._listeners:
+        for _ in range(len(self._listeners)):  # a new one belongs to a reader who looks again
             with suppress(IndexError, RuntimeError):  # taken by another thread; a closed loop
                 self._listeners.popleft()()
