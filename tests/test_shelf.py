@@ -6,6 +6,7 @@ import os
 import ssl
 import threading
 import time
+import tracemalloc
 from contextlib import suppress
 from contextvars import ContextVar
 
@@ -51,6 +52,19 @@ async def test_calls_one_after_the_other_share_a_connection(relay):
     assert call_connections(relay) == 1
     paths = ("/config", "/info", "/app_id", "/queue/join")
     assert [relay.count(path) for path in paths] == [1, 1, 0, 5]
+
+
+async def test_a_connection_that_waits_holds_little_memory(relay):
+    """httpcore asks for 64 kB at each read, and Python holds that much until the first byte."""
+    tracemalloc.start()
+    try:
+        async with ask(script("a", 60), url=relay.url) as stream:
+            assert await anext(stream) == "a"
+            backend = tracemalloc.Filter(True, "*/httpcore/_backends/*")
+            found = tracemalloc.take_snapshot().filter_traces([backend])
+            assert sum(each.size for each in found.statistics("filename")) < 8192
+    finally:
+        tracemalloc.stop()
 
 
 async def test_without_keep_alive_each_request_has_a_connection(relay):

@@ -16,7 +16,7 @@ from ..errors import SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
 from ..types import Stage
-from .bounds import bound_body, drop_unsendable
+from .bounds import bound_body, bound_reads, drop_unsendable
 from .failures import CallCancelled, from_response
 from .proxies import find_proxy
 from .shelf import KeptClient, shelf, shut_down
@@ -157,10 +157,12 @@ class Connection(httpx.Auth):
                 self.may_have_job = True
         elif step in ("connect_tcp.complete", "start_tls.complete"):
             self._end_handshake()
+            stream = info["return_value"]
+            bound_reads(stream)
             if kept:
-                kept.stream = info["return_value"]
+                kept.stream = stream
             else:
-                self._other_streams.append(info["return_value"])
+                self._other_streams.append(stream)
         elif step == "receive_response_headers.started" and sends:
             # httpx's timeout is for each read. A server that drips bytes would never meet it.
             shelf.watch(self, self.patience)
