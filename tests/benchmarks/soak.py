@@ -1,7 +1,7 @@
 """Check that threads, open files and memory do not grow with the number of answers.
 
-``python tests/benchmarks/soak.py [--answers 2000] [--cancelled 500]`` starts a Space, prints the
-figures from the 200th answer on, and ends with status 1 if one of them grew.
+``python tests/benchmarks/soak.py [--answers 2000] [--cancelled 500]`` starts a Space and warms up
+with some of both kinds. Then it prints the figures, and ends with status 1 if one of them grew.
 """
 
 import argparse
@@ -37,12 +37,20 @@ async def cancelled(url, number):
         await anext(stream)
 
 
-async def run(url, kind, total, report):
+async def soak(url, answers, cancels, report):
+    await run(url, cancelled, 100)
+    await run(url, answer, 100)
+    report("warm", 200)
+    await run(url, answer, answers, report)
+    await run(url, cancelled, cancels, report)
+
+
+async def run(url, kind, total, report=lambda kind, done: None):
     for start in range(0, total, AT_ONCE):
         end = min(start + AT_ONCE, total)
         await asyncio.gather(*(kind(url, number) for number in range(start, end)))
         done = start + AT_ONCE
-        if done % max(total // 10, AT_ONCE) == 0 or done == 200:
+        if done % max(total // 10, AT_ONCE) == 0:
             await asyncio.sleep(0.5)
             report(kind.__name__, done)
 
@@ -55,8 +63,8 @@ def main():
     seen = []
 
     def report(kind, done):
-        seen.append((kind, done, figures()))
-        print(kind, done, *(f"{name} {value}" for name, value in seen[-1][2].items()), flush=True)
+        seen.append(figures())
+        print(kind, done, *(f"{name} {value}" for name, value in seen[-1].items()), flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         space = subprocess.Popen(
@@ -66,13 +74,11 @@ def main():
         try:
             print(json.dumps(["--log", os.path.join(folder, "log")]), file=space.stdin, flush=True)
             pid, url, _ = space.stdout.readline().split()
-            asyncio.run(run(url, answer, options.answers, report))
-            asyncio.run(run(url, cancelled, options.cancelled, report))
+            asyncio.run(soak(url, options.answers, options.cancelled, report))
             os.kill(int(pid), 9)
         finally:
             space.kill()
-    base = next(found for _, done, found in seen if done >= min(200, options.answers))
-    last = seen[-1][2]
+    base, last = seen[0], seen[-1]
     room = {"threads": 0, "files": 0, "kB": base["kB"] // 20}
     grown = [name for name in room if last[name] > base[name] + room[name]]
     print("flat" if not grown else f"grew: {', '.join(grown)}")
