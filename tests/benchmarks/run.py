@@ -199,8 +199,10 @@ class Bench:
             print("no openssl: the long line is without TLS")
         self.lines = {
             "count": Relay(port), "long": Relay(port, 0.05, cert), "state": Relay(state_port)}
-        # Without Internet, the Hub's telemetry would delay gradio_client. It is not measured.
         self.env = os.environ | {
+            # gradio 6.31 makes statistics of all answers after each: a Space gets ever slower.
+            "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
+            # Without Internet, the Hub's telemetry would delay gradio_client. It is not measured.
             "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1",
             "HOME": str(folder), "HF_HOME": str(folder), "GRADIO_TEMP_DIR": str(folder),
             "QVQ_BENCH_TEMP": str(folder),
