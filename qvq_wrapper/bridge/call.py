@@ -245,6 +245,6 @@ class Call:
         self._wake()
 
     def _wake(self) -> None:
-        for _ in range(len(self._listeners)):  # a new one belongs to a reader who looks again
+        for _ in range(len(self._listeners)):  # who listens later looks for news itself
             with suppress(IndexError, RuntimeError):  # taken by another thread; a closed loop
                 self._listeners.popleft()()

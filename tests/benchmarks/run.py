@@ -200,7 +200,7 @@ class Bench:
         self.lines = {
             "count": Relay(port), "long": Relay(port, 0.05, cert), "state": Relay(state_port)}
         self.env = os.environ | {
-            # gradio 6.31 makes statistics of all answers after each: a Space gets ever slower.
+            # After each answer, gradio 6.31 computes statistics of all. That slows a Space down.
             "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
             # Without Internet, the Hub's telemetry would delay gradio_client. It is not measured.
             "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1",
