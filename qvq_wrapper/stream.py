@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import anyio
@@ -43,9 +45,8 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     def __init__(self, question: Question, limits: Limits) -> None:
         self._call = Call(question, limits)
-        self._step = threading.Lock()  # held while a reader waits for the next chunk
-        # A weak reference to the latest iterator that has begun.
-        self._iterator: Callable[[], _ChunkIterator | None] = lambda: None
+        # Held while ``__anext__`` waits for a chunk, and as long as ``iterate`` runs.
+        self._reading = threading.Lock()
 
     @property
     def text(self) -> str:
@@ -73,11 +74,28 @@ class AnswerStream(AsyncGenerator[str, None]):
         return self._call.result()
 
     def iterate(self) -> Generator[str, None, None]:
-        """Return the chunks for synchronous code. It blocks a running event loop.
+        """Yield the chunks for synchronous code. It blocks a running event loop.
 
-        ``for chunk in stream`` does the same. The iterator's ``close()`` cancels the job.
+        ``for chunk in stream`` does the same. Leaving the loop, or the generator's ``close()``,
+        cancels the job. From another thread, use ``stream.cancel()``.
         """
-        return _ChunkIterator(self)
+        call, news = self._call, None
+        self._begin_reading()
+        try:
+            call.start()
+            while (chunk := call.next_chunk()) is not None:
+                if chunk:
+                    yield chunk
+                elif news:
+                    _get(news, call.remaining())
+                    news = None
+                else:
+                    news = _listen_in_thread(call)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            self._reading.release()
 
     def cancel(self) -> None:
         """Cancel the job, here and at the Space, without waiting.
@@ -93,41 +111,35 @@ class AnswerStream(AsyncGenerator[str, None]):
         Any task may call it, also on another event loop than the reader's.
         """
         call = self._call
-        try:
-            for now in (False, True):
-                call.cancel(now=now)
-                with anyio.move_on_after(CLEANUP / 2, shield=True):
-                    while not call.done:
-                        news = _listen(call)
-                        if not call.done:
-                            await news.wait()
-        finally:
-            # A second Task.cancel() in asyncio interrupts a shielded scope, so cut once more.
-            call.cancel(now=True)
+        call.cancel()
+        with anyio.move_on_after(CLEANUP, shield=True):
+            while not call.thread_ended:
+                news = _listen(call)
+                if not call.thread_ended:  # look again: the news may have come just before
+                    await news.wait()
 
     async def __anext__(self) -> str:
         call, news, waited = self._call, None, False
-        self._begin_step()
+        self._begin_reading()
         try:
             call.start()
-            while not (chunk := call.next_chunk()):
-                if chunk is None:
-                    raise StopAsyncIteration
-                if news:
+            while (chunk := call.next_chunk()) is not None:
+                if chunk:
+                    if not waited:
+                        await checkpoint()  # gives other tasks a turn, however fast the Space is
+                    return chunk
+                elif news:
                     await _wait(news, call.remaining())
                     news, waited = None, True
                 else:
-                    news = _listen(call)  # then look again: news may have come just before
-            if not waited:
-                await checkpoint()  # gives other tasks a turn, however fast the Space is
-            return chunk
-        except StopAsyncIteration:
-            raise
+                    news = _listen(call)
         except BaseException:
             await self.aclose()
             raise
         finally:
-            self._step.release()
+            self._reading.release()
+        await checkpoint()
+        raise StopAsyncIteration
 
     async def asend(self, value: None) -> str:
         return await self.__anext__()
@@ -136,14 +148,20 @@ class AnswerStream(AsyncGenerator[str, None]):
         await self.aclose()
         raise value or error
 
-    def _begin_step(self, iterator: _ChunkIterator | None = None) -> None:
-        """Take ``_step``, or refuse a second reader."""
-        other = self._iterator()
-        is_free = other is None or other is iterator or other.ended
-        if not is_free or not self._step.acquire(blocking=False):
+    def _begin_reading(self) -> None:
+        if not self._reading.acquire(blocking=False):
             raise RuntimeError(
                 "This answer has a reader already, and only one can get its chunks. "
                 "Read stream.text for what has arrived, or ask again.")
+
+    def _close(self) -> None:
+        """Do what ``aclose()`` does, in synchronous code."""
+        call, deadline = self._call, time.monotonic() + CLEANUP
+        call.cancel()
+        while not call.thread_ended and time.monotonic() < deadline:
+            news = _listen_in_thread(call)
+            if not call.thread_ended:
+                _get(news, deadline - time.monotonic())
 
     def __iter__(self) -> Iterator[str]:
         return self.iterate()
@@ -170,63 +188,12 @@ class AnswerStream(AsyncGenerator[str, None]):
         call: Call | None = getattr(self, "_call", None)  # None: __init__ was refused
         if call and call.idle:
             warnings.warn(f"a question was never asked: {self!r}", RuntimeWarning, 2, self)
-        elif call and not call.ended:
+        elif call and not call.over:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
             call.cancel()
 
 
 AsyncResult = AnswerStream
-
-
-class _ChunkIterator(Generator[str, None, None]):
-    """The chunks of a stream for synchronous code. Another thread may close it at any time."""
-
-    def __init__(self, stream: AnswerStream) -> None:
-        self._stream = stream  # also keeps the stream's __del__ from cancelling the job
-        self._began = self.ended = False
-
-    def send(self, value: None) -> str:
-        call, news = self._stream._call, None
-        self._stream._begin_step(self)
-        try:
-            self._stream._iterator, self._began = weakref.ref(self), True
-            call.start()
-            while not (chunk := call.next_chunk()):
-                if chunk is None:
-                    raise StopIteration
-                if news:
-                    news.wait(call.remaining())
-                    news = None
-                else:
-                    news = threading.Event()
-                    call.listen(news.set)
-            return chunk
-        except StopIteration:
-            self.ended = True
-            raise
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            self._stream._step.release()
-
-    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> str:
-        self.close()
-        raise value or error
-
-    def close(self) -> None:
-        """Cancel the job and wait for its end, for 2 s at most."""
-        call, self.ended = self._stream._call, True
-        if not (self._began or call.idle):
-            return  # the job is another reader's
-        for now in (False, True):
-            call.cancel(now=now)
-            deadline = time.monotonic() + CLEANUP / 2
-            while not call.done and time.monotonic() < deadline:
-                news = threading.Event()
-                call.listen(news.set)
-                if not call.done:
-                    news.wait(max(0, deadline - time.monotonic()))
 
 
 def _listen(call: Call) -> anyio.Event:
@@ -240,6 +207,21 @@ def _listen(call: Call) -> anyio.Event:
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
     call.listen(lambda: schedule(news.set))
     return news
+
+
+def _listen_in_thread(call: Call) -> SimpleQueue[None]:
+    """Return a queue that gets an item as soon as the call has news.
+
+    Putting it takes no lock: a signal handler that calls ``cancel()`` may interrupt the reader.
+    """
+    news: SimpleQueue[None] = SimpleQueue()
+    call.listen(partial(news.put, None))
+    return news
+
+
+def _get(news: SimpleQueue[None], seconds: float | None) -> None:
+    with suppress(Empty):
+        news.get(timeout=seconds if seconds is None else max(0, seconds))
 
 
 async def _wait(news: anyio.Event, seconds: float | None) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError
 from qvq_wrapper.bridge import space as space_module
-from qvq_wrapper.bridge.shelf import shelf
+
 
 HERE = Path(__file__).parent
 _buffer = io.BytesIO()
@@ -246,7 +246,7 @@ def sockets_to(port):
 
 def close_idle_sockets_to(port):
     """Close all idle connections. Return the sockets to ``port`` that are still open."""
-    shelf.close_idle()
+    space_module.close_idle()
     return sockets_to(port)
 
 
@@ -274,7 +274,7 @@ def no_socket_left(request):
         port = request.getfixturevalue("space").port
         before = sockets_to(port)
     yield
-    shelf.close_idle()
+    space_module.close_idle()
     if port and not request.node.get_closest_marker("keeps_a_socket"):
         wait_until(lambda: close_idle_sockets_to(port) <= before, 1)
 

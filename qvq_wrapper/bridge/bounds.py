@@ -15,24 +15,6 @@ MAX_BODY_BYTES = 2**23  # of a response that is not an answer
 PIECE = 2**16  # bytes that are unpacked at once
 MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estimated
 MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
-READ_BYTES = 2**10  # that a waiting connection asks for
-
-
-def bound_reads(stream: Any) -> None:
-    """Make httpcore's network stream ask for ``READ_BYTES``, and for more after a full read.
-
-    httpcore 1.0.9 always asks for 64 kB, and Python allocates them before the first byte comes.
-    Then 1,000 answers at once take 137 MB. With this function they take 101 MB.
-    """
-    read, size = stream.read, READ_BYTES
-
-    def read_less(max_bytes: int, timeout: float | None = None) -> bytes:
-        nonlocal size
-        data: bytes = read(min(max_bytes, size), timeout)
-        size = READ_BYTES if len(data) < size else max_bytes
-        return data
-
-    stream.read = read_less
 
 
 def bound_body(response: httpx.Response, *, endless: bool) -> None:

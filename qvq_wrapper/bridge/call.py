@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from itertools import count
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,24 @@ logger = logging.getLogger("qvq_wrapper")
 
 
 class Call:
-    """One question on its way. Its thread writes here and its reader reads, without waiting."""
+    """One question on its way. Its thread writes here and its reader reads, without waiting.
+
+    ==================== ==================================================== ================
+    state                meaning                                              written by
+    ==================== ==================================================== ================
+    ``_question``        the question, until the first step                   reader, cancel()
+    ``_connection``      the attempt's connection, which cancel() ends        thread
+    ``text``,            the latest of the Space                              thread
+    ``_statuses``
+    ``_ends``            how the answer ended. Several may say so at once;    thread, reader,
+                         the first counts. Then the text is the last.         cancel()
+    ``thread_ended``     no thread works on the answer any more               thread, reader
+    ``_seen``,           what the reader has                                  reader
+    ``_told_end``
+    ==================== ==================================================== ================
+
+    ``cancel()`` may come from any thread, destructor or signal handler. It takes no lock.
+    """
 
     def __init__(self, question: Question, limits: Limits) -> None:
         self._question: Question | None = question
@@ -39,15 +56,15 @@ class Call:
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
-        self._seen = ""  # the text that the reader has
-        self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # no lock: a destructor may put
+        self._seen = ""
+        self._told_end = False  # on_status knows
+        self._retries = 0
+        self._cancel_signal: SimpleQueue[None] = SimpleQueue()  # ends the wait before a retry
         self._listeners: deque[Callable[[], object]] = deque()
+        self._ends: list[tuple[Status, Exception | None]] = []
         self.picture: Picture | None = question.picture
         self.text = ""
-        # How the answer ended. Several threads may say so at once; the first counts.
-        self._ends: list[tuple[Status, Exception | None]] = []
-        self._told_end = False  # on_status knows
-        self.done = False  # there is no thread, or it has set its last text, status and error
+        self.thread_ended = False
 
     # What the reader calls
 
@@ -64,22 +81,22 @@ class Call:
                 thread.start()
             except RuntimeError:
                 self._fail(ResponseError("This machine cannot start another thread."))
-                self.done = True
+                self.thread_ended = True
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Call ``listener`` once, as soon as there is news. It must not block."""
+        """Call ``listener`` once, as soon as there is news. It must neither block nor lock."""
         self._listeners.append(listener)
 
     def next_chunk(self) -> str | None:
         """Return new text, ``""`` if there is none yet, None after the end."""
-        if os.getpid() != self._pid and not self.ended:
+        if os.getpid() != self._pid and not self.over:
             self._fail(ResponseError("A forked process cannot read its parent's answer. Ask anew."))
-            self.done = True
-        if self.remaining() == 0 and not self.ended:
+            self.thread_ended = True
+        if self.remaining() == 0 and not self.over:
             self._fail(ResponseTimeoutError(
                 f"There was no complete answer within timeout={self._limits.timeout:g} s.",
                 retryable=True))
-        ended, text = self.ended, self.text  # in this order: the text is written first
+        over, text = self.over, self.text  # in this order: the text is written first
         on_status = self._limits.on_status or (lambda status: None)
         while len(self._statuses) > 1:
             self._statuses.popleft()
@@ -90,7 +107,7 @@ class Call:
         self._seen = text
         if start < len(text):
             return text[start:]
-        if not ended:
+        if not over:
             return ""
         if not self._told_end:
             self._told_end = True
@@ -113,17 +130,15 @@ class Call:
         """Seconds until ``timeout`` passes, None without one."""
         return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
 
-    def cancel(self, *, now: bool = False) -> None:
-        """Tell the thread to end the job. Never blocks; any thread or destructor may call it."""
+    def cancel(self) -> None:
+        """End the answer here, and have the thread end the job. Never blocks."""
         self._end("cancelled")
         self._cancel_signal.put(None)
         if self.idle or os.getpid() != self._pid:
             self._question = None
-            self.done = True  # no thread was started, or it goes on in the parent process
+            self.thread_ended = True  # none was started, or it goes on in the parent process
         elif connection := self._connection:
-            connection.cut(now=now)
-        if now:
-            self._connection = None  # a traceback must not reach the token
+            connection.cancel()
 
     @property
     def idle(self) -> bool:
@@ -131,7 +146,7 @@ class Call:
         return self._question is not None
 
     @property
-    def ended(self) -> bool:
+    def over(self) -> bool:
         """Whether the text, the status and the error are the last."""
         return bool(self._ends)
 
@@ -146,12 +161,28 @@ class Call:
     # What the thread does
 
     def _run(self, question: Question) -> None:
-        later: list[Callable[[], None]] = []
+        """Ask until there is an answer, or an error that is not to be tried again.
+
+        This is the only loop that tries anything again:
+
+        ======================================= ===========================================
+        what failed                             what is done
+        ======================================= ===========================================
+        anything before the question, because   again at once, over a new connection
+        the kept connection had been closed
+        the question was refused because of     again at once, with info that is new, after
+        info that an earlier call had fetched   a new login if there is one
+        anything else before the question; the  again after a delay, ``max_retries`` times,
+        question, by 429 or a full queue        if the error is retryable
+        the question in any other way; later    nothing: the Space may have started a job
+        ======================================= ===========================================
+        """
         error: Exception | None = ResponseError("The call broke off.")
+        later: list[Callable[[], None]] = []
         try:
-            for attempt in count():
+            while True:
                 error = self._attempt(question, later)
-                delay = self._retry_delay(error, attempt)
+                delay = self._retry_delay(error)
                 if delay is None:
                     break
                 self._finish(later)
@@ -163,7 +194,7 @@ class Call:
             if error:
                 self._fail(error)
             self._end("finished")
-            self.done = True
+            self.thread_ended = True
             self._wake()
             self._finish(later)
 
@@ -176,8 +207,7 @@ class Call:
         """Ask once. Return what went wrong, if anything."""
         self._stage("connecting")
         try:
-            from .connection import Connection  # takes 0.4 s
-            from .failures import from_exception
+            from .failures import from_exception  # gradio_client takes 0.4 s
             from .session import answer
             from .space import space_at
         except Exception as error:
@@ -185,10 +215,9 @@ class Call:
             return ResponseError(f"gradio_client cannot be imported ({kind}: {error}).")
         try:
             space = space_at(question.access)
-            connection = self._connection = Connection(
-                question.access, self._limits, self._stage, space.suspect)
-            later.append(connection.close)
-            if self.ended:  # perhaps by a cancel() that did not see the connection yet
+            connection = self._connection = space.connect(self._limits, self._stage)
+            later.append(partial(space.release, connection))
+            if self.over:  # perhaps by a cancel() that did not see the connection yet
                 connection.cancelled = True
             answer(question, space, connection, self.on_text, self.on_status, later)
         except BaseException as error:
@@ -197,26 +226,31 @@ class Call:
             return from_exception(error, fetching=fetching)
         return None
 
-    def _retry_delay(self, error: Exception | None, attempt: int) -> float | None:
+    def _retry_delay(self, error: Exception | None) -> float | None:
         """Return the seconds to wait before the next attempt, or None if there is to be none.
 
         Exponential backoff with full jitter, and never less than the Space's Retry-After:
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
-        may_have_job = self._connection and self._connection.may_have_job
-        if may_have_job or self.ended or attempt >= self._limits.max_retries:
+        connection, retries = self._connection, self._retries
+        if self.over or connection and connection.may_have_job:
             return None
+        if connection and connection.ask_again:
+            return 0.0
+        self._retries += 1
         if not (isinstance(error, ResponseError) and error.retryable):
             return None
-        delay = max(random.uniform(0, min(8.0, 0.5 * 2**attempt)), error.retry_after or 0)
+        delay = max(random.uniform(0, min(8.0, 0.5 * 2**retries)), error.retry_after or 0)
         remaining = self.remaining()
-        if delay > LONGEST_DELAY or remaining is not None and delay >= remaining:
+        if retries >= self._limits.max_retries or delay > LONGEST_DELAY:
+            return None
+        if remaining is not None and delay >= remaining:
             return None
         logger.info("asking again in %.1f s: %s", delay, error)
         return delay
 
     def on_text(self, text: str) -> None:
-        if self.ended:
+        if self.over:
             return
         limit = self._limits.max_chars
         self.text = text[:limit]
@@ -235,7 +269,7 @@ class Call:
         self.on_status(Status(stage))
 
     def _fail(self, error: Exception) -> None:
-        if isinstance(error, ResponseError) and not self.ended:
+        if isinstance(error, ResponseError) and not self.over:
             error.text = self.text
         self.picture = None  # the frames of the error's traceback refer to this object
         self._end("failed", error)

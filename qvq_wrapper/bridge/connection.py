@@ -1,13 +1,13 @@
-"""The connection of one call. Every request goes through it; another thread can cut it."""
+"""The connection of one call. Every request goes through it; another thread can end it."""
 
 from __future__ import annotations
 
+import math
 import re
-import socket
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import httpx
@@ -16,110 +16,136 @@ from ..errors import SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
 from ..types import Stage
-from .bounds import bound_body, bound_reads, drop_unsendable
+from .bounds import bound_body, drop_unsendable
 from .failures import CallCancelled, from_response
 from .proxies import find_proxy
-from .shelf import KeptClient, shelf, shut_down
 from .tls import tls_context
+from .wire import Wire
 
-CONNECT_TIMEOUT = 10.0  # seconds from the first address to the first byte of our request
+CONNECT_TIMEOUT = 10.0  # seconds for all addresses, the proxy and TLS together
+KEEP = 4.0  # seconds; uvicorn closes an idle connection after 5
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
+JOIN_PATIENCE = 2.0  # seconds that a cancelled call waits for the response to its question
+
+
+class KeptClient(httpx.Client):
+    """An httpx client with one connection, which is handed from call to call.
+
+    One client for all calls would be slower: httpx looks at every connection for each request.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self.proxy, self.proxy_name = find_proxy(access)  # httpx need not read the environment
+        transport = httpx.HTTPTransport(
+            verify=tls_context(access.verify), proxy=self.proxy, trust_env=False)
+        self.wire = Wire()
+        with suppress(AttributeError):  # a newer httpx: then there is neither cut nor deadline
+            transport._pool._network_backend = self.wire
+        super().__init__(transport=transport, trust_env=False)
+        self.keep, self.closes = KEEP, math.inf  # seconds, and the time at which it is too old
+
+    def is_reusable(self) -> bool:
+        """Return whether it can take a request: it is open, and nothing is behind a response.
+
+        h11 keeps bytes that came behind a response, and would take them for the next response.
+        """
+        connection: Any = self._transport
+        try:
+            connection = connection._pool.connections[0]
+            while not hasattr(connection, "_h11_state"):  # a tunnel's is inside another
+                connection = connection._connection
+            behind, _ = connection._h11_state.trailing_data
+        except (AttributeError, IndexError):
+            return False  # it was closed, or a newer httpcore does not show it
+        return not behind and self.wire.is_quiet()
+
+    def close(self) -> None:
+        super().close()
+        self.wire.close()  # httpcore forgets a socket that did not get as far as TLS
 
 
 class Connection(httpx.Auth):
-    """The connection of one call. Reuses an earlier call's idle connection if there is one.
+    """The connection of one call.
 
     Adds the token, refuses other origins, and raises an error for an error status while headers and
     body can be read. It is an ``httpx.Auth`` because gradio_client calls ``httpx.post``, whose only
     hook for each request is ``auth=``.
 
-    Args:
-        on_lost: called when the connection ends and cannot be handed on. None: open a new one
-            and do not keep it.
+    ``cancel()`` comes from any thread. The call's own thread does everything else:
+
+    ================= =============================================== ======================
+    state             meaning                                         written by
+    ================= =============================================== ======================
+    ``cancelled``     the reader is gone: send nothing more           ``cancel()``
+    ``may_have_job``  the Space may have started a job                the call's thread
+    ``completed``     the stream has brought the whole answer         the call's thread
+    ``messages``      the answer's stream                             the call's thread
+    ``ask_again``     nothing was asked because something that is     the call's thread
+                      kept was out of date: it is new next time
+    ``_joining``      the question is on its way: its response        the call's thread
+                      names the job, which ``/cancel`` needs
+    ``_owned``        the client, until one takes it: the thread to   whoever pops it first
+                      hand it on, or ``cancel()`` to cut it
+    ================= =============================================== ======================
     """
 
     def __init__(
-        self, access: Access, limits: Limits, on_stage: Callable[[Stage], None],
-        on_lost: Callable[[], None] | None = None,
+        self, access: Access, client: KeptClient, limits: Limits,
+        on_stage: Callable[[Stage], None] = lambda stage: None,
     ) -> None:
-        wait = limits.read_timeout
-        self.access, self.limits, self.on_lost = access, limits, on_lost
-        self.url = str(httpx.URL(self.access.url))  # as httpx writes it: small letters, in ASCII
-        self.timeout = httpx.Timeout(wait, connect=min(wait, CONNECT_TIMEOUT), pool=None)
-        self.patience = wait  # seconds until the last of a response's headers has to be there
-        self.cancelled = False  # the reader is gone: send nothing more
-        self.may_have_job = False  # the Space may have started a job
-        self.completed = False  # the stream has brought the whole answer
-        self.messages: Generator[dict[str, Any], None, None] | None = None  # the answer's stream
-        self._expired = False  # the time for the current step is over
-        self._connecting = False  # nothing of the current request is sent yet
-        self._handshake: socket.socket | None = None  # a hold of the socket while TLS begins
-        self._joining = False  # the question is sent; its response has the event_id for /cancel
-        self._may_be_stale = False  # the server may have closed the reused connection long ago
+        self.access, self.limits, self.http = access, limits, client
+        self.url = str(httpx.URL(access.url))  # as httpx writes it: small letters, in ASCII
+        self.cancelled = self.may_have_job = self.completed = False
+        self.ask_again = self._joining = False
+        self.began = time.monotonic()
+        self.messages: Generator[dict[str, Any], None, None] | None = None
         self._on_stage = on_stage
-        proxy, self._proxy_name = find_proxy(access)  # so httpx need not read the environment
-        # What every httpx client of this call is made with.
-        self.options: dict[str, Any] = {
-            "proxy": proxy, "trust_env": False, "verify": tls_context(access.verify),
-            "timeout": self.timeout}
-        taken = shelf.take(access) if on_lost else None
-        self._client = taken or KeptClient(access, httpx.Client(**self.options))
-        self._client.on_lost = on_lost
-        # It may hold the cookies of an earlier call. Whoever sends a request sets its own first.
-        self.http = self._client.http
-        # Whoever pops the client may cut it or hand it on. No lock: a destructor may cut.
-        self._owned = deque([self._client])
-        self._other_streams: list[Any] = []  # of requests that gradio_client makes by itself
+        self._owned = deque([client])
+
 
     def send(
-        self, method: str, url: str, *, again: bool = True, stream: bool = False, **options: Any
+        self, method: str, url: str, *, stream: bool = False, patience: float | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT, **options: Any,
     ) -> httpx.Response:
         """Send a request over the kept connection.
 
         Args:
-            again: send it once more if the reused connection turns out to be closed.
+            patience: seconds for the response, ``read_timeout`` if not given.
         """
-        self._may_be_stale = True
-        request = self.http.build_request(
-            method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
+        wait = self.limits.read_timeout
+        self.http.wire.begin(patience or wait, min(connect_timeout, wait))
+        request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
-            response = self.http.send(request, auth=self, stream=stream)
-            if not self._expired:
-                return response
-            response.close()  # a cut looks like the end of a body without a length
-        except Exception as error:
-            broke = isinstance(error, (httpx.NetworkError, httpx.RemoteProtocolError))
-            if not (self._expired or broke and again and self._may_be_stale):
-                raise
-        finally:
-            shelf.unwatch(self)
-        if self._expired:
-            kind = httpx.ConnectTimeout if self._connecting else httpx.ReadTimeout
-            raise kind("it took too long", request=request)
-        if self.on_lost:
-            self.on_lost()
-        return self.send(method, url, again=False, stream=stream, **options)
+            return self.http.send(request, auth=self, stream=stream)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            # The server had closed the kept connection before this request came.
+            self.ask_again = not (self.http.wire.opened or self.http.wire.received)
+            raise
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        path, host = request.url.path, request.url.host
+        path, host, wire = request.url.path, request.url.host, self.http.wire
         if origin(str(request.url)) != origin(self.url):
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {host}; nothing was sent there.")
+        joins, is_kept = path.endswith("/queue/join"), "kept" in request.extensions
+        self._joining = joins  # before the look at ``cancelled``, as cancel() has it the other way
         if self.cancelled:
             raise CallCancelled
         request.headers.update(self.access.request_headers)
-        request.extensions["proxy"] = self._proxy_name
-        joins = path.endswith("/queue/join")
+        request.extensions["proxy"] = self.http.proxy_name
         if path.endswith("/upload"):
             self._on_stage("uploading")
-        request.extensions["trace"] = partial(self._trace, joins, request.extensions.get("kept"))
-        self._joining = joins
-        response = yield request
+        try:
+            response = yield request
+        finally:
+            if joins:
+                self.may_have_job = wire.sent or not is_kept
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
-            self._client.keep = min(self._client.keep, float(keep[1]))
-        bound_body(response, endless=path.endswith("/queue/data") and not response.is_error)
+            self.http.keep = min(self.http.keep, float(keep[1]))
+        wire.streams = path.endswith("/queue/data") and not response.is_error
+        bound_body(response, endless=wire.streams)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
@@ -130,100 +156,14 @@ class Connection(httpx.Auth):
         if error:
             raise error
 
-    def _trace(self, joins: bool, kept: KeptClient | None, event: str, info: Any) -> None:
-        """Called by httpcore at each step: www.python-httpx.org/advanced/extensions/#trace"""
-        step = event.partition(".")[2]
-        begins = step.endswith(".started") and "close" not in step  # a close must go on
-        if begins and self.cancelled and not (joins and self.may_have_job):
-            raise CallCancelled
-        if begins and self._expired:
-            raise httpx.ConnectTimeout("it took too long")  # there was no socket to cut yet
-        # Is this a step of our own request, and not of the one that opens a tunnel?
-        sends = "request" in info and info["request"].method != b"CONNECT"
-        if step == "connect_tcp.started":
-            self._may_be_stale = False
-            self._start_connecting(info)
-        elif step == "start_tls.started" and kept:
-            # The handshake detaches the socket: keep another hold of it.
-            bare = kept.stream.get_extra_info("socket")
-            self._handshake = socket.fromfd(bare.fileno(), bare.family, bare.type)
-        elif step == "start_tls.failed":
-            self._end_handshake()
-        elif step == "send_request_headers.started" and sends:
-            if self._connecting:
-                self._connecting = False
-                shelf.unwatch(self)
-            if joins:
-                self.may_have_job = True
-        elif step in ("connect_tcp.complete", "start_tls.complete"):
-            self._end_handshake()
-            stream = info["return_value"]
-            bound_reads(stream)
-            if kept:
-                kept.stream = stream
-            else:
-                self._other_streams.append(stream)
-        elif step == "receive_response_headers.started" and sends:
-            # httpx's timeout is for each read. A server that drips bytes would never meet it.
-            shelf.watch(self, self.patience)
-        elif step == "receive_response_headers.complete":
-            self._may_be_stale = False
-            if not kept:
-                shelf.unwatch(self)
-
-    def _start_connecting(self, info: dict[str, Any]) -> None:
-        """Bound the whole of connecting: httpcore's timeout is for each address and each step.
-
-        httpcore uses the timeout set here. httpcore 1.0.9 reads a proxy's handshake without one.
-        """
-        seconds = self.timeout.connect or CONNECT_TIMEOUT
-        self._connecting = True
-        shelf.watch(self, seconds)
-        with suppress(OSError, UnicodeError):
-            addresses = socket.getaddrinfo(info["host"], info["port"], type=socket.SOCK_STREAM)
-            info["timeout"] = seconds / len(addresses)
-
-    def expire(self) -> None:
-        """Cut the connection, because the time for its current step is over."""
-        self._expired = True
-        self._shut_down()
-
-    def cut(self, *, now: bool = False) -> None:
-        """End what the call's thread waits for; from any thread or destructor, without blocking.
-
-        A question that is being sent is not cut unless ``now``: only its response has the event_id
-        that /cancel needs.
-        """
+    def cancel(self) -> None:
+        """End what the call's thread waits for. Takes no lock: a destructor may call it."""
         self.cancelled = True
-        if now or not self._joining:
-            self._shut_down()
-
-    def _end_handshake(self) -> None:
-        if self._handshake:
-            self._handshake.close()
-            self._handshake = None
-
-    def _shut_down(self) -> None:
-        if handshake := self._handshake:
-            with suppress(OSError):  # its thread has just closed it
-                handshake.shutdown(socket.SHUT_RDWR)
+        if self._joining:
+            self.http.wire.hurry(JOIN_PATIENCE)
+            return
         with suppress(IndexError):
-            shut_down(self._owned.pop().stream)
-        for stream in list(self._other_streams):
-            shut_down(stream)
-
-    def drain(self, *, wait: bool) -> None:
-        """Read a complete answer's stream to its end, so that the next call can use the connection.
-
-        Args:
-            wait: read until the stream ends, for ``DRAIN_TIMEOUT`` at most. Otherwise read only
-                what has arrived.
-        """
-        if self.messages and self.completed:
-            shelf.watch(self, DRAIN_TIMEOUT)
-            with suppress(Exception):  # the answer is complete: an error no longer matters
-                while wait or self._client.stream.get_extra_info("is_readable"):
-                    next(self.messages)
+            self._owned.pop().wire.cut()
 
     def close_messages(self) -> None:
         """Stop reading the answer's stream. A connection that was not read to its end is closed."""
@@ -231,14 +171,21 @@ class Connection(httpx.Auth):
             if self.messages:
                 self.messages.close()
 
-    def close(self) -> None:
-        """Hand the connection on to the next call, or close it if it cannot be reused."""
-        self.drain(wait=True)
+    def end(self) -> KeptClient | None:
+        """Return the client if another call can use it. Otherwise close it.
+
+        A complete answer's stream is first read to its end.
+        """
+        if self.messages and self.completed:
+            self.http.wire.streams = False
+            self.http.wire.hurry(DRAIN_TIMEOUT)
+            with suppress(Exception):  # the answer is complete: an error no longer matters
+                while True:
+                    next(self.messages)
         self.close_messages()
-        kept = None
         with suppress(IndexError):
-            owned = self._owned.pop()
-            kept = owned if self.on_lost and owned.is_open() else None
-        shelf.put(self, kept)
-        if not kept:
-            self._client.close()
+            client = self._owned.pop()
+            if client.is_reusable():
+                return client
+        self.http.close()
+        return None

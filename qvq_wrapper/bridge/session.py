@@ -45,16 +45,17 @@ from gradio_client import Client, exceptions, utils
 from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
 from ..question.options import Question
-from .connection import Connection
+from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
 from .executors import JobExecutor
 from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
 from .space import Space, SpaceInfo
 from .telemetry import no_telemetry
+from .tls import tls_context
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
 CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step has ended
-HEARTBEAT_TIMEOUT = 0.5  # seconds for each of connecting, TLS, sending and the first byte
+HEARTBEAT_TIMEOUT = 0.5  # seconds for connecting and TLS, and for the first byte
 NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
 
 Tasks = list[Callable[[], None]]
@@ -74,19 +75,18 @@ def answer(
     """
     info = space.info(connection)
     try:
-        text = _answer(question, connection, info, on_text, on_status, later)
+        text = _answer(question, space, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
-        # Another app may answer there by now, or the login may have ended: look once more.
-        if connection.may_have_job or error.retryable:
-            raise
-        info = space.info(connection, outdated=info)
-        text = _answer(question, connection, info, on_text, on_status, later)
-    space.confirm(info)
+        # Another app may answer there by now, or the login may have ended.
+        if not error.retryable and info.fetched < connection.began:
+            space.forget(info)
+            connection.ask_again = True
+        raise
     on_text(text)
 
 
 def _answer(
-    question: Question, connection: Connection, info: SpaceInfo, on_text: OnText,
+    question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> str:
     file = None
@@ -96,19 +96,19 @@ def _answer(
     arguments, reader = endpoint.arguments(question, file), endpoint.reader()
     connection.http.cookies = httpx.Cookies(info.cookies)
     publish_update = partial(publish, on_text, on_status, reader)
-    session = Session(info, connection, endpoint.function, publish_update)
+    session = Session(space, info, connection, endpoint.function, publish_update)
     try:
         output = session.run_job(arguments, file, picture)
     except BaseException:
         session.cancel()
         raise
     finally:
-        connection.drain(wait=False)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
     text = reader.read(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
+    space.confirm(info, connection)
     return text
 
 
@@ -119,18 +119,22 @@ class Session(Client):
     analytics_enabled = property(lambda self: False, lambda self, value: None)
 
     def __init__(
-        self, info: SpaceInfo, connection: Connection, function: Any, publish: Callable[[Any], None]
+        self, space: Space, info: SpaceInfo, connection: Connection, function: Any,
+        publish: Callable[[Any], None],
     ) -> None:
-        self._space_info, self._connection = info, connection
+        self._space, self._space_info, self._connection = space, info, connection
         self._function, self._publish = function, publish
         self._event_id = ""  # in a request to cancel, this means the session's only job
         cookies = {each.name: each.value for each in info.cookies.jar}
-        options = connection.options | {"auth": connection, "cookies": cookies}
+        # For requests that a newer gradio_client makes by itself.
+        options = {
+            "auth": connection, "cookies": cookies, "proxy": connection.http.proxy,
+            "trust_env": False, "timeout": connection.limits.read_timeout}
         with no_telemetry():
             super().__init__(
                 connection.url, verbose=False, download_files=False,
                 token=False,  # type: ignore[arg-type]  # None would send one saved on this machine
-                ssl_verify=options.pop("verify"), httpx_kwargs=options)
+                ssl_verify=tls_context(space.access.verify), httpx_kwargs=options)
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
         self.stream_executor = JobExecutor(daemon=True)  # type: ignore[assignment]
 
@@ -166,41 +170,44 @@ class Session(Client):
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
-        connection = self._connection
+        connection, space = self._connection, self._space
         if connection.may_have_job and not connection.completed:
             connection.close_messages()
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
                 "event_id": self._event_id}
-            self._send_and_forget(
-                "POST", utils.CANCEL_URL, CANCEL_TIMEOUT, CANCEL_PATIENCE, connection.on_lost,
-                json=job)
+            with suppress(Exception):
+                other = space.connect(connection.limits)
+                self._send_and_forget(
+                    other, "POST", utils.CANCEL_URL, CANCEL_PATIENCE,
+                    connect_timeout=CANCEL_TIMEOUT, json=job)
+                space.release(other)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._send_and_forget("GET", path, HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT, None, stream=True)
+        with suppress(Exception), closing(KeptClient(self._space.access)) as client:
+            other = Connection(self._space.access, client, self._connection.limits)
+            self._send_and_forget(
+                other, "GET", path, HEARTBEAT_TIMEOUT, connect_timeout=HEARTBEAT_TIMEOUT,
+                stream=True)
 
     def _send_and_forget(
-        self, method: str, path: str, timeout: float, patience: float,
-        on_lost: Callable[[], None] | None, **options: Any,
+        self, connection: Connection, method: str, path: str, patience: float, **options: Any
     ) -> None:
         """Send a request over another connection. Its answer is of no interest."""
-        access, limits = self._connection.access, self._connection.limits
-        with suppress(Exception), closing(
-            Connection(access, limits, lambda stage: None, on_lost)
-        ) as connection:
-            connection.http.cookies = httpx.Cookies(self._space_info.cookies)
-            connection.timeout, connection.patience = httpx.Timeout(timeout), patience
-            url = urljoin(self.src_prefixed, path)
-            response = connection.send(method, url, headers=self.headers, **options)
+        connection.http.cookies = httpx.Cookies(self._space_info.cookies)
+        with suppress(Exception):
+            response = connection.send(
+                method, urljoin(self.src_prefixed, path), headers=self.headers, patience=patience,
+                **options)
             next(response.iter_bytes(), None)  # a heartbeat has begun with its first byte
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""
         connection, headers = self._connection, {**(request_headers or {}), **self.headers}
         response = connection.send(
-            "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers, again=False)
+            "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers)
         invalid = utils.extract_validation_message(response)
         if invalid is not None:
             raise exceptions.ValidationError(invalid)

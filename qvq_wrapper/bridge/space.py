@@ -1,16 +1,15 @@
-"""A Space's config, API and cookies.
-
-They are fetched once, shared between calls, and checked when they may be outdated.
-"""
+"""What calls to a Space share: its config, API and cookies, and the idle connections to it."""
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,17 +19,21 @@ from urllib.parse import urljoin
 import httpx
 
 from ..errors import ResponseError, SpaceUnavailableError
-from ..question.options import Access
-from . import shelf
+from ..question.options import Access, Limits
+from ..types import Stage
 from .bounds import load_json, weigh_json
-from .connection import Connection
+from .connection import Connection, KeptClient
 from .failures import CallCancelled
 from .tls import forget_tls_contexts
+from .wire import close_inherited
 
 INFO_MAX_AGE = 4.0  # seconds for which the info is used without a check
 MAX_SPACES = 64  # Spaces that are remembered
 MAX_INFO_BYTES = 2**27  # of memory for what they said, estimated
 FORGET_AFTER = 600.0  # seconds after its last call, a Space is forgotten by the next call to any
+MAX_IDLE = 8  # idle connections to a Space
+MAX_ALL_IDLE = 64  # idle connections of this process
+ENDING_WAIT = 0.05  # seconds that a call waits for a connection whose answer is complete
 OLDEST = (4, 44)
 
 
@@ -43,6 +46,7 @@ class SpaceInfo:
     cookies: httpx.Cookies
     root: str
     weight: int  # bytes of memory, estimated
+    fetched: float  # when, by time.monotonic()
 
     @classmethod
     def fetch(cls, connection: Connection) -> SpaceInfo:
@@ -52,7 +56,7 @@ class SpaceInfo:
             ResponseError: of the kind that fits what was found at the address.
             httpx.HTTPError: the Space could not be reached.
         """
-        url = connection.url
+        url, now = connection.url, time.monotonic()
         connection.http.cookies = httpx.Cookies()
         if connection.access.auth:
             login = dict(zip(("username", "password"), connection.access.auth))
@@ -70,7 +74,7 @@ class SpaceInfo:
         response = connection.send("GET", urljoin(root, "info?serialize=False"))
         api = _json(response, "named_endpoints")
         weight = weigh_json(answer.content) + weigh_json(response.content)
-        return cls(config, api, httpx.Cookies(connection.http.cookies), root, weight)
+        return cls(config, api, httpx.Cookies(connection.http.cookies), root, weight, now)
 
     def is_current(self, connection: Connection) -> bool:
         """Return whether the same app still answers. False also if it cannot be asked."""
@@ -91,28 +95,69 @@ def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
 
 
 class Space:
-    """A Space as one Access reaches it. All its calls share its info."""
+    """A Space as one Access reaches it. All its calls share its info and its idle connections.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    The lock is for calls' threads alone: cancel() and destructors come nowhere near it.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.used = 0.0  # when the latest call began
+        self.idle: list[KeptClient] = []  # the latest used is the last
+        self._changed = threading.Condition()
+        self._ending: set[Connection] = set()  # those whose answers are complete
         self._info: SpaceInfo | None = None
         self._loading: Future[SpaceInfo] | None = None
         self._checked = self._suspected = -math.inf
-        self.used = 0.0  # when the latest call began
 
     @property
     def weight(self) -> int:
         info = self._info
         return info.weight if info else 0
 
-    def info(self, connection: Connection, *, outdated: SpaceInfo | None = None) -> SpaceInfo:
+    def connect(
+        self, limits: Limits, on_stage: Callable[[Stage], None] = lambda stage: None
+    ) -> Connection:
+        """Return a connection for one call, over the idle client that was used last, if any."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.idle or not self._ending, ENDING_WAIT)
+            while self.idle:
+                client = self.idle.pop()
+                if client.is_reusable():
+                    return Connection(self.access, client, limits, on_stage)
+                client.close()
+                self._suspected = time.monotonic()
+        return Connection(self.access, KeptClient(self.access), limits, on_stage)
+
+    def release(self, connection: Connection) -> None:
+        """Keep the client of a call that has ended for the next one, if it can be reused.
+
+        A connection that was lost makes the info suspect: the Space may have been restarted.
+        """
+        client, may_keep = connection.end(), _may_keep(self)
+        with self._changed:
+            self._ending.discard(connection)
+            if client is None:
+                self._suspected = time.monotonic()
+            elif may_keep and len(self.idle) < MAX_IDLE:
+                client.closes = time.monotonic() + client.keep
+                self.idle.append(client)
+            else:
+                client.close()
+            self._changed.notify()
+
+    def close_idle(self, now: float = math.inf) -> None:
+        """Close the idle connections that are too old at this time."""
+        with self._changed:
+            for client in [each for each in self.idle if each.closes <= now]:
+                self.idle.remove(client)
+                client.close()
+
+    def info(self, connection: Connection) -> SpaceInfo:
         """Return the Space's info. If several calls need it, one fetches it and the others wait.
 
         gradio_client asks by function number. After a restart with other functions, an old number
         would reach the wrong one. So info that may be outdated is checked before the question.
-
-        Args:
-            outdated: the info that turned out to be wrong. It is not used again.
 
         Raises:
             TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
@@ -121,9 +166,7 @@ class Space:
         until = time.monotonic() + connection.limits.read_timeout
         while not connection.cancelled:
             mine = Future[SpaceInfo]()
-            with self._lock:
-                if outdated and self._info is outdated:
-                    self._info = None
+            with self._changed:
                 fresh = max(time.monotonic() - INFO_MAX_AGE, self._suspected) < self._checked
                 if self._info and fresh:
                     return self._info
@@ -136,9 +179,7 @@ class Space:
                 wait([others], 0.2)  # a short wait: this call's reader may leave
             # If the other call was cancelled or lost patience, this one takes over.
             with suppress(CallCancelled, httpx.ReadTimeout):
-                info = others.result(0)
-                if info is not outdated:
-                    return info
+                return others.result(0)
         raise CallCancelled
 
     def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> SpaceInfo:
@@ -155,14 +196,18 @@ class Space:
         loading.set_result(info)
         return info
 
-    def confirm(self, info: SpaceInfo) -> None:
-        """Count the info as checked: a complete answer shows that it was right."""
-        if info is self._info:
-            self._checked = time.monotonic()
+    def forget(self, info: SpaceInfo) -> None:
+        """Fetch the info anew for the next question: a refusal may be due to outdated info."""
+        with self._changed:
+            if self._info is info:
+                self._info = None
 
-    def suspect(self) -> None:
-        """Check the info before the next question: a connection was lost, perhaps by a restart."""
-        self._suspected = time.monotonic()
+    def confirm(self, info: SpaceInfo, connection: Connection) -> None:
+        """Count the info as checked: a complete answer shows that it was right."""
+        with self._changed:
+            self._ending.add(connection)  # a call that begins now can soon have its client
+            if info is self._info:
+                self._checked = time.monotonic()
 
 
 _spaces: OrderedDict[Access, Space] = OrderedDict()
@@ -173,16 +218,32 @@ def space_at(access: Access) -> Space:
     """Return the one Space of this access. Also forgets Spaces that were not used lately."""
     now = time.monotonic()
     with _spaces_lock:
-        space = _spaces.pop(access) if access in _spaces else Space()
+        space = _spaces.pop(access) if access in _spaces else Space(access)
         space.used = now
         _spaces[access] = space
+        for each in _spaces.values():
+            each.close_idle(now)
         while (
             len(_spaces) > MAX_SPACES
             or next(iter(_spaces.values())).used < now - FORGET_AFTER
             or len(_spaces) > 1 and sum(each.weight for each in _spaces.values()) > MAX_INFO_BYTES
         ):
-            _spaces.popitem(last=False)
+            _spaces.popitem(last=False)[1].close_idle()
         return space
+
+
+def _may_keep(space: Space) -> bool:
+    """Return whether one more idle connection to the Space may be kept."""
+    with _spaces_lock:
+        is_known = _spaces.get(space.access) is space  # else nobody would close it
+        return is_known and sum(len(each.idle) for each in _spaces.values()) < MAX_ALL_IDLE
+
+
+@atexit.register
+def close_idle() -> None:
+    """Close all idle connections."""
+    for space in list(_spaces.values()):
+        space.close_idle()
 
 
 def _after_fork() -> None:
@@ -191,7 +252,7 @@ def _after_fork() -> None:
     _spaces_lock = threading.Lock()
     _spaces.clear()
     forget_tls_contexts()
-    shelf.after_fork()
+    close_inherited()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
