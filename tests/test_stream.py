@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import itertools
 import signal
 import sys
 import threading
@@ -584,7 +583,7 @@ async def test_a_task_that_is_cancelled_twice(stalled):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    wait_until(lambda: not call_threads(), 1)
+    wait_until(lambda: not call_threads(), CLEANUP + 1)
 
 
 async def test_leaving_while_the_question_is_sent_cancels_the_job(endless, space):

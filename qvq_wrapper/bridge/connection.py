@@ -102,7 +102,6 @@ class Connection(httpx.Auth):
         self._on_stage = on_stage
         self._owned = deque([client])
 
-
     def send(
         self, method: str, url: str, *, stream: bool = False, patience: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT, **options: Any,

@@ -30,8 +30,15 @@ OnText = Callable[[str], None]
 OnStatus = Callable[[Status], None]
 
 
-def publish(on_text: OnText, on_status: OnStatus, reader: TextReader, update: Any) -> None:
-    """Pass an update on to the call. gradio_client calls this with its lock held."""
+def publish(
+    connection: Connection, on_text: OnText, on_status: OnStatus, reader: TextReader, update: Any
+) -> None:
+    """Pass an update on to the call, or end the job of a call that was cancelled.
+
+    gradio_client calls this for each message, with its lock held.
+    """
+    if connection.cancelled:  # one read can bring many messages
+        raise CallCancelled
     if update.type == "output" and not update.final:
         text = reader.read(update.outputs)
         if text is not None:
@@ -68,8 +75,6 @@ def read_messages(
     with closing(response):
         # JSON writes a character in six bytes at most.
         for event in _read_events(response, 6 * most + 65536):
-            if connection.cancelled:  # one read can bring many messages
-                raise CallCancelled
             message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
                 raise SpaceConnectionError(

@@ -48,8 +48,9 @@ from ..question.options import Question
 from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
 from .executors import JobExecutor
+from .info import SpaceInfo
 from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
-from .space import Space, SpaceInfo
+from .space import Space
 from .telemetry import no_telemetry
 from .tls import tls_context
 
@@ -95,7 +96,7 @@ def _answer(
     endpoint = find_endpoint(info.config, info.api, question)
     arguments, reader = endpoint.arguments(question, file), endpoint.reader()
     connection.http.cookies = httpx.Cookies(info.cookies)
-    publish_update = partial(publish, on_text, on_status, reader)
+    publish_update = partial(publish, connection, on_text, on_status, reader)
     session = Session(space, info, connection, endpoint.function, publish_update)
     try:
         output = session.run_job(arguments, file, picture)
@@ -103,12 +104,14 @@ def _answer(
         session.cancel()
         raise
     finally:
+        if connection.completed:
+            space.expect(connection)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
     text = reader.read(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
-    space.confirm(info, connection)
+    space.confirm(info)
     return text
 
 
