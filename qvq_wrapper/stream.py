@@ -92,7 +92,7 @@ class AnswerStream(AsyncGenerator[str, None]):
                 else:
                     news = _listen_in_thread(call)
         except BaseException:
-            self._close()
+            self._stop_in_thread()
             raise
         finally:
             self._reading.release()
@@ -110,6 +110,11 @@ class AnswerStream(AsyncGenerator[str, None]):
 
         Any task may call it, also on another event loop than the reader's.
         """
+        await self._stop()
+        await checkpoint()  # also where the job had ended already
+
+    async def _stop(self) -> None:
+        """Do what ``aclose`` does, but never raise a cancellation in place of another error."""
         call = self._call
         call.cancel()
         with anyio.move_on_after(CLEANUP, shield=True):
@@ -134,7 +139,7 @@ class AnswerStream(AsyncGenerator[str, None]):
                 else:
                     news = _listen(call)
         except BaseException:
-            await self.aclose()
+            await self._stop()
             raise
         finally:
             self._reading.release()
@@ -145,7 +150,7 @@ class AnswerStream(AsyncGenerator[str, None]):
         return await self.__anext__()
 
     async def athrow(self, error: Any, value: Any = None, traceback: Any = None) -> str:
-        await self.aclose()
+        await self._stop()
         raise value or error
 
     def _begin_reading(self) -> None:
@@ -154,8 +159,8 @@ class AnswerStream(AsyncGenerator[str, None]):
                 "This answer has a reader already, and only one can get its chunks. "
                 "Read stream.text for what has arrived, or ask again.")
 
-    def _close(self) -> None:
-        """Do what ``aclose()`` does, in synchronous code."""
+    def _stop_in_thread(self) -> None:
+        """Do what ``_stop`` does, in synchronous code."""
         call, deadline = self._call, time.monotonic() + CLEANUP
         call.cancel()
         while not call.thread_ended and time.monotonic() < deadline:
@@ -173,8 +178,8 @@ class AnswerStream(AsyncGenerator[str, None]):
     async def __aenter__(self) -> AnswerStream:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: object, *error: object) -> None:
+        await (self._stop() if kind else self.aclose())
 
     def __repr__(self) -> str:
         if self._call.idle:
@@ -189,8 +194,9 @@ class AnswerStream(AsyncGenerator[str, None]):
         if call and call.idle:
             warnings.warn(f"a question was never asked: {self!r}", RuntimeWarning, 2, self)
         elif call and not call.over:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
-            call.cancel()
+            message = f"unclosed {self!r}"
+            call.cancel()  # before the warning, which can be an error
+            warnings.warn(message, ResourceWarning, 2, self)
 
 
 AsyncResult = AnswerStream

@@ -24,6 +24,7 @@ from .wire import Wire
 
 CONNECT_TIMEOUT = 10.0  # seconds for all addresses, the proxy and TLS together
 KEEP = 4.0  # seconds; uvicorn closes an idle connection after 5
+KEEP_MARGIN = 1.0  # seconds by which the server's time begins before ours
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
 JOIN_PATIENCE = 2.0  # seconds that a cancelled call waits for the response to its question
 
@@ -47,17 +48,18 @@ class KeptClient(httpx.Client):
     def is_reusable(self) -> bool:
         """Return whether it can take a request: it is open, and nothing is behind a response.
 
-        h11 keeps bytes that came behind a response, and would take them for the next response.
+        h11 keeps bytes that came behind a response, and would take them for the next response. A
+        newer httpcore may not show them: then no connection is kept.
         """
         connection: Any = self._transport
         try:
-            connection = connection._pool.connections[0]
+            [connection] = connection._pool.connections
             while not hasattr(connection, "_h11_state"):  # a tunnel's is inside another
                 connection = connection._connection
-            behind, _ = connection._h11_state.trailing_data
-        except (AttributeError, IndexError):
-            return False  # it was closed, or a newer httpcore does not show it
-        return not behind and self.wire.is_quiet()
+            is_clean = connection._h11_state.trailing_data == (b"", False)
+            return is_clean and connection.is_idle() and self.wire.is_quiet()
+        except (AttributeError, ValueError):
+            return False
 
     def close(self) -> None:
         super().close()
@@ -111,6 +113,8 @@ class Connection(httpx.Auth):
         Args:
             patience: seconds for the response, ``read_timeout`` if not given.
         """
+        if not self.http.is_reusable():
+            self.http.wire.close()  # httpcore opens another connection then
         wait = self.limits.read_timeout
         self.http.wire.begin(patience or wait, min(connect_timeout, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
@@ -142,13 +146,15 @@ class Connection(httpx.Auth):
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
-            self.http.keep = min(self.http.keep, float(keep[1]))
+            self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
         bound_body(response, endless=wire.streams)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
-            self.may_have_job = not (no_queue or 400 <= response.status_code < 500)
+            # A 408 may be about another request: servers send it on connections that are idle.
+            refused = 400 <= response.status_code < 500 and response.status_code != 408
+            self.may_have_job = not (no_queue or refused)
             if not error:
                 response.read()  # the event_id is in it
             self._joining = False
@@ -184,7 +190,7 @@ class Connection(httpx.Auth):
         self.close_messages()
         with suppress(IndexError):
             client = self._owned.pop()
-            if client.is_reusable():
+            if client.keep > 0 and client.is_reusable():
                 return client
         self.http.close()
         return None
