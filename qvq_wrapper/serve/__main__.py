@@ -88,7 +88,8 @@ def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -
         FastAPI(), page, path="/", auth=options.auth, theme="soft", css=CSS,
         max_file_size=MAX_FILE, enable_monitoring=False, mcp_server=False,
         show_error=False)  # gr.Error is shown all the same, and the log has everything
-    config = uvicorn.Config(Visitors(readers, uploads), log_level="critical", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        Visitors(readers, uploads), log_level="critical", timeout_graceful_shutdown=1)
     host, port = listener.getsockname()[:2]
     if not options.auth and not ipaddress.ip_address(host).is_loopback:
         print("Anyone who can reach this machine can use the Space. To set users and passwords: "

@@ -121,7 +121,8 @@ class _Pictures:
             raise Refused("The Space takes one picture.")
         if path is None:
             return found | {"url": _checked_data(url), "is_stream": False}
-        return found | {"path": self._checked_path(path), "url": None, "is_stream": False}
+        safe = {"path": self._checked_path(path), "url": None, "is_stream": False}
+        return found | safe | {"meta": {"_type": "gradio.FileData"}}  # so that a URL is fetched
 
     def _checked_path(self, path: Any) -> str:
         if isinstance(path, str) and path.startswith(("http://", "https://")):
