@@ -1,7 +1,7 @@
 """The command ``python -m qvq_wrapper.serve`` for tests, with bounds that a test can reach.
 
-``python tests/spaces/visited.py BOUNDS ...``: a JSON object, as ``{"MAX_FOLDER": 200000}``, and then
-the command's own options. 127.0.0.2 counts as an address of the internet.
+``python tests/spaces/visited.py BOUNDS ...`` takes a JSON object, as ``{"MAX_FOLDER": 90000}``, and
+then the command's own options. 127.0.0.2 counts as an address of the internet.
 """
 
 import json
