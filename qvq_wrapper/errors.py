@@ -52,9 +52,6 @@ class ResponseTimeoutError(ResponseError, TimeoutError):
 class MediaError(ValueError):
     """The picture cannot be used: not an image, empty, unreadable, or too large for the Space."""
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))  # it may have the name of a file
-
 
 class ModelNotSupportedError(ValueError):
     """The provider has no model of that name."""
