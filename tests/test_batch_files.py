@@ -349,6 +349,34 @@ async def test_the_mode_and_a_link_are_kept(tmp_path, answers):
     assert answered(real) == {"a": "A"}
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_file_is_replaced_by_one_that_nobody_could_prepare(
+    tmp_path, answers, monkeypatch, fails
+):
+    """Others may write into the folder. What they put there is neither followed nor touched."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    await answer_file([{"prompt": "a"}], answers, ask=Asker("a"))
+    answers.chmod(0o640)
+    (tmp_path / "answers.jsonl.tmp").symlink_to(precious)
+    before = set(tmp_path.iterdir())
+    if fails:
+        monkeypatch.setattr(os, "fsync", lambda fd: os.write(-1, b""))
+    await answer_file([{"prompt": "a"}], answers, ask=echo)
+    assert precious.read_text() == "precious" and set(tmp_path.iterdir()) == before
+    assert not answers.is_symlink() and answers.stat().st_mode & 0o777 == 0o640
+    assert len(lines(answers)) == 1 + fails
+
+
+async def test_a_lock_that_is_a_link_is_refused(tmp_path, answers):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "answers.jsonl.lock").symlink_to(precious)
+    with pytest.raises(OSError, match="answers.jsonl.lock"):
+        await answer_file([{"prompt": "a"}], answers, ask=echo)
+    assert precious.read_text() == "precious" and not answers.exists()
+
+
 # Faults
 
 
@@ -554,6 +582,25 @@ def test_wrong_usage_exits_with_status_2(questions, arguments):
     result = qvq_batch(*arguments, cwd=questions.parent)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert not (questions.parent / "a.jsonl").exists()
+
+
+@pytest.mark.parametrize("name, content", [
+    ("q.csv", "a\x1b[31m\u202e\x9b,b\n1,2\n"), ("q.csv", "prompt,\x1b[31m,\x1b[31m\n"),
+    ("\x1b[31m.csv", "a,b\n"), ("\x1b[31m.txt", ""), ("\x1b[31m", "")])
+def test_the_name_of_a_file_or_a_column_does_not_steer_the_terminal(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    result = qvq_batch(name, "a.jsonl", cwd=tmp_path)
+    assert result.returncode == 2 and "[31m" in result.stderr
+    assert result.stderr.count("\n") == 1 and result.stderr.strip().isprintable()
+
+
+def test_a_warning_does_not_steer_the_terminal(space, questions, tmp_path):
+    """Its words: the answer file was cut off, and what is its name."""
+    answers = tmp_path / "\x1b[31m.jsonl"
+    answers.write_text('{"cut off')
+    result = qvq_batch(questions, answers, "--url", space.url, "--limit", 1)
+    assert "[31m.jsonl: the cut-off last line was removed" in result.stderr
+    assert "\x1b" not in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,7 +5,11 @@ import base64
 import configparser
 import importlib.metadata
 import io
+import os
+import pty
 import re
+import select
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -19,6 +23,8 @@ from nbclient.exceptions import CellExecutionError
 from network import Relay
 from packaging.requirements import Requirement
 from PIL import Image
+
+from qvq_wrapper.printable import printable
 
 TIMEOUT = 60
 """Seconds that a cell may take."""
@@ -336,6 +342,60 @@ def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):
     cell = kernel.run(f"await show(ask({prompt!r}))")
     shown = "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"
     assert cell.end[0]["text/markdown"] == shown
+
+
+def in_terminal(code):
+    """Run a cell in IPython's terminal. Return what it prints."""
+    imports = "from qvq_wrapper import ask; from qvq_wrapper.notebook import show"
+    command = [sys.executable, "-m", "IPython", "--colors=NoColor", "--no-term-title"]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*command, "-c", f"{imports}\nprint('BEGIN')\n{code}"],
+        stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    screen = b""
+    with suppress(OSError):  # the process has ended
+        while True:
+            assert select.select([master], [], [], TIMEOUT)[0], screen
+            screen += os.read(master, 1000)
+    os.close(master)
+    process.wait(TIMEOUT)
+    return screen.decode().replace("\r\n", "\n").partition("BEGIN\n")[2]
+
+
+UNFIT = "\x1b]0;steer\x07\x1b[2J\x9b1m\u202e\u2066"
+
+
+def test_a_growing_answer_in_ipythons_terminal(space):
+    """It is printed once, without what would steer the terminal, and then how it ended."""
+    steps = ["A", 0.3, f"A{UNFIT}\tB", 0.3, f"A{UNFIT}\tB\nC\u2028D"]
+    screen = in_terminal(f"await show(ask({script(*steps, 0.3)!r}, {PNG!r}, url={space.url!r}))")
+    assert re.fullmatch(r"A\]0;steer\[2J1m(\t| +)B\nC D\n\d\.\d s\n", screen), screen
+    screen = in_terminal(
+        f"stream = ask({script('one', 0.3, 'other', 0.3)!r}, url={space.url!r})\n"
+        "for _ in range(2): await show(stream)")
+    assert re.fullmatch(r"(one|o)ther\n\d\.\d s\nother\n\d\.\d s\n", screen), screen
+
+
+def test_an_error_in_ipythons_terminal(space):
+    prompt = script("half", 0.3, {"raise": f"too {UNFIT} dark"})
+    screen = in_terminal(f"await show(ask({prompt!r}, url={space.url!r}))")
+    assert screen == (
+        "half\nThe Space's app says this. Another question or picture may help.\n"
+        "ResponseError: too ]0;steer[2J1m dark\n")
+
+
+def test_nothing_in_the_plain_form_steers_a_terminal(space, kernel):
+    """Some front ends print it: jupyter console, and a diff of two notebooks."""
+    prompt = script({"info": f"log{UNFIT}"}, 0.6, f"answer{UNFIT}", 0.5, {"raise": f"error{UNFIT}"})
+    cell = kernel.run(f"await show(ask({prompt!r}))")
+    address = kernel.run(f"await show(ask('x', 'http://127.0.0.1:9/' + {UNFIT!r}))")
+    shown = "".join([
+        *cell.all("text/plain"), *address.all("text/plain"), *cell.error["traceback"],
+        *address.error["traceback"]])
+    for word in ("log]", "answer]", "error]", "http:"):
+        assert word in shown
+    assert printable(shown, "\n") == shown
 
 
 def test_a_stream_as_the_last_expression(kernel):

@@ -360,7 +360,7 @@ MODEL = ["--base-url", "http://127.0.0.1:8000/v1", "--model", "m"]
     ([*MODEL, "--max-tokens", "0"], "1 or more"), ([*MODEL, "--max-tokens", "x"], "invalid"),
     ([*MODEL, "--temperature", "-1"], "0 or more"), ([*MODEL, "--temperature", "nan"], "0 or more"),
     ([*MODEL, "--concurrency", "0"], "1 or more"), ([*MODEL, "--max-pixels", "0"], "1 or more"),
-    ([*MODEL, "--api-key-file", "missing"], "missing cannot be read (FileNotFoundError)"),
+    ([*MODEL, "--api-key-file", "missing"], "file cannot be read (FileNotFoundError)"),
     ([*MODEL, "--api-key-file", "empty"], "has no key"),
     ([*MODEL, "--api-key-file", "two"], "has no key, or one with spaces"),
     ([*MODEL, "--auth-file", "empty"], "empty has no user:password"),

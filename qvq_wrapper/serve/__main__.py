@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from ..printable import printable
 from .options import parse
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def main() -> None:
         # of an answer waits up to 40 ms for the acknowledgement of the one before.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, OverflowError) as error:
-        sys.exit(f"Cannot listen on {options.host}, port {options.port}: {error}")
+        address = printable(f"{options.host}, port {options.port}")
+        sys.exit(f"Cannot listen on {address}: {error}")
     with TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
         _serve(listener, Path(folder).resolve(), options)
 
