@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
 import anyio
-from anyio.lowlevel import checkpoint, current_token
+from anyio.lowlevel import checkpoint
 
 from .bridge.call import Call
+from .bridge.news import listen, listen_in_thread, wait, wait_in_thread
 from .question.media import Picture
 from .question.options import Limits, Question
 from .types import Status
@@ -92,13 +93,18 @@ class AnswerStream(AsyncGenerator[str, None]):
 
         Any task may call it, also on another event loop than the reader's.
         """
+        await self._stop()
+        await checkpoint()  # also where the job had ended already
+
+    async def _stop(self) -> None:
+        """Do what ``aclose`` does, but never raise a cancellation in place of another error."""
         call = self._call
         try:
             for now in (False, True):
                 call.cancel(now=now)
                 with anyio.move_on_after(CLEANUP / 2, shield=True):
                     while not call.done:
-                        news = _listen(call)
+                        news = listen(call)
                         if not call.done:
                             await news.wait()
         finally:
@@ -110,21 +116,21 @@ class AnswerStream(AsyncGenerator[str, None]):
         self._begin_step()
         try:
             call.start()
-            while not (chunk := call.next_chunk()):
-                if chunk is None:
-                    raise StopAsyncIteration
+            while (chunk := call.next_chunk()) == "":
                 if news:
-                    await _wait(news, call.remaining())
+                    await wait(news, call.remaining())
                     news, waited = None, True
                 else:
-                    news = _listen(call)  # then look again: news may have come just before
+                    news = listen(call)  # then look again: news may have come just before
             if not waited:
                 await checkpoint()  # gives other tasks a turn, however fast the Space is
+            if chunk is None:
+                raise StopAsyncIteration
             return chunk
         except StopAsyncIteration:
             raise
         except BaseException:
-            await self.aclose()
+            await self._stop()
             raise
         finally:
             self._step.release()
@@ -133,7 +139,7 @@ class AnswerStream(AsyncGenerator[str, None]):
         return await self.__anext__()
 
     async def athrow(self, error: Any, value: Any = None, traceback: Any = None) -> str:
-        await self.aclose()
+        await self._stop()
         raise value or error
 
     def _begin_step(self, iterator: _ChunkIterator | None = None) -> None:
@@ -155,8 +161,8 @@ class AnswerStream(AsyncGenerator[str, None]):
     async def __aenter__(self) -> AnswerStream:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: object, *error: object) -> None:
+        await (self._stop() if kind else self.aclose())
 
     def __repr__(self) -> str:
         if self._call.idle:
@@ -171,8 +177,9 @@ class AnswerStream(AsyncGenerator[str, None]):
         if call and call.idle:
             warnings.warn(f"a question was never asked: {self!r}", RuntimeWarning, 2, self)
         elif call and not call.ended:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, 2, self)
-            call.cancel()
+            message = f"unclosed {self!r}"
+            call.cancel()  # before the warning, which can be an error
+            warnings.warn(message, ResourceWarning, 2, self)
 
 
 AsyncResult = AnswerStream
@@ -191,15 +198,14 @@ class _ChunkIterator(Generator[str, None, None]):
         try:
             self._stream._iterator, self._began = weakref.ref(self), True
             call.start()
-            while not (chunk := call.next_chunk()):
-                if chunk is None:
-                    raise StopIteration
+            while (chunk := call.next_chunk()) == "":
                 if news:
-                    news.wait(call.remaining())
+                    wait_in_thread(news, call.remaining())
                     news = None
                 else:
-                    news = threading.Event()
-                    call.listen(news.set)
+                    news = listen_in_thread(call)
+            if chunk is None:
+                raise StopIteration
             return chunk
         except StopIteration:
             self.ended = True
@@ -223,28 +229,6 @@ class _ChunkIterator(Generator[str, None, None]):
             call.cancel(now=now)
             deadline = time.monotonic() + CLEANUP / 2
             while not call.done and time.monotonic() < deadline:
-                news = threading.Event()
-                call.listen(news.set)
+                news = listen_in_thread(call)
                 if not call.done:
-                    news.wait(max(0, deadline - time.monotonic()))
-
-
-def _listen(call: Call) -> anyio.Event:
-    """Return an event that is set as soon as the call has news.
-
-    The call's thread sets it without waiting for the event loop. anyio has no public function for
-    that; its token leads to asyncio's and trio's own.
-    """
-    news = anyio.Event()
-    token: Any = current_token().native_token
-    schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-    call.listen(lambda: schedule(news.set))
-    return news
-
-
-async def _wait(news: anyio.Event, seconds: float | None) -> None:
-    if seconds is None:
-        await news.wait()  # a cancel scope would cost 7 us for each chunk
-    else:
-        with anyio.move_on_after(seconds):
-            await news.wait()
+                    wait_in_thread(news, max(0, deadline - time.monotonic()))

@@ -23,6 +23,7 @@ from .shelf import KeptClient, shelf, shut_down
 from .tls import tls_context
 
 CONNECT_TIMEOUT = 10.0  # seconds from the first address to the first byte of our request
+KEEP_MARGIN = 1.0  # seconds by which the server's time begins before ours
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
 
 
@@ -80,6 +81,8 @@ class Connection(httpx.Auth):
             again: send it once more if the reused connection turns out to be closed.
         """
         self._may_be_stale = True
+        if self._client.stream and not self._client.is_open():
+            self._client.stream.close()  # httpcore opens another connection in its place
         request = self.http.build_request(
             method, url, timeout=self.timeout, extensions={"kept": self._client}, **options)
         try:
@@ -118,12 +121,13 @@ class Connection(httpx.Auth):
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
-            self._client.keep = min(self._client.keep, float(keep[1]))
+            self._client.keep = min(self._client.keep, float(keep[1]) - KEEP_MARGIN)
         bound_body(response, endless=path.endswith("/queue/data") and not response.is_error)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
-            self.may_have_job = not (no_queue or 400 <= response.status_code < 500)
+            refused = 400 <= response.status_code < 500 and response.status_code != 408
+            self.may_have_job = not (no_queue or refused)
             if not error:
                 response.read()  # the event_id is in it
             self._joining = False
@@ -238,7 +242,7 @@ class Connection(httpx.Auth):
         kept = None
         with suppress(IndexError):
             owned = self._owned.pop()
-            kept = owned if self.on_lost and owned.is_open() else None
+            kept = owned if self.on_lost and owned.keep > 0 and owned.is_open() else None
         shelf.put(self, kept)
         if not kept:
             self._client.close()

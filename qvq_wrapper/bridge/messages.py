@@ -59,7 +59,7 @@ class MessageQueue(deque[Any]):
 
 
 def read_messages(
-    connection: Connection, url: str, session_hash: str, headers: dict[str, str]
+    connection: Connection, url: str, session_hash: str, event_id: str, headers: dict[str, str]
 ) -> Generator[dict[str, Any], None, None]:
     """Yield the messages of a session's job, as the Space sends them."""
     params, most = {"session_hash": session_hash}, connection.limits.max_chars
@@ -78,6 +78,9 @@ def read_messages(
             if kind == "unexpected_error":
                 said = one_line(str(message.get("message")))
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
+            if message.get("event_id") not in (None, event_id):
+                raise SpaceConnectionError(
+                    "The connection brought nonsense: a message of another question.")
             if kind == "process_generating":
                 outputs.check(message)
             if kind == "process_completed":

@@ -206,7 +206,7 @@ class Session(Client):
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
         connection.messages = read_messages(
-            connection, self.sse_url, self.session_hash, self.headers)
+            connection, self.sse_url, self.session_hash, self._event_id, self.headers)
         self.pending_messages_per_event[self._event_id] = MessageQueue(connection.messages)
         return self._event_id
 

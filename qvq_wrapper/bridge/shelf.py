@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -42,12 +43,22 @@ class KeptClient:
         _clients.add(self)
 
     def is_open(self) -> bool:
-        """Return whether it can take a request. An idle socket is readable once it is closed."""
-        stream = self.stream
-        return bool(
-            stream
-            and stream.get_extra_info("socket").fileno() >= 0
-            and not stream.get_extra_info("is_readable"))
+        """Return whether it can take a request: it is open, and nothing lies behind a response.
+
+        What lies there would be taken for the next response. h11 may hold it, or TLS, or the
+        socket. A newer httpcore may hide what h11 holds: then no connection is kept.
+        """
+        try:
+            transport: Any = [*self.http._mounts.values(), self.http._transport][0]
+            [connection] = transport._pool.connections
+            while not hasattr(connection, "_h11_state"):
+                connection = connection._connection
+            if connection.is_idle() and connection._h11_state.trailing_data == (b"", False):
+                # TLS 1.3 sends tickets behind a response. Only reading tells them from data.
+                self.stream.read(1, timeout=0)
+        except Exception as error:
+            return isinstance(error.__cause__, (BlockingIOError, ssl.SSLWantReadError))
+        return False
 
     def close(self) -> None:
         """Close the connection and report it lost. So a restart of the Space is noticed."""
