@@ -7,14 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
 from conftest import HERE, script, wait_until
 from test_browser import BOUND, browser, pytestmark  # noqa: F401
 
 from qvq_wrapper.serve import running_space
 
 sys.path.append(str(HERE / "spaces"))
-pytest.importorskip("openai", reason="openai is not installed")
 import upstream  # noqa: E402
 
 ANSWER = r"""Let me read the sign line by line.
