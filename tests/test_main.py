@@ -394,6 +394,7 @@ def test_the_local_space_does_not_get_the_token(monkeypatch):
 
 
 @pytest.mark.space  # --demo starts one in a child process
+@pytest.mark.test_all
 def test_the_demo(tmp_path):
     """The environment's proxies are not for it."""
     proxies = {"HTTP_PROXY": "http://127.0.0.1:1", "all_proxy": "socks://127.0.0.1:1"}

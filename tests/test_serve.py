@@ -22,7 +22,6 @@ from qvq_wrapper.serve.options import parse
 from qvq_wrapper.serve.pace import newest
 
 sys.path.append(str(HERE / "spaces"))
-pytest.importorskip("openai", reason="openai is not installed")
 import upstream  # noqa: E402
 
 pytestmark = [pytest.mark.anyio, pytest.mark.space, pytest.mark.backends("asyncio")]

@@ -11,7 +11,6 @@ from conftest import HERE, PNG, free_port, script, wait_until_async
 from PIL import Image
 
 sys.path.append(str(HERE / "spaces"))
-pytest.importorskip("openai", reason="openai is not installed")
 import upstream as upstream_server  # noqa: E402
 
 from qvq_wrapper import ResponseError  # noqa: E402

@@ -9,7 +9,6 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
 from conftest import HERE, script, wait_until
 from PIL import Image
 from test_browser import BOUND, browser, pytestmark  # noqa: F401
@@ -17,7 +16,6 @@ from test_browser import BOUND, browser, pytestmark  # noqa: F401
 from qvq_wrapper.serve import SAMPLE, running_space
 
 sys.path.append(str(HERE / "spaces"))
-pytest.importorskip("openai", reason="openai is not installed")
 import upstream  # noqa: E402
 
 ANSWER = r"""Let me read the sign line by line.
