@@ -14,6 +14,8 @@ from examples import EXAMPLES
 from qvq_wrapper.notebook.markdown import as_markdown
 
 DOLLAR = "<span>&#36;</span>"
+OWN = r"</?(?:code|span|pre)>|<https?://[\w.~:/?#&=+,;%-]*>"
+"""What we write ourselves between < and >."""
 
 
 @pytest.mark.parametrize("sent, shown", [
@@ -73,11 +75,11 @@ def test_every_front_end_sees_the_same_code(sent, shown):
     ("&lt;b&gt; &#36;", "&amp;lt;b&amp;gt; &amp;#36;"),
     ("![a](http://x/y.png)", "[a](http://x/y.png)"),
     ("![](http://x/y.png)", "[picture](http://x/y.png)"),
-    ("![a][b]\n\n[b]: http://x", "[a][b]\n\n[b]&#58; http://x"),
+    ("![a][b]\n\n[b]: http://x 't'", "[a][b]\n\n[b]&#58; <http://x> 't'"),
     ("[a](javascript:x)", "[a]&#40;javascript:x)"),
     ("[a](data:text/html,x)", "[a]&#40;data:text/html,x)"),
     ("[a](https://x.y?a=1&b=2)", "[a](https://x.y?a=1&b=2)"),
-    ("<https://x.y>", "https://x.y"),
+    ("<https://x.y>", "<https://x.y>"),
     ("`<b>`", "<code>&#60;b&#62;</code>"),
     ("```html\n<b>\n  x\n```", "<pre><code>&#60;b&#62;&#10;  x</code></pre>\n"),
     (r"$\href{javascript:x}{y}$",
@@ -107,7 +109,7 @@ def texts():
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_random_texts_have_nothing_active_but_links(texts, partial):
-    own = re.compile(r"</?(?:code|span|pre)>")
+    own = re.compile(OWN)
     for text in texts:
         shown = own.sub("", as_markdown(text, partial=partial))
         live = re.search(r"<[A-Za-z/!?]|!\[|\]\((?!http://)|^ {0,3}\[[^\]]*\]:", shown, re.M)
@@ -179,7 +181,7 @@ def test_no_beginning_of_an_answer_shows_what_the_whole_does_not(sent, formulas,
     "\\[", "$5 (", "| $a|", "> \\[\n> x\n", "\\begin{align}\n",
 ])
 def test_no_block_makes_anything_active(before):
-    own = re.compile(r"</?(?:code|span|pre)>")
+    own = re.compile(OWN)
     live = re.compile(r"<[A-Za-z/!?]|!\[|\]\((?!http://)|^[ >|-]*\[[^\]]*\]:", re.M)
     for sent in ("<img src=http://x>", "![a](http://x)", "[a](javascript:x)", "[a]: javascript:x"):
         for after in ("", "`", "$", "\n```", "\n> ```", "\n> \\]", "|b$|", "\\end{align}"):
