@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from urllib.parse import quote
 
@@ -38,5 +39,11 @@ def format_link(address: str, label: str = "") -> str:
     if url.userinfo or not re.fullmatch(rb"[A-Za-z0-9._-]+", url.raw_host):
         return ""
     destination = re.sub("%(?![0-9A-Fa-f]{2})", "%25", destination)
-    destination = re.sub(r"&(#?\w+);", r"&\1%3B", destination)  # no entity
+    destination = re.sub("&(#|[A-Za-z0-9]+(?![A-Za-z0-9=]))", _no_entity, destination)
     return f"[{label}]({destination})" if label else f"<{destination}>"
+
+
+def _no_entity(match: re.Match[str]) -> str:
+    """JupyterLab's parser writes & as it is, and a browser needs no ; to take it for an entity."""
+    is_entity = match[1] == "#" or html.unescape(match[0] + ";") != match[0] + ";"
+    return "%26" + match[1] if is_entity else match[0]

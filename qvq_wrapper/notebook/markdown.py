@@ -38,9 +38,13 @@ _UNFINISHED = re.compile(r"""
     (?<!\\)(?:\\+[A-Za-z]+ | !?\[[^\]\[\n]{0,200}(?:\](?:\([^()\n]{0,2000})?)?)\Z""", re.X)
 """A command or half a link at the end: the next characters decide what it means."""
 _PROSE = re.compile(r"""
-    &(?=\#|[A-Za-z]\w*;) | <(?=[A-Za-z/!?]) | !+(?=\[) | \][(:] | @ | // | (?i:www)\.""", re.X)
-"""Signs of an entity, HTML, a picture, a link, an address, and JupyterLab's own ``@@0@@``."""
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?<=\w)", re.ASCII), re.compile(r"(?=\w)", re.ASCII)
+    &(?=\#|[A-Za-z]\w*;) | <(?=[A-Za-z/!?]) | (?<!!)!+(?=\[) | \][(:] | @+ | //
+    | (?i:www)\. | \\\Z""", re.X)
+"""Signs of an entity, HTML, a picture, a link, an address, and JupyterLab's own ``@@0@@``.
+
+A backslash at the end would hide the first sign of the link behind it.
+"""
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?<=\w)", re.ASCII), re.compile(r"(?=[\w`])", re.ASCII)
 _ACTIVE = re.compile(r"""
     <(?=[A-Za-z/!?]) | !\[ | \]\((?!\s*https?://) | ^[ \t]*\[[^\]\n]*\]: | \\(?:begin|end)
     | \\\\[(\[] | @@\d""", re.M | re.X)
@@ -165,7 +169,8 @@ def _safe_token(match: re.Match[str], in_table: bool) -> str:
         return _code(code) if _ACTIVE.search(code) or "|" in code else match[0]
     if kind in _FORMULAS:
         formula = format_formula(match[kind], is_display=kind in _DISPLAYS, in_table=in_table)
-        # VS Code renders no formula beside a letter or digit. A zero-width space parts them.
+        # A zero-width space, because VS Code sets no formula beside a letter or digit, and
+        # JupyterLab none before a backtick.
         before = "&#8203;" if _WORD_BEFORE.match(match.string, match.start()) else ""
         after = "&#8203;" if _WORD_AFTER.match(match.string, match.end()) else ""
         return before + (formula or _code(match[0])) + after
@@ -218,13 +223,17 @@ def _code_block(block: Block, source: str) -> str:
 
 
 def _code(text: str) -> str:
-    return "<code>" + re.sub(r"[^\w ]", lambda match: f"&#{ord(match[0])};", text) + "</code>"
+    code = re.sub(r"[^\w ]", lambda match: f"&#{ord(match[0])};", text)
+    return "<code>" + code.replace("&#64;", _literal("@")) + "</code>"
 
 
 def _literal(character: str) -> str:
-    """Return an entity for a character. An element around $ and \\ hides them from MathJax too."""
+    """Return an entity for a character.
+
+    MathJax and JupyterLab look for $, \\ and @@0@@ in the page too. An element hides them.
+    """
     entity = f"&#{ord(character)};"
-    return f"<span>{entity}</span>" if character in "$\\" else entity
+    return f"<span>{entity}</span>" if character in "$\\@" else entity
 
 
 def _safe_prose(text: str) -> str:
@@ -234,6 +243,8 @@ def _safe_prose(text: str) -> str:
         sign = match[0]
         if sign[0] == "!":
             return ""  # a picture's label is shown
+        if sign[0] == "\\" or sign[:2] == "@@":
+            return "".join(map(_literal, sign))
         return html.escape(sign) if sign in "&<" else f"{sign[:-1]}&#{ord(sign[-1])};"
 
     return _PROSE.sub(escape, text)
