@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -14,7 +13,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 
 from . import AnswerStream, ImageType, ResponseError, Status, __version__, ask
-from .arguments import add_space_options, space_options
+from .arguments import Parser, add_space_options, space_options
+from .printable import printable
 
 EXAMPLES = """examples:
   qvq "What is the area of this triangle?" --image triangle.png
@@ -22,9 +22,6 @@ EXAMPLES = """examples:
   cat question.txt | qvq - --image x.png > answer.md
   qvq "What is this?" --image - --url owner/name < photo.jpg
 """
-
-# Control a terminal (C0 and C1, without tab and newline) or reorder its text (Unicode's UAX 9).
-_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: with status 2, the usage is wrong.
     """
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse(arguments)
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     stream: AnswerStream | None = None
     try:
@@ -50,13 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
                 on_status = _print_status if args.json else None
                 stream = ask(question, image, on_status=on_status, **options)
             except (ValueError, OSError) as error:
-                parser.exit(2, f"qvq: {error}\n")
+                print(f"qvq: {printable(str(error))}", file=sys.stderr)
+                return 2
             _answer(stream, image, args.json)
         return 0
     except (ResponseError, ValueError, RuntimeError) as error:  # RuntimeError: running_space()
         if args.json:
             _print_error(error, str(error))
-        print(f"qvq: {error}", file=sys.stderr)
+        print(f"qvq: {printable(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # nobody reads stdout any more; Python would report that at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,9 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="qvq", usage="%(prog)s [options] question", epilog=EXAMPLES,
+def _parser() -> Parser:
+    parser = Parser(
+        "QVQ_API_KEY", prog="qvq", usage="%(prog)s [options] question", epilog=EXAMPLES,
         description="Ask QVQ-72B's Space, or another one, about a picture.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -155,7 +153,7 @@ def _print_text(chunks: Iterable[str], describe: Callable[[], str]) -> None:
         try:
             for chunk in chunks:
                 waiting.close()
-                shown = _CONTROL_CHARACTERS.sub("", chunk) if sys.stdout.isatty() else chunk
+                shown = printable(chunk, "\n\t") if sys.stdout.isatty() else chunk
                 print(shown, end="", flush=True)
                 last = shown or last
         finally:
@@ -175,8 +173,7 @@ def _status_line(describe: Callable[[], str]) -> Iterator[None]:
     def draw() -> None:
         drawn = ""
         while not done.wait(0.1):
-            status = " ".join(_CONTROL_CHARACTERS.sub("", describe()).split())
-            line = f"{status} ... {int(time.monotonic() - start)} s"
+            line = f"{printable(describe())} ... {int(time.monotonic() - start)} s"
             if line != drawn:  # ESC[?7l: the terminal cuts off a long line and does not wrap it
                 print(f"\r\x1b[K\x1b[?7l{line}\x1b[?7h", end="", file=sys.stderr, flush=True)
             drawn = line

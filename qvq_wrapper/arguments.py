@@ -3,10 +3,61 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
+import sys
 from argparse import ArgumentParser, Namespace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from .printable import printable
+
+# What people try for a secret: --api-key, --hf_token, --auth, --bearer, ..., also with one hyphen.
+_SECRET = re.compile(
+    r"-{1,2}(?!max)(\w+-)*\w*?"
+    r"(key|token|auth|authorization|bearer|password|passwd|passphrase|pass|pwd|secret|credentials?"
+    r"|login|user|username|hf)(?![\w-])", re.IGNORECASE | re.ASCII)
+_NAME = re.compile("--[a-z_-]+|-[A-Za-z]")  # no more of it: it could be a secret too
+
+
+class Parser(ArgumentParser):
+    """A parser that repeats no secret, and takes no shortened option.
+
+    Args:
+        key_variable: the environment variable that holds a token, for messages.
+        **options: of ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, key_variable: str, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self._key_variable = key_variable
+
+    def parse(self, arguments: list[str] | None) -> Namespace:
+        """Read the arguments, or those of this process.
+
+        Raises:
+            SystemExit: with status 2, they are wrong. The message has no value of an option that
+                holds a secret or that is not known.
+        """
+        arguments = sys.argv[1:] if arguments is None else arguments
+        for argument in takewhile("--".__ne__, arguments):
+            if _SECRET.match(argument):
+                self.error(
+                    "no option takes a secret itself, because others can see the arguments of a "
+                    "command. Give a token by --api-key-file FILE or in the environment variable "
+                    f"{self._key_variable}, and a login by --auth-file FILE")
+        found, unknown = self.parse_known_args(arguments)
+        if names := [name[0] for each in unknown if (name := _NAME.match(each))]:
+            self.error(f"unknown option: {', '.join(names)}. Options are written in full")
+        if unknown:
+            self.error("too many arguments. A text with spaces needs quotes around it")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the message, and exit with status 2."""
+        message = re.sub("(ignored explicit argument) .*", r"\1", message)
+        super().error(printable(message))
 
 
 def add_space_options(parser: ArgumentParser) -> None:
@@ -58,11 +109,14 @@ def read_secret(option: str, path: str) -> str:
     """Return the one line of a file.
 
     Raises:
-        ValueError: it is not one line of text. The message names the file.
-        OSError: it cannot be read.
+        ValueError: it cannot be read, or is not one line of text. The message names the file only
+            if there is one: people may give the secret itself.
     """
-    with Path(path).open("rb") as file:
-        data = file.read(10_000)
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(10_000)
+    except OSError as error:
+        raise ValueError(f"{option} must name a file: {error.strerror}") from None
     lines = data.decode("utf-8", "replace").split("\n")
     text = lines[0].strip()
     if not text or not text.isprintable() or "\ufffd" in text or any(map(str.strip, lines[1:])):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .printable import printable
+
 
 class ResponseError(Exception):
     """Something failed in the Space, or on the way to it.
@@ -18,8 +20,7 @@ class ResponseError(Exception):
         self, message: str, *, status_code: int | None = None, retry_after: float | None = None,
         retryable: bool = False,
     ) -> None:
-        # A Space's words could steer a terminal.
-        message = "".join(c if c.isprintable() else " " for c in message)
+        message = printable(message)  # it may have a Space's words
         super().__init__(message)
         self.message = message
         self.status_code = status_code

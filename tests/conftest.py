@@ -33,16 +33,49 @@ BOUND = 15
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FIXTURES = {"start_space": "space", "g4f": "test_all"}
+"""Tests that use these fixtures get these markers. Other tests have to set them themselves."""
+NOT_FAST = {"space", "test_all", "matrix", "browser", "chaos", "batch", "model"}
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(items):
-    """Mark each test that starts a Space by a fixture. Tests that start one otherwise mark it.
+    """Set the markers ``space``, ``test_all`` and ``fast``.
 
     Leave out what the marker ``backends`` leaves out.
     """
     for item in items:
-        if "start_space" in getattr(item, "fixturenames", ()):
-            item.add_marker("space")
+        for name in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(FIXTURES[name])
+        if not NOT_FAST & {marker.name for marker in item.iter_markers()}:
+            item.add_marker("fast")
     items[:] = [item for item in items if _backend_is_wanted(item)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Let a skipped test fail in CI."""
+    return _without_a_skip(item, (yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Let a skipped file fail in CI."""
+    return _without_a_skip(collector, (yield))
+
+
+def _without_a_skip(node, report):
+    if report.skipped and os.environ.get("QVQ_CI") and not node.get_closest_marker("may_skip"):
+        report.outcome = "failed"
+        report.longrepr = f"CI may not skip this. {report.longrepr[2]}"
+    return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """End the run if a process of pytest-xdist has crashed. It would go on with a new one."""
+    if error:
+        pytest.exit(f"{node.gateway.id} has crashed", returncode=pytest.ExitCode.INTERNAL_ERROR)
 
 
 def _backend_is_wanted(item):

@@ -30,7 +30,7 @@ def g4f(tmp_path_factory):
     os.environ["G4F_CONFIG_DIR"] = str(tmp_path_factory.mktemp("g4f"))
     # With a circuit breaker, a provider that failed in one test would be asked last in the next.
     os.environ["G4F_DISABLE_CIRCUIT_BREAKER"] = "1"
-    client = pytest.importorskip("g4f.client")
+    from g4f import client
     from g4f.providers import base_provider, retry_provider, types
 
     return SimpleNamespace(
@@ -220,6 +220,7 @@ async def test_ending_early_cancels_the_job_async(g4f, given_provider, space):
     assert not space.log("finished", prompt=SLOW)
 
 
+@pytest.mark.test_all  # typed_use imports matplotlib
 def test_typed_use_has_every_public_name():
     import typed_use
 

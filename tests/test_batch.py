@@ -146,7 +146,8 @@ async def test_rows_of_an_async_iterable():
 
 
 async def test_a_data_frame():
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame({"prompt": ["a", "b"], "year": [1, 2]})
     found = await results(frame, ask=echo)
     assert sorted((each["answer"], each["year"]) for each in found) == [("A", 1), ("B", 2)]
@@ -284,9 +285,8 @@ async def test_no_scope_is_open_across_a_step():
     assert len(found) == 5
 
 
-async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently(anyio_backend):
-    if anyio_backend == "trio":
-        pytest.skip("only asyncio lets anyone cancel anything")
+@on_asyncio  # which lets anyone cancel anything
+async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently():
     import asyncio
 
     async def ask(row):

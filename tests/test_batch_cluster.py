@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import HERE, PNG, free_port, script, wait_until
 
-pytest.importorskip("distributed")
-pytestmark = [pytest.mark.batch, pytest.mark.space]
 DASK = Path(sys.executable).with_name("dask")
+pytestmark = [
+    pytest.mark.batch,
+    pytest.mark.skipif(not DASK.exists(), reason='needs: pip install "dask[distributed]"'),
+]
 
 
 def recipe():

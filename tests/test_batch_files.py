@@ -166,7 +166,9 @@ async def test_wrong_arguments_are_refused_at_the_call(tmp_path, monkeypatch, wr
 
 
 async def test_values_that_json_does_not_have(answers):
-    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    import numpy
+    import pandas
+
     row = {
         "prompt": "a", "image": PNG, 7: "seven", "nan": float("nan"), "inf": numpy.float64("inf"),
         "int": numpy.int64(5), "bool": numpy.bool_(True), "array": numpy.array([1.5, numpy.nan]),
@@ -184,7 +186,8 @@ async def test_values_that_json_does_not_have(answers):
 
 
 async def test_a_data_frame_comes_back_as_a_table(tmp_path, answers):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     frame = pandas.DataFrame(
         {"prompt": ["a", "b"], "image": [None, "x.png"], "size": [1.5, None], "answer": ["A", "C"]})
     await answer_file(frame, answers, ask=echo)
@@ -268,7 +271,9 @@ async def test_what_decides_the_answer_is_in_the_key(space, answers):
 
 
 async def test_a_picture_that_has_no_text_needs_an_id(answers):
-    image = pytest.importorskip("PIL.Image").new("L", (2, 2))
+    from PIL import Image
+
+    image = Image.new("L", (2, 2))
     with pytest.raises(ValueError, match="row 2: .*needs an id"):
         await answer_file([{"prompt": "a"}, {"prompt": "b", "image": image}], answers, ask=echo)
     await answer_file([{"prompt": "b", "image": image, "id": 7}], answers, ask=echo)
@@ -349,6 +354,34 @@ async def test_the_mode_and_a_link_are_kept(tmp_path, answers):
     assert answered(real) == {"a": "A"}
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_file_is_replaced_by_one_that_nobody_could_prepare(
+    tmp_path, answers, monkeypatch, fails
+):
+    """Others may write into the folder. What they put there is neither followed nor touched."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    await answer_file([{"prompt": "a"}], answers, ask=Asker("a"))
+    answers.chmod(0o640)
+    (tmp_path / "answers.jsonl.tmp").symlink_to(precious)
+    before = set(tmp_path.iterdir())
+    if fails:
+        monkeypatch.setattr(os, "fsync", lambda fd: os.write(-1, b""))
+    await answer_file([{"prompt": "a"}], answers, ask=echo)
+    assert precious.read_text() == "precious" and set(tmp_path.iterdir()) == before
+    assert not answers.is_symlink() and answers.stat().st_mode & 0o777 == 0o640
+    assert len(lines(answers)) == 1 + fails
+
+
+async def test_a_lock_that_is_a_link_is_refused(tmp_path, answers):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "answers.jsonl.lock").symlink_to(precious)
+    with pytest.raises(OSError, match="answers.jsonl.lock"):
+        await answer_file([{"prompt": "a"}], answers, ask=echo)
+    assert precious.read_text() == "precious" and not answers.exists()
+
+
 # Faults
 
 
@@ -422,6 +455,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.may_skip("only root can mount a disk, and not on each machine")
 async def test_a_full_disk(small_disk):
     answers = small_disk / "answers.jsonl"
     rows = [{"prompt": f"{n}"} for n in range(200)]
@@ -436,11 +470,9 @@ async def test_a_full_disk(small_disk):
     assert answers.read_bytes().endswith(b"\n")
 
 
-@pytest.mark.parametrize("name", ["no/folder/answers.jsonl", "read-only/answers.jsonl"])
+@pytest.mark.parametrize("name", ["no/folder/answers.jsonl", "/sys/answers.jsonl"])
 async def test_answers_that_cannot_be_written(tmp_path, name):
-    (tmp_path / "read-only").mkdir(mode=0o500)
-    if os.getuid() == 0 and "read" in name:
-        pytest.skip("root may write everywhere")
+    """Not even root may make a file in /sys."""
     ask = Asker()
     with pytest.raises(OSError):
         await answer_file([{"prompt": "a"}], tmp_path / name, ask=ask)
@@ -554,6 +586,25 @@ def test_wrong_usage_exits_with_status_2(questions, arguments):
     result = qvq_batch(*arguments, cwd=questions.parent)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert not (questions.parent / "a.jsonl").exists()
+
+
+@pytest.mark.parametrize("name, content", [
+    ("q.csv", "a\x1b[31m\u202e\x9b,b\n1,2\n"), ("q.csv", "prompt,\x1b[31m,\x1b[31m\n"),
+    ("\x1b[31m.csv", "a,b\n"), ("\x1b[31m.txt", ""), ("\x1b[31m", "")])
+def test_the_name_of_a_file_or_a_column_does_not_steer_the_terminal(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    result = qvq_batch(name, "a.jsonl", cwd=tmp_path)
+    assert result.returncode == 2 and "[31m" in result.stderr
+    assert result.stderr.count("\n") == 1 and result.stderr.strip().isprintable()
+
+
+def test_a_warning_does_not_steer_the_terminal(space, questions, tmp_path):
+    """Its words: the answer file was cut off, and what is its name."""
+    answers = tmp_path / "\x1b[31m.jsonl"
+    answers.write_text('{"cut off')
+    result = qvq_batch(questions, answers, "--url", space.url, "--limit", 1)
+    assert "[31m.jsonl: the cut-off last line was removed" in result.stderr
+    assert "\x1b" not in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

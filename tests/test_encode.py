@@ -2,12 +2,10 @@
 
 import io
 
-import matplotlib.pyplot as pyplot
 import numpy
 import pytest
 from conftest import PNG
 from IPython.core.pylabtools import print_figure
-from matplotlib.figure import Figure
 from PIL import Image
 
 from qvq_wrapper import MediaError
@@ -208,7 +206,10 @@ def test_an_image_of_a_closed_file():
         picture.read()
 
 
+@pytest.mark.test_all
 def test_a_figure_is_saved_as_the_notebook_shows_it():
+    from matplotlib.figure import Figure
+
     figure = Figure()
     axes = figure.subplots()
     axes.plot([1, 2], label="a long name that is beside the axes")
@@ -219,14 +220,20 @@ def test_a_figure_is_saved_as_the_notebook_shows_it():
     assert arrived.width > 640 and numpy.array_equal(arrived, shown)
 
 
+@pytest.mark.test_all
 def test_axes_stand_for_their_figure():
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(3, 2), dpi=50)
     left, right = figure.subfigures(1, 2)
     for axes in (left.subplots(), right.subplots(), figure.add_axes((0.4, 0.4, 0.1, 0.1))):
         assert numpy.array_equal(sent(axes), sent(figure))
 
 
+@pytest.mark.test_all
 def test_pyplot_is_refused_and_makes_no_figure():
+    from matplotlib import pyplot
+
     pyplot.close("all")
     with pytest.raises(TypeError, match=r"plt\.gcf\(\)"):
         picture_from(pyplot)

@@ -209,6 +209,7 @@ async def test_a_compressed_response_takes_little_memory():
 
 
 @pytest.mark.space  # running_space() starts one in a child process
+@pytest.mark.test_all
 async def test_the_own_space_is_not_asked_through_the_environments_proxy(environment):
     with HttpProxy() as proxy:
         environment(HTTP_PROXY=proxy.url, ALL_PROXY=BAD)

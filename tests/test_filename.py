@@ -19,8 +19,8 @@ def test_kept(name):
 @pytest.mark.parametrize("given_name, name", [
     ("../../etc/a:b.png", "ab.png"),
     (r"C:\fakepath\x.png", "x.png"),
-    ("a\0b\n\x1b[31m.png", "ab[31m.png"),
-    ("a\u2028b\ud800.png", "ab.png"),
+    ("a\0b\n\x1b[31m.png", "ab [31m.png"),
+    ("a\u2028b\ud800.png", "a b.png"),
     ("photo\u202egnp.exe", "photognp.exe"),
     ('<>:"|?*.png', "image.png"),
     (".png", "image.png"),

@@ -135,6 +135,7 @@ def test_ways_to_write_a_path(path, write):
     assert picture_from(write(path)).load(None) == (path.name, PNG)
 
 
+@pytest.mark.test_all
 async def test_a_figure_that_cannot_be_drawn(provider):
     from matplotlib.figure import Figure
 

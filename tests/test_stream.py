@@ -212,6 +212,18 @@ async def test_the_last_reference_cancels_the_job(endless, space):
     await space.wait_job_gone("last reference")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_the_last_reference_cancels_the_job_where_warnings_are_errors(endless, space):
+    prompt = f"warnings {time.time_ns()}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream = endless.ask(prompt)
+        await anext(stream)
+        del stream
+        gc.collect()
+    await space.wait_job_gone(prompt)
+
+
 def test_a_question_that_is_never_asked_warns(provider):
     with pytest.warns(RuntimeWarning, match="never asked: .*await stream.read()"):
         provider.ask("forgotten")
@@ -324,6 +336,50 @@ async def test_an_unstarted_stream_that_was_ended_asks_nothing(provider, space, 
     with pytest.raises(ResponseError, match="cancelled after 0 characters"):
         await stream.read()
     assert stream.status.stage == "cancelled" and not space.log("asked", prompt=prompt)
+
+
+ENDED = {
+    "read": lambda stream: stream.read(), "anext": lambda stream: anext(stream, None),
+    "aclose": lambda stream: stream.aclose(),
+    "async with": lambda stream: stream.__aexit__(None, None, None),
+}
+
+
+@pytest.mark.parametrize("state", ["finished", "cancelled"])
+@pytest.mark.parametrize("how", ENDED)
+async def test_steps_after_the_end_let_other_tasks_run_and_can_be_cancelled(provider, how, state):
+    stream = provider.ask("ended")
+    if state == "finished":
+        await stream.read()
+    else:
+        stream.cancel()
+    turns = []
+
+    async def count_turns():
+        while True:
+            turns.append(1)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count_turns)
+        await anyio.lowlevel.checkpoint()
+        before = len(turns)
+        for _ in range(10):
+            with suppress(ResponseError):
+                await ENDED[how](stream)
+        assert len(turns) >= before + 9
+        group.cancel_scope.cancel()
+        with pytest.raises(anyio.get_cancelled_exc_class()):
+            await ENDED[how](stream)
+    assert stream.status.stage == state
+
+
+async def test_an_error_is_not_lost_in_a_scope_that_is_cancelled(provider):
+    with pytest.raises(LookupError), anyio.CancelScope() as scope:
+        async with provider.ask("ended") as stream:
+            await stream.read()
+            scope.cancel()
+            raise LookupError
 
 
 async def test_cancelling_a_complete_answer_changes_nothing(provider):

@@ -1,6 +1,7 @@
 """A model's server is asked, and everything that it can do wrong arrives as a clear error."""
 
 import base64
+import html
 import io
 import logging
 import sys
@@ -10,7 +11,6 @@ from conftest import HERE, PNG, free_port, script, wait_until_async
 from PIL import Image
 
 sys.path.append(str(HERE / "spaces"))
-pytest.importorskip("openai", reason="openai is not installed")
 import upstream as upstream_server  # noqa: E402
 
 from qvq_wrapper import ResponseError  # noqa: E402
@@ -144,7 +144,7 @@ async def test_transparency_is_kept(server, tmp_path):
     assert Image.open(io.BytesIO(data)).getpixel((0, 0))[3] == 0
 
 
-@pytest.mark.parametrize("data", [b"", b"<svg/>", b"no picture", PNG[:20]])
+@pytest.mark.parametrize("data", [b"", b"<svg/>", b"no picture", PNG[:20], b"%!PS-Adobe-3.0\n"])
 async def test_a_file_that_is_no_picture(server, tmp_path, data):
     (tmp_path / "x").write_bytes(data)
     asked = len(server.requests)
@@ -228,12 +228,42 @@ async def test_an_error_in_mid_answer(server):
     {"status": 401, "body": {"error": {"message": "Incorrect API key: {key}."}}},
     {"status": 401, "body": "Incorrect API key: {key}."},
     {"status": 500, "body": {"error": {"message": "y" * 490 + "{key}"}}},
-    {"error": {"message": "Incorrect API key: {key}."}}, {"error": "Incorrect API key: {key}."}])
+    {"error": {"message": "Incorrect API key: {key}."}}, {"error": "Incorrect API key: {key}."},
+    *[{"error": f"No: {form}."} for form in (
+        "sk&#45;secret-0123456789", "sk&amp;#45;secret-0123456789", "s&#x6b;%2Dsecret-0123456789",
+        "&amp;amp;amp;#115;k-secret-0123456789", "%2573k-secret-0123456789",
+        "\\u0073k-secret-0123456789", "\\x73k-secret-0123456789", "sk-<b>secret</b>-0123456789",
+        "s k - s e c r e t - 0 1 2 3 4 5 6 7 8 9", "sk-\u200bsecret-\u00ad0123456789",
+        "sk-<!-- -->secret-0123456789", "sk\n-secret\t-0123456789",
+        base64.b64encode(b"user:" + KEY.encode()).decode(), KEY.encode().hex().upper())]])
 async def test_an_echoed_key_is_taken_out(server, caplog, echo):
     caplog.set_level(logging.DEBUG)
     message = await failure(server, echo)
-    assert KEY[:4] not in message and KEY not in caplog.text
+    assert "secret" not in html.unescape(message) and KEY not in caplog.text
     assert "[key]" in message or message.count("y") > 480
+
+
+@pytest.mark.parametrize("words", [
+    "50%25 of 10 &amp; more", "a \\u0041 b", "Zm9vYmFyZm9vYmFy", "sk-secret-0123", "a" * 99])
+async def test_other_words_are_left_as_they_are(server, words):
+    message = await failure(server, {"error": words})
+    assert message == f"The model's server says: {html.unescape(words)}"
+
+
+async def test_words_that_hide_behind_many_layers_are_left_out(server):
+    words = "&" + "amp;" * 40 + "#115;k-secret-0123456789"
+    assert "cannot be read" in await failure(server, {"error": words})
+
+
+async def test_a_key_in_the_reason_for_the_end(server):
+    texts = await answer(server, "a", {"finish": KEY}, api_key=KEY)
+    assert texts[-1] == "a\n\n*The model's server ended the answer: [key].*"
+
+
+async def test_a_key_in_an_answer(server):
+    """Its first characters are held back until the next ones come."""
+    texts = await answer(server, "It is ", *KEY, ". s", api_key=KEY)
+    assert not [text for text in texts if "sk" in text] and texts[-1] == "It is [key]. s"
 
 
 @pytest.mark.parametrize("step", [

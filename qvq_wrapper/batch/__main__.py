@@ -16,7 +16,8 @@ from types import FrameType
 import anyio
 
 from .. import ResponseError, __version__
-from ..arguments import add_space_options, space_options
+from ..arguments import Parser, add_space_options, space_options
+from ..printable import printable
 from .answers import Summary
 from .brake import logger
 from .files import answer_file
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: with status 2, the usage is wrong.
     """
     parser = _parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse(arguments)
     report = _Report(args.quiet)
     try:
         signals = anyio.run(_run_until_signal, _prepare(args, report))
@@ -57,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     return report.end("", 1 if report.summary and report.summary.failed else 0)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="qvq-batch", epilog=EXAMPLES,
+def _parser() -> Parser:
+    parser = Parser(
+        "QVQ_API_KEY", prog="qvq-batch", epilog=EXAMPLES,
         usage="%(prog)s [options] questions.jsonl answers.jsonl\n"
               "       %(prog)s [options] --images FOLDER --prompt TEXT answers.jsonl",
         description="Answer many questions with QVQ-72B's Space, or another one.",
@@ -133,7 +134,7 @@ class _Report(logging.Handler):
             print(f"{summary.done}{of_all}: {summary}", file=sys.stderr, flush=True)
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"qvq-batch: {record.getMessage()}"
+        line = f"qvq-batch: {printable(record.getMessage())}"
         if self._bar:
             self._bar.write(line)
         elif not self._quiet:
@@ -147,7 +148,8 @@ class _Report(logging.Handler):
             print(self.summary, file=sys.stderr)
         if error:
             hint = ". The same command goes on from here." if self.summary else ""
-            print(f"qvq-batch: {error.rstrip('.') + hint if hint else error}", file=sys.stderr)
+            error = error.rstrip(".") + hint if hint else error
+            print(f"qvq-batch: {printable(error)}", file=sys.stderr)
         return status
 
 

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 from .brake import logger
@@ -171,17 +173,27 @@ class AnswerFile:
 
     def _drop_outdated(self, kept: set[int]) -> None:
         """Remove the failures of questions that have been answered, or asked again, since."""
-        copy = self.path.with_name(f"{self.path.name}.tmp")
         try:
-            with open(self.path, "rb") as file, open(copy, "wb") as target:
-                target.writelines(line for number, line in enumerate(file) if number in kept)
-                target.flush()
-                os.fsync(target.fileno())
-            shutil.copymode(self.path, copy)
-            os.replace(copy, self.path)
+            with open(self.path, "rb") as file:
+                self._replace(line for number, line in enumerate(file) if number in kept)
         except OSError as error:  # nothing is lost: the file has some lines too many
             logger.warning("%s keeps outdated failures: %s", self.path, error.strerror)
-            copy.unlink(missing_ok=True)
+
+    def _replace(self, lines: Iterable[bytes]) -> None:
+        """Replace the file by one with these lines. Its mode stays."""
+        # In a new file: others may have put a file or a link where they expect ours.
+        with NamedTemporaryFile(
+            dir=self.path.parent, prefix=f"{self.path.name}.", suffix=".tmp", delete=False
+        ) as copy:
+            try:
+                copy.writelines(lines)
+                copy.flush()
+                os.fsync(copy.fileno())
+                shutil.copymode(self.path, copy.name)
+                os.replace(copy.name, self.path)
+            except BaseException:
+                os.unlink(copy.name)
+                raise
 
 
 def _lock(path: Path) -> FileLock:

@@ -6,19 +6,15 @@ import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..printable import UNFIT
 from .rows import Row, missing
 
 # What decides the answer. A longer timeout or another proxy does not make another question.
 _DECISIVE_OPTIONS = ("url", "api_name", "model", "parameters")
 _PLAIN = (str, int, type(None))  # bool is an int
-
-# Characters at which str.splitlines() and others end a line, which steer a terminal, or which UTF-8
-# does not have. JSON may hold all of them escaped.
-_TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Keys:
@@ -77,9 +73,9 @@ def _has_id(columns: Mapping[str, Any]) -> bool:
 
 
 def to_line(columns: Mapping[str, Any]) -> bytes:
-    """Return one line of JSON."""
+    """Return one line of JSON, fit for a terminal and for readers with their own ends of lines."""
     text = json.dumps(columns, ensure_ascii=False, allow_nan=False)
-    return _TO_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode() + b"\n"
+    return UNFIT.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode() + b"\n"
 
 
 def to_plain(columns: Mapping[Any, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..printable import printable
 from .rows import Row
 
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
@@ -78,11 +79,13 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 def _check_header(path: Path) -> None:
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         names = next(csv.reader(file), [])
+    fault = ""
     if not {"prompt", "messages"} & set(names):
-        raise ValueError(
-            f"{path.name} has no column named prompt; its columns: {', '.join(names)[:200]}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"{path.name} has two columns of the same name: {', '.join(names)[:200]}")
+        fault = "has no column named prompt; its columns"
+    elif len(set(names)) < len(names):
+        fault = "has two columns of the same name"
+    if fault:
+        raise ValueError(printable(f"{path.name} {fault}: {', '.join(names)[:200]}"))
 
 
 def _read_csv(path: Path) -> Iterator[Row]:

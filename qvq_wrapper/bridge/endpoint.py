@@ -42,7 +42,8 @@ def find_endpoint(config: dict[str, Any], api: dict[str, Any], question: Questio
     endpoint = endpoints.get(question.api_name) or _only_fitting(endpoints, question)
     names = {each.name for each in endpoint.parameters}
     if left_out := sorted(question.extras.keys() - names):
-        logger.debug("%s has no parameter %s: left out", endpoint.name, ", ".join(left_out))
+        name = one_line(endpoint.name)
+        logger.debug("%s has no parameter %s: left out", name, ", ".join(left_out))
     return endpoint
 
 

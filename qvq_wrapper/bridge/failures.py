@@ -25,6 +25,7 @@ from ..errors import (
     AuthenticationError, MediaError, ModelNotSupportedError, RateLimitError, ResponseError,
     ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError,
 )
+from ..printable import printable
 
 MAX_ERROR_BYTES = 2**16  # of what a Space says of an error; the rest is not read
 
@@ -51,7 +52,7 @@ def one_line(text: str, limit: int = 500) -> str:
     """Return text in one line, without HTML tags and control characters, cut at ``limit``."""
     text = text[: 10 * limit]  # a Space's words can be long
     text = html.unescape(re.sub(r"</?[A-Za-z][^<>]*>", " ", text))
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = " ".join(printable(text).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

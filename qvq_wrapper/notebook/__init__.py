@@ -28,10 +28,12 @@ from ..errors import (
     AuthenticationError, MediaError, RateLimitError, ResponseError, ResponseTimeoutError,
     SpaceConnectionError, SpaceUnavailableError,
 )
+from ..printable import printable
 from ..question.media import Picture
 from ..stream import AnswerStream
 from ..types import describe_seconds
 from .markdown import as_markdown
+from .terminal import TerminalOutput, is_terminal
 from .thumbnail import thumbnail
 
 # Seconds between two displays of the answer. The status line changes twice a second, so that a cell
@@ -51,11 +53,12 @@ UpdateDisplay = Callable[[MimeBundle], None]
 async def show(stream: AnswerStream) -> None:
     """Display a picture and the answer as it arrives. The answer is then in ``stream.text``.
 
+    In IPython's terminal the text alone is printed.
     Interrupting the cell cancels the job at the Space. The text that arrived stays on the screen.
 
     Raises:
         TypeError: ``stream`` is not an AnswerStream.
-        RuntimeError: this is not a notebook.
+        RuntimeError: this is neither a notebook nor IPython's terminal.
         ResponseError, MediaError: as the stream raises them. A box first says what to do.
 
     Example::
@@ -65,11 +68,13 @@ async def show(stream: AnswerStream) -> None:
     """
     if not isinstance(stream, AnswerStream):
         raise TypeError(f"show() takes the stream that ask() returns, not {type(stream).__name__}")
-    output = _CellOutput(stream)
+    if (shell := get_ipython()) is None:  # display() would print the bundle
+        raise RuntimeError("show() needs a notebook; elsewhere use the stream: await stream.read()")
+    output = TerminalOutput(stream) if is_terminal(shell) else _CellOutput(stream)
     failure: Exception | None = None
     try:
         async with stream, anyio.create_task_group() as group:
-            if stream.picture:
+            if stream.picture and output.picture:
                 group.start_soon(_try, _show_picture, stream.picture, output.picture)
             group.start_soon(_try, output.keep_refreshing)
             try:
@@ -91,7 +96,7 @@ async def show(stream: AnswerStream) -> None:
 
 def _in_one_line(error: BaseException) -> BaseException:
     """Return the error. IPython prints it without this package's frames, as the box has said it."""
-    line = f"{type(error).__name__}: {error}".removesuffix(": ")
+    line = printable(f"{type(error).__name__}: {error}".removesuffix(": "))
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
     return error.with_traceback(None)
 
@@ -154,7 +159,7 @@ class _CellOutput:
 
 
 def _answer(text: str, partial: bool) -> MimeBundle:
-    text = text.encode("utf-8", "replace").decode()  # Jupyter cannot send a lone surrogate
+    text = printable(text, "\n\t")  # nor could Jupyter send a lone surrogate
     return {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
 
 
@@ -172,15 +177,13 @@ _EMPTY = {"text/html": "", "text/plain": ""}
 
 
 def _new_display(bundle: MimeBundle) -> UpdateDisplay:
-    if get_ipython() is None:  # display() would print the bundle
-        raise RuntimeError("show() needs a notebook; elsewhere use the stream: await stream.read()")
     handle: Any = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
     return lambda bundle: handle.update(bundle, raw=True)
 
 
 def _small_text(text: str) -> MimeBundle:
     html = f'<div style="opacity: .65; font-size: .9em">{escape(text)}</div>'
-    return {"text/html": html, "text/plain": text}
+    return {"text/html": html, "text/plain": printable(text)}
 
 
 _ADVICE = {
@@ -205,7 +208,7 @@ def _error_box(error: Exception) -> MimeBundle:
            "overflow-wrap: anywhere")
     html = (f'<div style="{box}"><b>{escape(kind)}</b><div style="margin: .3em 0">{escape(message)}'
             f'</div><div style="opacity: .75">{escape(advice)}</div></div>')
-    return {"text/html": html, "text/plain": f"{kind}: {message}\n{advice}"}
+    return {"text/html": html, "text/plain": advice}  # IPython prints kind and message below it
 
 
 async def _show_picture(picture: Picture, update: UpdateDisplay) -> None:
@@ -213,7 +216,7 @@ async def _show_picture(picture: Picture, update: UpdateDisplay) -> None:
     if picture.url:
         url = escape(picture.url)
         link = f'<a href="{url}" target="_blank" rel="noopener noreferrer">{url}</a>'
-        update({"text/html": link, "text/plain": picture.url})
+        update({"text/html": link, "text/plain": printable(picture.url)})
         return
     try:
         kind, data = await anyio.to_thread.run_sync(thumbnail, picture)
@@ -231,7 +234,7 @@ def _result_markdown(stream: AnswerStream) -> str:
     if stage == "idle":
         return ("*Not asked yet: `await show(stream)` displays the answer as it arrives, "
                 "`await stream.read()` returns it.*")
-    answer = as_markdown(stream.text, partial=stage != "finished")
+    answer = as_markdown(printable(stream.text, "\n\t"), partial=stage != "finished")
     return f"{answer}\n\n*{stage}, {len(stream.text):,} characters*".strip()
 
 

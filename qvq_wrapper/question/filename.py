@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-# Windows refuses the first: https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file.
-# The others change the order of letters on a screen: https://www.unicode.org/reports/tr9/#Table_1.
-_REFUSED = re.compile('[<>:"|?*\u202a-\u202e\u2066-\u2069]')
-_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}  # categories: control, surrogate, line and paragraph separator
+from ..printable import printable
+
+# Windows refuses them: https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file.
+_REFUSED = re.compile('[<>:"|?*]')
 MAX_NAME_BYTES = 255  # NAME_MAX of Linux; https://man7.org/linux/man-pages/man0/limits.h.0p.html
 MAX_SUFFIX_BYTES = 20  # more after the last dot is no suffix
 
@@ -19,8 +18,7 @@ def safe_name(filename: str | None) -> str:
     The suffix is kept, also if it does not fit the picture. A name that is only a suffix gets the
     stem "image". An empty string means that nothing is left.
     """
-    name = _REFUSED.sub("", re.split(r"[/\\]", filename or "")[-1])
-    name = "".join(each for each in name if unicodedata.category(each) not in _CONTROLS)
+    name = _REFUSED.sub("", printable(re.split(r"[/\\]", filename or "")[-1]))
     name = name.strip().rstrip(" .")
     stem, dot, suffix = name.rpartition(".")
     suffix = dot + suffix

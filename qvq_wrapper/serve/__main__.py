@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import ipaddress
 import os
 import signal
 import socket
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from ..printable import printable
 from .options import parse
 
 if TYPE_CHECKING:
@@ -50,9 +53,10 @@ def main() -> None:
         # of an answer waits up to 40 ms for the acknowledgement of the one before.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, OverflowError) as error:
-        sys.exit(f"Cannot listen on {options.host}, port {options.port}: {error}")
+        address = printable(f"{options.host}, port {options.port}")
+        sys.exit(f"Cannot listen on {address}: {error}")
     with TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
-        _serve(listener, folder, options)
+        _serve(listener, Path(folder).resolve(), options)
 
 
 def _end_with_stdin() -> None:
@@ -60,11 +64,12 @@ def _end_with_stdin() -> None:
     _thread.interrupt_main(signal.SIGTERM)
 
 
-def _serve(listener: socket.socket, folder: str, options: argparse.Namespace) -> None:
+def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -> None:
     # Set before the imports below, some of which read them. The first two turn telemetry off.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", ORT_DISABLE_TELEMETRY="1")
-    os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=folder)
+    os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=str(folder))
     from .disconnect import Readers
+    from .uploads import MAX_FILE, Uploads
 
     readers = Readers()
     page = _model_page(options, readers) if options.base_url else _reader_page()
@@ -72,12 +77,25 @@ def _serve(listener: socket.socket, folder: str, options: argparse.Namespace) ->
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
+    from .fetch import guard_fetches
     from .page import CSS
+    from .visitors import Visitors
 
+    uploads = Uploads(folder)
+    uploads.keep_present()
+    Thread(target=uploads.delete_old_forever, daemon=True).start()
+    guard_fetches(uploads)
+    page.has_launched = True  # else Gradio checks no path; mount_gradio_app does not set it
     readers.app = mount_gradio_app(
-        FastAPI(), page, path="/", auth=options.auth, show_error=True, theme="soft", css=CSS)
-    config = uvicorn.Config(readers, log_level="critical", timeout_graceful_shutdown=1)
+        FastAPI(), page, path="/", auth=options.auth, theme="soft", css=CSS,
+        max_file_size=MAX_FILE, enable_monitoring=False, mcp_server=False,
+        show_error=False)  # gr.Error is shown all the same, and the log has everything
+    config = uvicorn.Config(
+        Visitors(readers, uploads), log_level="critical", timeout_graceful_shutdown=1)
     host, port = listener.getsockname()[:2]
+    if not options.auth and not ipaddress.ip_address(host).is_loopback:
+        print("Anyone who can reach this machine can use the Space. To set users and passwords: "
+              "--auth-file FILE", file=sys.stderr, flush=True)
     host = f"[{host}]" if ":" in host else host  # an IPv6 address in a URL (RFC 3986, 3.2.2)
     print(f"http://{host}:{port}/", flush=True)
     uvicorn.Server(config).run(sockets=[listener])

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO
 
+from ..printable import printable
 from ..question.options import own_spaces
 
 SECRETS = {"QVQ_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}  # not for a Space to see
@@ -62,7 +63,7 @@ def running_space(
             if not url:
                 why = f"no address within {timeout:g} s" if url is None else _exit_status(child)
                 errors.seek(0)
-                last = "".join(errors.readlines()[-8:]).strip()
+                last = printable("".join(errors.readlines()[-8:]).strip(), "\n")
                 raise RuntimeError(f"The local Space did not start: {why}. {last}".strip())
             own_spaces.add(url)
             yield url

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..arguments import Parser
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line, and the files that it names.
@@ -19,8 +21,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     Raises:
         SystemExit: with status 2, an option or a file is wrong.
     """
-    parser = argparse.ArgumentParser(
-        "python -m qvq_wrapper.serve",
+    parser = Parser(
+        "OPENAI_API_KEY", prog="python -m qvq_wrapper.serve",
         description="Serve a Space. Without --base-url it reads the text in a picture; with it, a "
         "model on your server answers. Ctrl-C ends it.")
     add = parser.add_argument
@@ -45,7 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="make larger pictures smaller (%(default)s)")
     add("--concurrency", type=_positive(int), default=100, metavar="N",
         help="answers at once (%(default)s)")
-    options = parser.parse_args(arguments)
+    options = parser.parse(arguments)
     if bool(options.base_url) != bool(options.model):
         parser.error("--base-url and --model need each other")
     for action in model._group_actions:
@@ -112,5 +114,6 @@ def _read(name: str) -> str:
     try:
         return Path(name).read_text("utf-8-sig")
     except (OSError, ValueError) as error:
+        # It does not repeat the name: people may give the secret itself.
         raise argparse.ArgumentTypeError(
-            f"{name} cannot be read ({type(error).__name__})") from None
+            f"that file cannot be read ({type(error).__name__})") from None

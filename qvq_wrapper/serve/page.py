@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ..errors import ResponseError
+from ..errors import MediaError, ResponseError
 from .child import SAMPLE
 from .disconnect import Readers
 from .pace import newest
@@ -31,7 +31,12 @@ def reader_page(reader: Reader) -> gr.Blocks:
     from .reader import ABOUT, TITLE
 
     def generate(picture: str | None, prompt: str) -> Iterator[str]:
-        yield from reader.answer(picture)
+        try:
+            yield from reader.answer(picture)
+        except MediaError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception as error:  # Pillow's readers of broken files raise all kinds
+            raise gr.Error(f"The picture cannot be read ({type(error).__name__}).") from error
 
     return _page(TITLE, ABOUT, generate, concurrency_limit=4)
 
@@ -77,8 +82,7 @@ def _page(
     title: str, about: str, generate: Callable[..., Any],
     add_settings: Callable[[], list[Any]] = list, *, formulas: Any = (), concurrency_limit: int,
 ) -> gr.Blocks:
-    # Pictures outlive their answer, because the page can ask again about the picture it shows.
-    page = gr.Blocks(title=title, delete_cache=(600, 3600))  # (interval, age) in seconds
+    page = gr.Blocks(title=title)
     with page:
         gr.Markdown(about)
         with gr.Row():

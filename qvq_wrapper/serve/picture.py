@@ -6,11 +6,37 @@ import base64
 import io
 import math
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from PIL import ExifTags, Image, ImageOps
 
+from ..errors import MediaError
+
+# Not all that Pillow knows: for EPS it runs another program, and an icon's header can be wrong.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+MAX_DECODED = 50_000_000
+"""Pixels of the largest picture that is decoded. A camera's 48 megapixels are less."""
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}  # all that llama.cpp surely reads
+
+
+def open_picture(file: str | Path | BinaryIO) -> Image.Image:
+    """Open a picture and read its header alone. Close it after use.
+
+    Raises:
+        MediaError: it cannot be read, is in no common format, or has more than ``MAX_DECODED``
+            pixels. The message holds no path.
+    """
+    too_large = MediaError(f"The picture has more than {MAX_DECODED:,} pixels. Send a smaller one.")
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise too_large from None
+    except Exception as error:  # Pillow's readers of broken files raise all kinds
+        raise MediaError(f"The picture cannot be read ({type(error).__name__}).") from None
+    if image.width * image.height > MAX_DECODED:
+        image.close()
+        raise too_large
+    return image
 
 
 def data_uri(path: str, max_pixels: int) -> str:
@@ -20,9 +46,10 @@ def data_uri(path: str, max_pixels: int) -> str:
     picture is sent as a PNG, a JPEG as a JPEG.
 
     Raises:
-        OSError: the file is not a picture, or the picture is damaged. Pillow can also raise others.
+        MediaError: as ``open_picture``.
+        OSError: the picture is damaged. Pillow can also raise others.
     """
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         kind = image.format or ""
         is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
         if kind in _TYPES and is_upright and image.width * image.height <= max_pixels:

@@ -13,6 +13,7 @@ from rapidocr import RapidOCR
 from rapidocr.utils.process_img import get_rotate_crop_image
 
 from .child import SAMPLE
+from .picture import open_picture
 
 TITLE = "A text reader in place of QVQ"
 ABOUT = f"""# {TITLE}
@@ -37,7 +38,8 @@ class Reader:
         """Yield growing Markdown with the text in a picture file.
 
         Raises:
-            OSError: the file is not a picture, or the picture is damaged.
+            MediaError: the file is not a picture, or the picture is too large.
+            OSError: the picture is damaged. Pillow can also raise others.
         """
         yield INTRO
         if picture is None:
@@ -55,8 +57,10 @@ class Reader:
         """Return an image (a numpy array) of each line of text in a file, from top to bottom.
 
         Raises:
-            OSError: the file is not a picture, or the picture is damaged.
+            MediaError: the file is not a picture, or the picture is too large.
+            OSError: the picture is damaged. Pillow can also raise others.
         """
+        open_picture(picture).close()
         image = self._engine.result().load_img(picture)
         boxes = self._run(image, use_det=True, use_cls=False, use_rec=False).boxes
         return [] if boxes is None else [get_rotate_crop_image(image, box) for box in boxes]

@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import openai
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
-from ..bridge.failures import one_line
-from ..errors import ResponseError
+from ..errors import MediaError, ResponseError
 from .picture import data_uri
 from .repetition import Repetition
+from .secret import Secret
 
 READ_TIMEOUT = 600.0
 """Seconds of silence after which a server is given up. A question may wait in its queue."""
@@ -50,8 +50,12 @@ class Upstream:
     max_pixels: int = 1_003_520
     stop_repetition: bool = False
     _client: openai.AsyncOpenAI = field(init=False, repr=False)
+    _secret: Secret = field(init=False, repr=False)
+    _decoding: CapacityLimiter = field(init=False, repr=False)
 
     def __post_init__(self, api_key: str) -> None:
+        self._secret = Secret(api_key)
+        self._decoding = CapacityLimiter(2)  # a large picture needs half a gigabyte
         # Reads the environment's proxies. A question is never asked twice.
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url, api_key=api_key or "none", max_retries=0,
@@ -73,7 +77,7 @@ class Upstream:
         limit = max_tokens or self.max_tokens
         request = await self._request(image, prompt, system)
         heat = self.temperature if temperature is None else temperature
-        text, reason = "", ""
+        text, shown, reason = "", "", ""
         repetition = Repetition()
         try:
             async with await self._client.chat.completions.create(
@@ -86,7 +90,8 @@ class Upstream:
                         if piece := choice.delta.content or "":
                             piece.encode()  # half of a surrogate pair could not be sent on
                             text += piece
-                            yield text
+                            shown = self._secret.out_of_answer(text, is_whole=False)
+                            yield shown
                     if self.stop_repetition and repetition.found_in(text):
                         reason = "repetition"
                         break
@@ -100,8 +105,10 @@ class Upstream:
             raise ResponseError(
                 "The connection to the model's server broke off in mid-answer." if text else
                 f"The model's server sent no answer.{_HINT}")
-        if note := _note(reason, limit, text):
-            yield f"{text}\n\n*{note}*".lstrip()
+        text = self._secret.out_of_answer(text, is_whole=True)
+        note = _note(self._secret.out_of_error(reason), limit, text)
+        if note or text != shown:
+            yield f"{text}\n\n*{note}*".strip() if note else text
 
     async def _request(
         self, image: str | None, prompt: str, system: str | None
@@ -109,7 +116,10 @@ class Upstream:
         content: Any = prompt
         if image is not None:
             try:
-                url = await to_thread.run_sync(data_uri, image, self.max_pixels)
+                url = await to_thread.run_sync(
+                    data_uri, image, self.max_pixels, limiter=self._decoding)
+            except MediaError as error:
+                raise ResponseError(str(error)) from None
             except Exception as error:  # Pillow's readers of broken files raise all kinds
                 raise ResponseError(
                     f"The picture cannot be read ({type(error).__name__}).") from None
@@ -127,14 +137,15 @@ class Upstream:
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
             kind = type(cause).__name__
-            detail = self._plain(f"{kind}: {cause}").rstrip(": ")
+            detail = self._secret.out_of_error(f"{kind}: {cause}").rstrip(": ")
             if kind == "ReadTimeout":
                 return ResponseError(f"The model's server was silent for {READ_TIMEOUT:g} s.")
             happened = "broke off" if begun else "failed; it may still be starting"
             return ResponseError(f"The connection to the model's server {happened} ({detail}).")
         body = error.body
         said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-        message = f"The model's server says: {self._plain(str(said or error.message))}"
+        words = self._secret.out_of_error(str(said or error.message))
+        message = f"The model's server says: {words}"
         if not isinstance(error, openai.APIStatusError):
             return ResponseError(message)
         code = error.status_code
@@ -142,10 +153,6 @@ class Upstream:
         known = re.fullmatch(r"\d{1,7}", wait, re.ASCII)
         retry = f", retry in {timedelta(seconds=int(wait))}" if known else ""
         return ResponseError(f"{message} (HTTP {code}{retry})" + _HINT * (code == 404))
-
-    def _plain(self, words: str) -> str:
-        key = self._client.api_key
-        return one_line(words.replace(key, "[key]") if key != "none" else words)
 
 
 def _note(reason: str, limit: int, text: str) -> str:
@@ -155,5 +162,5 @@ def _note(reason: str, limit: int, text: str) -> str:
     if reason == "repetition":
         return "Stopped: the model repeats itself."
     if reason != "stop":
-        return f"The model's server ended the answer: {one_line(reason, 50)}."
+        return f"The model's server ended the answer: {reason[:50]}."
     return "" if text else "The model's answer is empty."

@@ -18,9 +18,6 @@ from examples import EXAMPLES
 
 from qvq_wrapper.notebook.markdown import as_markdown
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
-
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 BOUND = 60
 """Seconds that a test waits for one event. The browser shares the machine with the tests."""
@@ -111,6 +108,8 @@ def jupyterlab(folder, theme):
 
 @contextmanager
 def browser(folder):
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     arguments = [

@@ -3,18 +3,19 @@
 $QVQ_ARTIFACTS is a folder for a screenshot.
 """
 
+import base64
+import io
 import os
 import sys
 from pathlib import Path
 
-import pytest
 from conftest import HERE, script, wait_until
+from PIL import Image
 from test_browser import BOUND, browser, pytestmark  # noqa: F401
 
-from qvq_wrapper.serve import running_space
+from qvq_wrapper.serve import SAMPLE, running_space
 
 sys.path.append(str(HERE / "spaces"))
-pytest.importorskip("openai", reason="openai is not installed")
 import upstream  # noqa: E402
 
 ANSWER = r"""Let me read the sign line by line.
@@ -57,6 +58,44 @@ class Page:
         box.clear()
         box.send_keys(question)
         self.press("Ask")
+
+
+PASTE = """
+const done = arguments[arguments.length - 1];
+const draw = document.createElement('canvas');
+draw.width = 40; draw.height = 20;
+draw.toBlob(blob => navigator.clipboard.write([new ClipboardItem({'image/png': blob})])
+            .then(() => done(''), error => done(String(error))));
+"""
+
+
+def test_a_picture_that_is_uploaded_or_pasted(tmp_path):
+    with (
+        upstream.Upstream() as server,
+        running_space(base_url=server.url, model="m") as url,
+        browser(tmp_path) as driver,
+    ):
+        page = Page(driver, url)
+
+        def ask():
+            asked = len(server.requests)
+            page.wait("return document.querySelector('.image-frame img')?.complete")
+            page.ask("What is it?")
+            wait_until(lambda: len(server.requests) > asked, BOUND)
+            page.wait_text("You asked: What is it?")
+            data = server.requests[-1]["messages"][-1]["content"][0]["image_url"]["url"]
+            return base64.b64decode(data.partition("base64,")[2])
+
+        page.wait("return document.querySelector('input[type=file]')")
+        driver.find_element("css selector", "input[type=file]").send_keys(str(SAMPLE))
+        assert ask() == SAMPLE.read_bytes()
+        driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": [
+            "clipboardReadWrite", "clipboardSanitizedWrite"]})
+        driver.get(url)
+        assert driver.execute_async_script(PASTE) == ""
+        page.wait("const button = document.querySelector('[aria-label=\"Paste from clipboard\"]');"
+                  "button?.click(); return button")
+        assert Image.open(io.BytesIO(ask())).size == (40, 20)
 
 
 def test_the_page(tmp_path):

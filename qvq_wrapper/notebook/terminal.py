@@ -1,0 +1,60 @@
+"""Displays an answer in IPython's terminal, where nothing on the screen can be replaced."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import anyio
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+
+from ..printable import printable
+from ..stream import AnswerStream
+
+INTERVAL = 0.1  # seconds between two looks at the answer
+
+
+def is_terminal(shell: InteractiveShell) -> bool:
+    """Tell whether displays are printed."""
+    # IPython's own publisher does that. Each notebook has another one.
+    return type(shell.display_pub) is DisplayPublisher
+
+
+class TerminalOutput:
+    """The answer of one stream, printed once, as it grows, and how it ended.
+
+    Where the Space rewrites its answer, what follows the longest common prefix is printed.
+    """
+
+    picture = None  # no place for one
+
+    def __init__(self, stream: AnswerStream) -> None:
+        self.answer_ended = anyio.Event()
+        self._stream = stream
+        self._start = time.monotonic()
+        self._printed = ""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    async def keep_refreshing(self) -> None:
+        while not self.answer_ended.is_set():
+            with anyio.move_on_after(INTERVAL):
+                await self.answer_ended.wait()
+            self._print_new_text()
+
+    def finish(self, status: dict[str, str]) -> None:
+        self._print_new_text()
+        if self._printed and not self._printed.endswith("\n"):
+            print()
+        print(status["text/plain"], flush=True)
+
+    def _print_new_text(self) -> None:
+        text, start = self._stream.text, len(self._printed)
+        if not text.startswith(self._printed):
+            start = len(os.path.commonprefix([self._printed, text]))
+        print(printable(text[start:], "\n\t"), end="", flush=True)
+        self._printed = text

@@ -1,0 +1,491 @@
+"""What a visitor of an own Space can send: nothing private comes back or goes to the model."""
+
+import asyncio
+import base64
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import BOUND, HERE, script
+from PIL import Image, PngImagePlugin
+
+import qvq_wrapper
+from qvq_wrapper import Qwen_QVQ_72B, ResponseError
+from qvq_wrapper.serve import SAMPLE
+from qvq_wrapper.serve.addresses import is_public
+from qvq_wrapper.serve.uploads import Uploads
+
+sys.path.append(str(HERE / "spaces"))
+pytest.importorskip("openai", reason="openai is not installed")
+import upstream  # noqa: E402
+
+pytestmark = pytest.mark.space
+KEY = "sk-secret-0123456789"
+CANARY = "canary-7f3a9c1e"
+META = {"meta": {"_type": "gradio.FileData"}}
+API = "/gradio_api"
+
+
+def picture(width=40, height=20, *, text="", **options):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", text)
+    buffer = io.BytesIO()
+    Image.new("1", (width, height)).save(buffer, "PNG", pnginfo=info, **options)
+    return buffer.getvalue()
+
+
+PRIVATE = picture(text=CANARY)
+PUBLIC = SAMPLE.read_bytes()
+
+
+class Site(BaseHTTPRequestHandler):
+    """As 127.0.0.1 a private site, and as 127.0.0.2 a public one."""
+
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.headers["Host"] + self.path)
+        private = self.connection.getsockname()[0] == "127.0.0.1"
+        here = f"http://127.0.0.1:{self.server.server_port}/private.png"
+        status = {"/missing.png": 404, "/redirect.png": 302}.get(self.path, 200)
+        body = PRIVATE if private else PUBLIC
+        if self.path == "/large.png":
+            body += bytes(2 * 2**20)
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", here)
+        if self.path == "/compressed.png":
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    with ThreadingHTTPServer(("0.0.0.0", 0), Site) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with upstream.Upstream() as server:
+        yield server
+
+
+class Visit:
+    """A Space, and a visitor who keeps every byte that comes back."""
+
+    def __init__(self, url, log):
+        self.url, self.log, self.seen = url, log, []
+        # Uvicorn closes a connection after an exception.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self.client = httpx.Client(base_url=url, timeout=BOUND, limits=limits)
+        config = self.client.get("/config").json()
+        self.functions = [each for each in config["dependencies"] if each["backend_fn"]]
+        self.example = re.search(r'"path": ?"([^"]*sample.png)"', json.dumps(config))[1]
+
+    def request(self, method, path, **options):
+        with self.client.stream(method, path, **options) as response:
+            data = b"".join(response.iter_raw(2**16) if "heartbeat" not in path else [])
+        self.seen.append(str(response.headers).encode() + data)
+        return response.status_code, data
+
+    def post(self, path, content):
+        return self.request("POST", API + path, json=content)
+
+    def upload(self, data, name="a picture.png"):
+        files = {"files": (name, data)}
+        status, said = self.request("POST", f"{API}/upload", files=files)
+        return json.loads(said)[0] if status == 200 else (status, said.decode())
+
+    def ask(self, value, route="join", function=None, place=0):
+        """Send a value in one place of a function's input, and return what comes back."""
+        generate = next(each for each in self.functions if each["api_name"] == "generate")
+        function = function or generate
+        data = [value if n == place else None for n in range(len(function["inputs"]))]
+        if function is generate and place != 1:
+            data[1] = "What is it?"
+        name, session = function["api_name"], uuid.uuid4().hex
+        content = {"data": data, "session_hash": session, "event_data": None}
+        if route == "join":
+            path = "/queue/join"
+            content["fn_index"] = function["id"]
+        else:
+            path = f"/{route}/{name}"
+        if route == "call/v2":
+            content = {"image": value, "picture": value, "prompt": "What is it?"}
+        status, said = self.post(path, content)
+        if status == 200 and route == "join":
+            status, said = self.request("GET", f"{API}/queue/data?session_hash={session}")
+        elif status == 200 and route.startswith("call"):
+            event = json.loads(said)["event_id"]
+            status, said = self.request("GET", f"{API}/{route}/{name}/{event}")
+        return said.decode()
+
+
+@contextmanager
+def started(*arguments, log, bounds=None):
+    """Run the Space's command. Its environment holds the canary."""
+    command = [sys.executable, str(HERE / "spaces" / "visited.py"), json.dumps(bounds or {})]
+    with open(log, "w") as errors, subprocess.Popen(
+            [*command, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True,
+            env=os.environ | {"PRIVATE": CANARY, "OPENAI_API_KEY": KEY}) as process:
+        try:
+            yield process.stdout.readline().strip().rstrip("/")
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module", params=["model", "reader"])
+def visit(request, server, site, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("private")
+    (folder / "picture.png").write_bytes(PRIVATE)
+    (folder / "text").write_text(CANARY)
+    model = ["--base-url", server.url, "--model", "m", "--system", ""]
+    if request.param == "reader":
+        pytest.importorskip("rapidocr", reason="rapidocr is not installed")
+    with started(*model if request.param == "model" else [], log=folder / "log") as url:
+        visit = Visit(url, folder / "log")
+        visit.name, visit.private, visit.site = request.param, folder, site
+        visit.folder = Path(visit.example).parents[1]
+        yield visit
+        visit.client.close()
+
+
+def private_paths(visit):
+    uploaded = visit.upload(PUBLIC)
+    links = [Path(uploaded).with_name("link.png"), visit.folder / "link.png"]
+    for link in links:
+        if not link.is_symlink():
+            link.symlink_to(visit.private / "picture.png")
+    (folder_link := visit.folder / "linked").is_symlink() or folder_link.symlink_to(visit.private)
+    out = "../" * 20
+    private = str(visit.private / "picture.png")
+    return [
+        private, str(visit.private / "text"), "/proc/self/environ", "/proc/self/cmdline",
+        "/etc/passwd", f"{visit.folder}/{out}{private}", f"{out}{private}",
+        f"file://{private}", f"FILE://{private}", f"~/../..{private}", *map(str, links),
+        str(folder_link / "picture.png"), str(visit.folder), f"{private}\0.png", "a" * 5000,
+        qvq_wrapper.__file__, str(SAMPLE)]
+
+
+def private_urls(visit):
+    hosts = ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "[::1]",
+             "[::ffff:127.0.0.1]", "0.0.0.0", "user@127.0.0.1"]
+    urls = [f"http://{host}:{visit.site}/private.png" for host in hosts]
+    far = ["10.0.0.1", "192.168.0.1", "172.16.0.1", "169.254.169.254", "100.100.100.200",
+           "[fe80::1]", "[fd00::1]"]
+    urls += [f"http://{host}/private.png" for host in far]
+    urls += [f"http://127.0.0.2:{visit.site}/redirect.png", f"{visit.url}/config", "http://",
+             "https://["]
+    return [*urls, f"HTTP://127.0.0.1:{visit.site}/private.png"]
+
+
+def forms(value):
+    """Return the objects by which Gradio or a component could take a path or a URL."""
+    named = {"path": value, **META}
+    return [
+        named, {"path": value}, {"path": value, "orig_name": "a.svg", "is_stream": True, **META},
+        {"path": value, "url": value, **META}, {"url": value, "path": None, **META},
+        {"a": {"b": named}}, [[named]], [{"image": named}], {"value": named, "__type__": "update"},
+        {"background": named, "layers": [named], "composite": None}, value]
+
+
+def assert_nothing_private(visit, server, asked):
+    """Also follow each path that came back, as the visitor would."""
+    found = set(re.findall(rb"/tmp/[\w./-]+", b"".join(visit.seen)))
+    for path in sorted(found):
+        visit.request("GET", f"{API}/file={path.decode()}")
+    said, sent = str(b"".join(visit.seen)), json.dumps(server.requests[asked:])
+    sent += "".join(str(base64.b64decode(data)) for data in re.findall("base64,([^\"]+)", sent))
+    for secret in (CANARY, KEY, "root:x:0"):
+        assert secret not in said and secret not in sent
+        assert secret == CANARY or secret not in visit.log.read_text()
+    for path in (visit.private, Path(qvq_wrapper.__file__).parent, sys.prefix):
+        assert str(path) not in said
+
+
+@pytest.mark.parametrize("kind", [private_paths, private_urls])
+def test_nothing_private_by_any_route_and_input(visit, server, kind):
+    visit.seen.clear()
+    asked = len(server.requests)
+    values = kind(visit)
+    Site.asked.clear()
+    places = [(function, place) for function in visit.functions
+              for place in range(len(function["inputs"]))]
+    # Each value in each form, and some by each route in each place.
+    routes = itertools.cycle(["join", "run", "api", "call", "call/v2"])
+    for value in values:
+        for form in forms(value):
+            said = visit.ask(form, next(routes))
+            assert str(visit.folder) not in said, (form, said)
+    for value, (function, place), _ in itertools.product(values[:3], places, range(5)):
+        said = visit.ask(forms(value)[0], next(routes), function, place)
+        assert str(visit.folder) not in said.replace(visit.example, ""), (value, said)
+    assert not [host for host in Site.asked if "127.0.0.2" not in host]
+    assert_nothing_private(visit, server, asked)
+    assert all("base64" not in json.dumps(each) for each in server.requests[asked:])
+
+
+@pytest.mark.parametrize("what", ["meta", "event_data", "extra"])
+def test_a_path_outside_of_the_data_is_refused_too(visit, what):
+    path = {"path": str(visit.private / "picture.png"), **META}
+    content = {"data": [None, "Hi"], what: path, "session_hash": "a"}
+    status, said = visit.post("/run/generate", content)
+    assert status == 400 and "uploaded" in said.decode()
+
+
+def test_a_refusal_is_one_plain_sentence(visit):
+    said = json.loads(visit.ask({"path": "/proc/self/environ", **META}))
+    assert said["detail"] == "The Space uses only pictures that were uploaded to it."
+    for url in private_urls(visit)[:7]:
+        said = visit.ask({"path": url, **META})
+        assert "The picture at this URL is not fetched: its address is not on the public" in said
+
+
+@pytest.mark.parametrize("form", ["file={}", "file/{}", "proxy={}", "file=file://{}"])
+def test_no_private_file_or_address_is_served(visit, server, form):
+    visit.seen.clear()
+    for value in private_paths(visit) + private_urls(visit):
+        if "\0" not in value:
+            path = f"{API}/{form.format(value)}"
+            status, _ = visit.request("GET", path)
+            assert status in (403, 404), path
+            assert visit.request("HEAD", path)[0] in (403, 404)
+    assert_nothing_private(visit, server, len(server.requests))
+
+
+@pytest.mark.parametrize("path", [
+    "component_server", "process_recording", "vibe-edit", "vibe-code", "stream/an-event",
+    "queue/../component_server", "run-history/connect", "unknown"])
+def test_the_space_has_no_other_address(visit, path):
+    assert visit.post(f"/{path}", {"data": [{"path": "/etc/passwd"}]})[0] in (404, 405)
+    assert visit.request("PUT", f"{API}/{path}")[0] == 404
+    for read in ("deep_link?session_hash=a", "vibe-code", "dev/reload", "runs"):
+        assert visit.request("GET", f"{API}/{read}")[0] == 404
+    assert visit.request("GET", "/monitoring/summary")[0] == 404
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{", b"[" * 100_000, b'{"data": [' + b'{"a":' * 20_000, b"\xff\xfe", b"1" * 5000])
+def test_a_body_that_is_no_json(visit, body):
+    status, _ = visit.request("POST", f"{API}/queue/join", content=body)
+    assert status in (400, 422)
+
+
+def test_bodies_have_a_bound(visit):
+    body = b'{"data": ["' + b"x" * (5 * 2**20) + b'"]}'
+    assert visit.request("POST", f"{API}/run/generate", content=iter([body]))[0] == 413
+    assert visit.request("POST", "/login", content=bytes(2**17))[0] == 413
+    assert visit.request("POST", f"{API}/upload", content=iter([b"x"]))[0] == 411
+
+
+def test_many_pictures_in_one_question_are_refused(visit):
+    url = f"http://127.0.0.2:{visit.site}/many.png"
+    said = visit.ask([{"path": f"{url}?{number}", **META} for number in range(100)])
+    assert "one picture" in said and not any("many" in path for path in Site.asked)
+
+
+def sent_picture(server):
+    content = server.requests[-1]["messages"][-1]["content"]
+    return base64.b64decode(content[0]["image_url"]["url"].partition("base64,")[2])
+
+
+@pytest.mark.parametrize("how", ["upload", "url", "data", "example", "page", "library"])
+def test_a_picture_of_the_visitor_is_used(visit, server, how):
+    if how == "upload":
+        form = {"path": visit.upload(PUBLIC), **META}
+    elif how == "url":
+        form = {"path": f"http://127.0.0.2:{visit.site}/{uuid.uuid4()}.png", **META}
+    elif how == "data":
+        form = {"url": f"data:image/png;base64,{base64.b64encode(PUBLIC).decode()}", **META}
+    elif how == "page":  # the page sends the address of its own Space too
+        path = visit.upload(PUBLIC)
+        form = {"path": path, "url": f"{visit.url}{API}/file={path}", "orig_name": "a.png",
+                "size": 1, "mime_type": "image/png", **META}
+        assert visit.request("GET", f"{API}/file={path}") == (200, PUBLIC)
+    else:
+        form = json.loads(visit.post("/run/load_example", {"data": [0]})[1])["data"][0]["value"]
+    if how == "library":
+        said = asyncio.run(Qwen_QVQ_72B.ask("What is it?", PUBLIC, url=visit.url).read())
+    else:
+        said = visit.ask(form)
+    assert ("OPEN DAILY" if visit.name == "reader" else "You asked: What is it?") in said
+    if visit.name == "model" and how != "data":  # Gradio writes that anew
+        assert sent_picture(server) == PUBLIC
+
+
+@pytest.mark.parametrize("name, words", [
+    ("redirect.png", "not on the public internet"), ("missing.png", "HTTP 404"),
+    ("compressed.png", "compresses it")])
+def test_a_url_that_cannot_be_used(visit, name, words):
+    url = f"http://127.0.0.2:{visit.site}/{name}"
+    with pytest.raises(ResponseError, match=words):
+        asyncio.run(Qwen_QVQ_72B.ask("Hi", url, url=visit.url).read())
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0\n", PUBLIC[:20]])
+def test_a_file_that_is_no_picture(visit, data):
+    said = visit.ask({"path": visit.upload(data), **META})
+    assert "The picture cannot be read" in said and str(visit.folder) not in said
+
+
+def test_a_damaged_picture(visit):
+    """Its header is right. A WebP is decoded for the model too."""
+    buffer = io.BytesIO()
+    Image.effect_noise((300, 300), 99).convert("RGB").save(buffer, "WEBP")
+    said = visit.ask({"path": visit.upload(buffer.getvalue()[:-999]), **META})
+    assert "The picture cannot be read" in said and str(visit.folder) not in said
+
+
+def test_no_unexpected_error_is_told(visit):
+    """Each of these is an exception inside Gradio."""
+    for path, content in [
+            ("/run/load_example", {"data": [99]}), ("/run/generate", {"data": []}),
+            ("/run/nothing", {"data": []}), ("/call/v2/nothing", {}),
+            ("/run/generate", {"data": [{"path": visit.example, "size": "x"}, *[None] * 4]})]:
+        _, said = visit.post(path, content)
+        assert re.fullmatch(rb'\{"error":null\}|Internal Server Error', said), said
+
+
+def test_a_path_is_refused_by_gradio_as_well(visit, server):
+    """If the check in front of Gradio knew an input too little."""
+    code = (
+        "from qvq_wrapper.serve import visitors\n"
+        "async def call(self, scope, receive, send): await self._app(scope, receive, send)\n"
+        "visitors.Visitors.__call__ = call\n"
+        "from qvq_wrapper.serve.__main__ import main\nmain()")
+    command = [sys.executable, "-c", code, "--port", "0"]
+    if visit.name == "model":
+        command += ["--base-url", server.url, "--model", "m"]
+    with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            other = Visit(process.stdout.readline().strip().rstrip("/"), visit.log)
+            asked = len(server.requests)
+            said = other.ask({"path": str(visit.private / "picture.png"), **META})
+            assert "process_completed" in said and '"success":false' in said
+            assert str(visit.private) not in said and len(server.requests) == asked
+        finally:
+            process.terminate()
+
+
+def test_the_key_is_in_no_byte(visit, server):
+    """The model's server says it in every way that it can."""
+    visit.seen.clear()
+    for steps in [
+            [{"error": "&amp;#115;k&amp;#45;secret-0123456789"}], [{"finish": "{key}"}],
+            [{"piece": f"A {KEY}."}], [*KEY, " and more"], [KEY[:12]],
+            [{"status": 401, "body": {"detail": "{key}"}, "headers": {"X-Key": KEY}}]]:
+        visit.ask(script(*steps), place=1)
+    for path in ("/", "/config", f"{API}/info", f"{API}/openapi.json"):
+        visit.request("GET", path)
+    said = str(b"".join(visit.seen))
+    assert KEY not in said
+    assert visit.name == "reader" or "and more" in said and KEY[:12] in said
+    assert KEY not in visit.log.read_text()
+
+
+def test_a_space_that_no_other_machine_can_reach_gives_no_warning(visit):
+    assert "--auth-file" not in visit.log.read_text()
+
+
+# Bounds
+
+
+@pytest.fixture(scope="module")
+def narrow(server, site, tmp_path_factory):
+    log = tmp_path_factory.mktemp("narrow") / "log"
+    bounds = {"MAX_FILE": 200_000, "MAX_FOLDER": 1_000_000, "MAX_DECODED": 1_000_000}
+    model = ["--base-url", server.url, "--model", "m", "--host", "0.0.0.0"]
+    with started(*model, log=log, bounds=bounds) as url:
+        visit = Visit(url, log)
+        visit.site, visit.folder = site, Path(visit.example).parents[1]
+        yield visit
+        visit.client.close()
+
+
+def test_a_decompression_bomb_is_refused_by_its_header(narrow, server):
+    asked = len(server.requests)
+    bomb = picture(10_000, 10_000)
+    data = f"data:image/png;base64,{base64.b64encode(bomb).decode()}"
+    for form in ({"path": narrow.upload(bomb), **META}, {"url": data, **META}):
+        said = narrow.ask(form)
+        assert "The picture has more than 1,000,000 pixels." in said
+    assert len(server.requests) == asked
+
+
+def test_a_file_has_a_bound(narrow):
+    assert narrow.upload(bytes(200_001))[0] == 413
+    assert narrow.upload(bytes(300_000))[0] == 413
+    said = narrow.ask({"path": f"http://127.0.0.2:{narrow.site}/large.png", **META})
+    assert "The picture at this URL has more than" in said
+
+
+def test_the_folder_has_a_bound(narrow):
+    """Many visitors upload at once. Half of them send a thousand empty files."""
+    def upload(number):
+        files = [("files", ("a", number.to_bytes(4, "big") * 40_000))]
+        if number % 2:
+            files = [("files", (f"{part}", b"%d %d" % (number, part))) for part in range(200)]
+        return httpx.post(f"{narrow.url}{API}/upload", files=files, timeout=BOUND).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        statuses = list(pool.map(upload, range(40)))
+    assert set(statuses) == {200, 507}
+    files = [path.stat().st_size for path in narrow.folder.rglob("*") if path.is_file()]
+    assert sum(files) <= 1_000_000 and len(files) < 1000
+    said = narrow.ask({"path": f"http://127.0.0.2:{narrow.site}/late.png", **META})
+    assert "folder is full" in said
+
+
+def test_old_files_are_deleted(tmp_path):
+    """Also those that Gradio does not know, such as an upload that broke off."""
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    uploads = Uploads(folder)
+    old = [folder / name for name in ("own/sample.png", "a/old.png", "b/old.png", "broken")]
+    for path in [*old, folder / "b/new.png"]:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        if path == old[0]:
+            uploads.keep_present()
+        if path in old:
+            os.utime(path, (1, 1))
+    for _ in range(2):  # a folder goes with its last file
+        uploads.delete_old()
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert found == {"own", "own/sample.png", "b", "b/new.png"}
+
+
+@pytest.mark.parametrize("address, public", [
+    ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("127.0.0.1", False), ("::1", False),
+    ("10.0.0.1", False), ("100.64.0.1", False), ("169.254.169.254", False), ("0.0.0.0", False),
+    ("224.0.0.1", False), ("240.0.0.1", False), ("fe80::1", False), ("fd00::1", False),
+    ("::ffff:10.0.0.1", False), ("2002:7f00:1::", False), ("64:ff9b::7f00:1", False),
+    ("64:ff9b::5db8:d822", True), ("2001:0:1:1::80ff:fffe", False)])
+def test_public_addresses(address, public):
+    assert is_public(address) == public
+
+
+def test_a_space_that_others_can_reach_without_a_login_is_warned_of(narrow):
+    """It listens on 0.0.0.0."""
+    assert narrow.log.read_text().count("--auth-file") == 1
