@@ -16,12 +16,11 @@ from pathlib import Path
 
 import anyio
 import pytest
-from network import web_server
+from inside import close_idle
+from network import Relay, web_server
 from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError
-from qvq_wrapper.bridge import space as space_module
-
 
 HERE = Path(__file__).parent
 _buffer = io.BytesIO()
@@ -219,6 +218,13 @@ def space(start_space):
 
 
 @pytest.fixture
+def relay(space):
+    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
+    with Relay(space.port) as relay:
+        yield relay
+
+
+@pytest.fixture
 def provider(space):
     """The documented class, with the shared Space's address."""
 
@@ -253,12 +259,6 @@ def picture_url():
         yield f"{server.url}/image.png"
 
 
-def space_object(url):
-    """Return the bridge's Space object for this address."""
-    known = space_module._spaces.items()
-    return next(space for access, space in known if access.url.startswith(url))
-
-
 def call_threads():
     """Return the threads of calls that are still running."""
     return [thread for thread in threading.enumerate() if thread.name == "qvq_wrapper"]
@@ -279,7 +279,7 @@ def sockets_to(port):
 
 def close_idle_sockets_to(port):
     """Close all idle connections. Return the sockets to ``port`` that are still open."""
-    space_module.close_idle()
+    close_idle()
     return sockets_to(port)
 
 
@@ -307,7 +307,7 @@ def no_socket_left(request):
         port = request.getfixturevalue("space").port
         before = sockets_to(port)
     yield
-    space_module.close_idle()
+    close_idle()
     if port and not request.node.get_closest_marker("keeps_a_socket"):
         wait_until(lambda: close_idle_sockets_to(port) <= before, 1)
 

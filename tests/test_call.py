@@ -5,6 +5,7 @@ import time
 import anyio
 import pytest
 from conftest import PNG, call_threads, failure, script, wait_until_async
+from inside import set_bounds
 from network import Faulty, HttpProxy, web_server
 
 from qvq_wrapper import SpaceUnavailableError, ask
@@ -27,7 +28,7 @@ async def test_no_question_is_asked_twice_or_left_running(space, monkeypatch, pa
     with Faulty(space.port, path, fault, times=0) as relay:
         if path == "/app_id":
             await ask("warm", url=relay.url).read()
-            monkeypatch.setattr("qvq_wrapper.bridge.space.INFO_MAX_AGE", 0)
+            set_bounds(monkeypatch, info_max_age=0)
         relay.times = 1
         stream = ask(prompt, PNG, url=relay.url, read_timeout=5)
         if again:

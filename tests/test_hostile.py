@@ -17,19 +17,18 @@ from dataclasses import asdict
 import anyio
 import httpx
 import pytest
-from conftest import PNG, call_threads, free_port, space_object, wait_until
+from conftest import PNG, call_threads, free_port, wait_until
 from hostile import (
     HUGE, RIGHT, BoundedClient, HostileSpace, Reply, as_json, completed, failed, generating,
     messages_of, paths_in, replaced,
 )
+from inside import close_idle, info_of, set_bounds
 from network import Faulty, Relay
 
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, ResponseError, ResponseTimeoutError, SpaceConnectionError,
     SpaceUnavailableError, ask,
 )
-from qvq_wrapper.bridge import connection as connection_module, space as space_module
-from qvq_wrapper.bridge.shelf import shelf
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 shares = pytest.mark.parametrize("share", [
@@ -543,7 +542,7 @@ def _is_display(path):
 @pytest.mark.parametrize(
     "path", ["/config", "/info", "/upload", "/queue/join", "/queue/data", "/cancel", "/app_id"])
 async def test_a_reply_of_a_wrong_type(hostile, monkeypatch, path):
-    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
+    set_bounds(monkeypatch, info_max_age=0)
     wrong = []
     bodies = [as_json(value) for value in VALUES] + [b"", b"\xff\xfe", b"{", b"[" * 100_000]
     for body in bodies:
@@ -563,8 +562,8 @@ async def test_a_session_that_has_ended_logs_in_once_more(start_space, monkeypat
         with Faulty(space.port, path, 401, times=0) as relay:
             options = {"url": relay.url, "auth": ("user", "word"), "max_retries": 0}
             assert await ask("before", **options).read() == "You asked: before"
-            monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0 if path == "/app_id" else 1e9)
-            shelf.close_idle()
+            set_bounds(monkeypatch, info_max_age=0 if path == "/app_id" else 1e9)
+            close_idle()
             relay.times = 1
             stream = ask("after", PNG, **options)
             if path == "/queue/data":
@@ -581,7 +580,7 @@ async def test_after_a_logout_elsewhere_the_next_call_works(start_space):
     with start_space("--login", "user", "word") as space:
         options = {"url": space.url, "auth": ("user", "word"), "max_retries": 0}
         assert await ask("before", **options).read() == "You asked: before"
-        info = space_object(space.url)._info
+        info = info_of(space.url)
         cookies = {each.name: each.value for each in info.cookies.jar}
         with httpx.Client(cookies=cookies) as client:
             answer = client.get(f"{space.url}/logout")
@@ -838,7 +837,7 @@ def dead_addresses(count):
 @pytest.fixture
 def short(monkeypatch):
     """Bound connecting by half a second."""
-    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 0.5)
+    set_bounds(monkeypatch, connect_timeout=0.5)
 
 
 def took(url, **options):
@@ -912,7 +911,7 @@ async def test_a_name_with_dead_addresses(short, monkeypatch, scheme):
 
 async def test_a_name_with_dead_addresses_and_one_that_lives(monkeypatch, hostile):
     """The time is shared between the addresses, and the last one still has its part."""
-    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT", 2.0)
+    set_bounds(monkeypatch, connect_timeout=2.0)
     look_up = socket.getaddrinfo
     with dead_addresses(3) as (addresses, port):
 
@@ -927,16 +926,17 @@ async def test_a_name_with_dead_addresses_and_one_that_lives(monkeypatch, hostil
         assert call(f"http://dead.invalid:{port}", read_timeout=30) == RIGHT
 
 
-async def test_nothing_is_sent_after_a_slow_look_up_of_the_name(short, monkeypatch, hostile):
-    look_up = socket.getaddrinfo
+async def test_nothing_is_sent_after_a_look_up_of_the_name_in_which_the_reader_left(
+        monkeypatch, hostile):
+    look_up, stream = socket.getaddrinfo, ask("left", url=hostile.url)
 
     def slow(*arguments, **options):
-        time.sleep(0.4)  # twice for each connection
+        stream.cancel()
         return look_up(*arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    error, _ = took(hostile.url)
-    assert isinstance(error, SpaceConnectionError) and "could not be reached" in str(error)
+    assert list(stream.iterate()) == []
+    wait_until(lambda: not call_threads())
     assert not hostile.requests
 
 
@@ -1020,35 +1020,16 @@ async def test_no_thread_for_the_call(hostile, monkeypatch):
     assert len(tried) == 1 and stream.status.stage == "failed" and not hostile.requests
 
 
-async def test_no_thread_for_the_shelf(hostile, monkeypatch):
-    start = threading.Thread.start
-    shelf.close_idle()
-    wait_until(lambda: not any(t.name == "qvq_wrapper idle" for t in threading.enumerate()))
-
-    def refuse(thread):
-        if thread.name == "qvq_wrapper idle":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        error = call(hostile.url, max_retries=2)
-        assert isinstance(error, str) and error == RIGHT or "thread" in str(error)
-    assert hostile.count("/queue/join") <= 1
-    assert call(hostile.url) == RIGHT  # the next one works
-
-
 WARM = """
 import os, resource, sys, threading, time
 from qvq_wrapper import ask, ResponseError
-from qvq_wrapper.bridge import session, space
-from qvq_wrapper.bridge.shelf import shelf
+from qvq_wrapper.bridge import session
+from qvq_wrapper.bridge.space import close_idle
 statuses = []
 list(ask("warm", url=sys.argv[1]).iterate())
-shelf.close_idle()
 while any(each.name.startswith("qvq_wrapper") for each in threading.enumerate()):
     time.sleep(0.01)
-    shelf.close_idle()
+close_idle()
 """
 FILES = WARM + """
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -5,35 +5,20 @@ import signal
 
 import anyio
 import pytest
-from conftest import call_threads, failure, free_port, script, space_object, wait_until_async
+from conftest import call_threads, failure, free_port, script, wait_until_async
+from inside import doubt, info_of, known_tokens, set_bounds
 from network import Relay, web_server
 
 from qvq_wrapper import ResponseError, SpaceUnavailableError, ask
-from qvq_wrapper.bridge import space as space_module
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
-@pytest.fixture
-def fetched(monkeypatch):
-    """Forget all Spaces, and record the address of each Space whose info is fetched."""
-    urls = []
-    fetch = space_module.SpaceInfo.fetch
-
-    def recorded_fetch(connection):
-        urls.append(connection.access.url)
-        return fetch(connection)
-
-    monkeypatch.setattr(space_module.SpaceInfo, "fetch", recorded_fetch)
-    monkeypatch.setattr(space_module, "_spaces", type(space_module._spaces)())
-    return urls
-
-
-async def test_many_calls_at_once_fetch_the_info_once(provider, fetched):
+async def test_many_calls_at_once_fetch_the_info_once(relay):
     async with anyio.create_task_group() as group:
         for number in range(20):
-            group.start_soon(provider.ask(f"at once {number}").read)
-    assert len(fetched) == 1
+            group.start_soon(ask(f"at once {number}", url=relay.url).read)
+    assert relay.count("/config") == relay.count("/info") == 1
 
 
 async def test_each_waiting_call_gets_its_own_error():
@@ -65,24 +50,24 @@ async def test_the_read_timeout_of_one_call_does_not_end_another(space):
     assert patient.text == "You asked: patient"
 
 
-async def test_calls_with_different_tokens_share_no_info(provider, fetched):
+async def test_calls_with_different_tokens_share_no_info(relay):
     for token in ("hf_one", "hf_two", "hf_one"):
-        await provider.ask("Hi", api_key=token).read()
-    assert len(fetched) == 2
+        await ask("Hi", url=relay.url, api_key=token).read()
+    assert relay.count("/config") == 2
 
 
-async def test_old_info_is_checked_and_kept_if_still_true(provider, fetched, monkeypatch):
-    await provider.ask("Hi").read()
-    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
-    assert await provider.ask("Hi").read() == "You asked: Hi"
-    assert len(fetched) == 1
+async def test_old_info_is_checked_and_kept_if_still_true(relay, monkeypatch):
+    await ask("Hi", url=relay.url).read()
+    set_bounds(monkeypatch, info_max_age=0)
+    assert await ask("Hi", url=relay.url).read() == "You asked: Hi"
+    assert relay.count("/config") == relay.count("/app_id") == 1
 
 
-async def test_the_number_of_spaces_is_bounded(provider, monkeypatch, fetched):
-    monkeypatch.setattr(space_module, "MAX_SPACES", 2)
+async def test_the_number_of_spaces_is_bounded(provider, monkeypatch):
+    set_bounds(monkeypatch, max_spaces=2)
     for number in range(4):
         await provider.ask("Hi", headers={"x": str(number)}).read()
-    assert len(space_module._spaces) == 2
+    assert len(known_tokens()) == 2
 
 
 @pytest.mark.parametrize("first, now", [
@@ -95,7 +80,7 @@ async def test_a_restarted_space_never_answers_with_another_function(
     with start_space(*first) as before:
         assert await ask("before", url=before.url).read() == "You asked: before"
         port = before.port
-    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
+    set_bounds(monkeypatch, info_max_age=0)
     with start_space("--port", port, *now) as space:  # --first adds 1 to each function's number
         assert await ask("after", url=space.url).read() == "You asked: after"
         assert len(space.log("finished", prompt="after")) == 1
@@ -122,7 +107,7 @@ async def test_a_space_that_is_launched_again_at_once(start_space, before):
 @pytest.mark.parametrize("pause, checks", [(0, 0), (2, 1)])
 async def test_an_answer_confirms_the_info(space, monkeypatch, pause, checks):
     """After a long answer, the next question needs no check. After a pause, it needs one."""
-    monkeypatch.setattr(space_module, "INFO_MAX_AGE", 1.5)
+    set_bounds(monkeypatch, info_max_age=1.5)
     with Relay(space.port) as relay:
         await ask(script("a", 1.8, "ab"), url=relay.url).read()
         await anyio.sleep(pause)
@@ -136,7 +121,7 @@ async def test_an_answer_confirms_the_info(space, monkeypatch, pause, checks):
 async def test_info_is_checked_before_it_refuses_a_question(space):
     with Relay(space.port) as relay:
         await ask("warm", url=relay.url).read()
-        del space_object(relay.url)._info.api["named_endpoints"]["/generate"]
+        del info_of(relay.url).api["named_endpoints"]["/generate"]
         assert await ask("there now", url=relay.url).read() == "You asked: there now"
         assert relay.count("/config") == 2
 
@@ -144,7 +129,7 @@ async def test_info_is_checked_before_it_refuses_a_question(space):
 async def test_waiting_calls_share_a_check(space, monkeypatch):
     with Relay(space.port) as relay:
         await ask("warm", url=relay.url).read()
-        space_object(relay.url).suspect()
+        doubt(relay.url)
         async with anyio.create_task_group() as group:
             for number in range(10):
                 group.start_soon(ask(f"shared {number}", url=relay.url).read)
@@ -180,18 +165,18 @@ async def test_another_call_fetches_the_info_if_one_is_cancelled(space):
     assert stays.text == "You asked: stays"
 
 
-async def test_a_space_and_its_token_are_forgotten_after_a_while(space, fetched, monkeypatch):
+async def test_a_space_and_its_token_are_forgotten_after_a_while(space, monkeypatch):
     await ask("Hi", url=space.url, api_key="hf_forgotten").read()
-    monkeypatch.setattr(space_module, "FORGET_AFTER", 0)
+    set_bounds(monkeypatch, forget_after=0)
     await ask("Hi", url=space.url).read()
-    assert [access.api_key for access in space_module._spaces] == [None]
+    assert known_tokens() == [None]
 
 
-async def test_what_is_remembered_of_spaces_is_bounded_by_its_size(space, fetched, monkeypatch):
-    monkeypatch.setattr(space_module, "MAX_INFO_BYTES", 1)
+async def test_what_is_remembered_of_spaces_is_bounded_by_its_size(space, monkeypatch):
+    set_bounds(monkeypatch, max_info_bytes=1)
     for number in range(3):
         await ask("Hi", url=space.url, headers={"x": str(number)}).read()
-    assert len(space_module._spaces) <= 2
+    assert len(known_tokens()) <= 2
 
 
 @pytest.mark.backends("asyncio", "trio")

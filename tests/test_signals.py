@@ -3,13 +3,12 @@
 import signal
 import socket
 import sys
-import threading
 from contextlib import suppress
 from itertools import count
 
 import anyio
 import pytest
-from conftest import BOUND, call_threads, wait_until
+from conftest import BOUND, script
 
 from qvq_wrapper import ResponseTimeoutError, ask
 
@@ -91,12 +90,11 @@ def test_a_signal_at_any_line_of_a_reader_in_an_event_loop(ask_silent, anyio_bac
     assert anyio.run(read_each, backend=anyio_backend_name) > 20
 
 
-def test_a_signal_at_any_line_of_close(ask_silent):
+def test_a_signal_at_any_line_of_close(provider):
     for number in count():
-        stream = ask_silent()
+        stream = provider.ask(script("a", 30))
         chunks = stream.iterate()
-        threading.Thread(target=next, args=(chunks, None), daemon=True).start()
-        wait_until(call_threads)
+        next(chunks)
         with SignalAtLine(number, stream) as block:
             chunks.close()
         if not block.line:

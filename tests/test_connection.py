@@ -5,6 +5,8 @@ import gc
 import os
 import re
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -14,25 +16,15 @@ from contextvars import ContextVar
 import anyio
 import pytest
 from conftest import (
-    PNG, call_threads, failure, script, sockets_to, space_object, wait_until, wait_until_async,
+    PNG, call_threads, failure, script, sockets_to, wait_until, wait_until_async,
 )
+from inside import forget, set_bounds
 from network import HttpProxy, Relay, SocksProxy, add_header, first_line, read_head
 
 from qvq_wrapper import ResponseError, ResponseTimeoutError, SpaceConnectionError, ask
-from qvq_wrapper.bridge import connection as connection_module
-from qvq_wrapper.bridge import shelf as shelf_module
-from qvq_wrapper.bridge import space as space_module
 from qvq_wrapper.bridge.call import Call
-from qvq_wrapper.bridge.shelf import shelf
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
-
-
-@pytest.fixture
-def relay(space):
-    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
-    with Relay(space.port) as relay:
-        yield relay
 
 
 def call_connections(relay):
@@ -41,7 +33,7 @@ def call_connections(relay):
 
 
 async def calls_ended():
-    """Wait until the threads of all calls have ended. Their connections are then on the shelf."""
+    """Wait until the threads of all calls have ended. Their connections are then idle."""
     await wait_until_async(lambda: not call_threads())
 
 
@@ -101,7 +93,7 @@ async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
     async with ask(script("a", *["", 0.05] * 10, "the next"), url=relay.url) as second:
         await anext(second)
         if how == "cancel":
-            first._call.cancel(now=True)
+            first.cancel()
         elif how == "aclose":
             await first.aclose()
         del first
@@ -112,7 +104,7 @@ async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
 
 
 async def test_leaving_right_after_the_end_keeps_the_connection(relay, monkeypatch):
-    """The reader leaves while the call's thread is about to put the connection on the shelf."""
+    """The reader leaves while the call's thread is about to put the connection away."""
     original = Call._end
 
     def end_slowly(call, *arguments):
@@ -161,9 +153,9 @@ async def test_the_connection_closes_while_a_request_is_on_its_way(
     await ask("warm", **options).read()
     await calls_ended()
     if path == "/app_id":
-        monkeypatch.setattr(space_module, "INFO_MAX_AGE", 0)
+        set_bounds(monkeypatch, info_max_age=0)
     if path == "/login":
-        space_object(relay.url)._info = None
+        forget(relay.url)
 
     def close_once(data):
         if path.encode() in first_line(data):
@@ -444,20 +436,34 @@ async def test_a_job_is_cancelled_through_a_slow_proxy(start_space, certificate)
         assert not space.log("finished", prompt=prompt)
 
 
-async def test_idle_connections_are_limited_and_closed_later(space):
-    shelf.close_idle()
-    before = sockets_to(space.port)
+async def test_idle_connections_are_limited_and_closed_by_a_call_to_any_space(
+        relay, space, monkeypatch):
+    set_bounds(monkeypatch, keep=0.2)
     async with anyio.create_task_group() as group:
         for number in range(100):
-            group.start_soon(ask(f"hundred {number}", url=space.url).read)
+            group.start_soon(ask(f"hundred {number}", url=relay.url).read)
     await calls_ended()
-    assert len(shelf._idle) == shelf_module.MAX_IDLE
-    wait_until(lambda: sockets_to(space.port) <= before, 5)
+    assert len(sockets_to(relay.port)) == 8
+    await anyio.sleep(0.2)
+    await ask("later", url=space.url).read()
+    assert not sockets_to(relay.port)
 
-    def threads():
-        return [each for each in threading.enumerate() if each.name.startswith("qvq_wrapper")]
 
-    wait_until(lambda: not threads(), 1)
+async def test_idle_connections_of_all_spaces_are_limited(space, monkeypatch):
+    set_bounds(monkeypatch, max_all_idle=3)
+    before = sockets_to(space.port)
+    for number in range(5):
+        await ask("idle", url=space.url, headers={"x": str(number)}).read()
+        await calls_ended()
+    assert len(sockets_to(space.port) - before) <= 3
+
+
+def test_nothing_is_said_of_idle_connections_at_the_exit(space):
+    code = "import sys, qvq_wrapper as q; print(*q.ask('Hi', url=sys.argv[1]), sep='')"
+    result = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code, space.url],
+        capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.stderr) == ("You asked: Hi\n", "")
 
 
 async def test_calls_with_different_options_share_no_connection(relay, space):
@@ -520,7 +526,7 @@ async def test_a_cookie_that_is_set_twice(start_space):
 
 async def test_a_stream_without_an_end_delays_no_call(relay, monkeypatch):
     """The answer is complete although the Space does not close its stream."""
-    monkeypatch.setattr(connection_module, "DRAIN_TIMEOUT", 0.3)
+    set_bounds(monkeypatch, drain_timeout=0.3)
     relay.down = lambda data: data.partition(b'data: {"msg":"close_stream"')[0]
     start = time.monotonic()
     assert await ask("no end", url=relay.url).read() == "You asked: no end"
@@ -590,7 +596,7 @@ def test_a_fork_while_calls_are_running(start_space, certificate, secure):
                 list(chunks[0])
             start = time.monotonic()
             for stream, each in zip(streams, chunks):
-                stream._call.cancel(now=True)
+                stream.cancel()
                 each.close()
             assert time.monotonic() - start < 1
             del streams[:]
@@ -628,7 +634,7 @@ async def test_a_heartbeats_connection_is_never_kept(relay, space):
     relay.up = lambda data: data.replace(b"/heartbeat/", b"/nothing-of-it/")
     await ask("no heartbeat", url=relay.url).read()
     await calls_ended()
-    assert len([each for each in shelf._idle if each.access.url.startswith(relay.url)]) == 1
+    assert len(sockets_to(relay.port)) == 1
 
 
 async def test_a_stream_that_was_made_before_a_fork_can_be_read_in_the_child(space):
