@@ -174,6 +174,8 @@ class Call:
         info that an earlier call had fetched   a new login if there is one
         anything else before the question; the  again after a delay, ``max_retries`` times,
         question, by 429 or a full queue        if the error is retryable
+        the answer's stream, because the kept   only this request again, over a new
+        connection had been closed              connection
         the question in any other way; later    nothing: the Space may have started a job
         ======================================= ===========================================
         """

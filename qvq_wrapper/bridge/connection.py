@@ -121,9 +121,14 @@ class Connection(httpx.Auth):
         try:
             return self.http.send(request, auth=self, stream=stream)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
+            wire = self.http.wire
+            if wire.opened or wire.received or self.cancelled:
+                raise
             # The server had closed the kept connection before this request came.
-            self.ask_again = not (self.http.wire.opened or self.http.wire.received)
-            raise
+            if not self.may_have_job or self._joining:
+                self.ask_again = True
+                raise
+        return self.send(method, url, stream=stream, **options)  # the answer's stream
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         path, host, wire = request.url.path, request.url.host, self.http.wire

@@ -56,7 +56,7 @@ from .tls import tls_context
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
 CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step has ended
-HEARTBEAT_TIMEOUT = 0.5  # seconds for connecting and TLS, and for the first byte
+HEARTBEAT_TIMEOUT = 1.0  # seconds for connecting and TLS, and for the first byte
 NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
 
 Tasks = list[Callable[[], None]]
