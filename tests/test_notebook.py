@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -350,8 +351,8 @@ def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):
     assert cell.end[0]["text/markdown"] == shown
 
 
-def in_terminal(code):
-    """Run a cell in IPython's terminal. Return what it prints."""
+def in_terminal(code, interrupt_at="no such text"):
+    """Run a cell in IPython's terminal. Return what it prints. Press Ctrl-C at a text, once."""
     imports = "from qvq_wrapper import ask; from qvq_wrapper.notebook import show"
     command = [sys.executable, "-m", "IPython", "--colors=NoColor", "--no-term-title"]
     master, slave = pty.openpty()
@@ -364,6 +365,9 @@ def in_terminal(code):
         while True:
             assert select.select([master], [], [], TIMEOUT)[0], screen
             screen += os.read(master, 1000)
+            if interrupt_at.encode() in screen:
+                process.send_signal(signal.SIGINT)
+                interrupt_at = "no such text"
     os.close(master)
     process.wait(TIMEOUT)
     return screen.decode().replace("\r\n", "\n").partition("BEGIN\n")[2]
@@ -389,6 +393,15 @@ def test_an_error_in_ipythons_terminal(space):
     assert screen == (
         "half\nThe Space's app says this. Another question or picture may help.\n"
         "ResponseError: too ]0;steer[2J1m dark\n")
+
+
+def test_an_interrupt_in_ipythons_terminal(space):
+    prompt = script(*["WORD", 0.05] * 400, "terminal")
+    screen = in_terminal(
+        f"url = {space.url!r}\ntry:\n    await show(ask({prompt!r}, url=url))\n"
+        "except KeyboardInterrupt:\n    await show(ask('after', url=url))", "WORD")
+    assert re.fullmatch(r"WORD\n■ Cancelled\nYou asked: after\n\d\.\d s\n", screen), screen
+    wait_until(lambda: space.log("left", prompt=prompt))
 
 
 def test_nothing_in_the_plain_form_steers_a_terminal(space, kernel):

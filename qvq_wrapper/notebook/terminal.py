@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import anyio
@@ -34,6 +35,7 @@ class TerminalOutput:
         self._stream = stream
         self._start = time.monotonic()
         self._printed = ""
+        self._interrupted = False
 
     @property
     def elapsed(self) -> float:
@@ -41,16 +43,22 @@ class TerminalOutput:
         return time.monotonic() - self._start
 
     async def keep_refreshing(self) -> None:
-        while not self.answer_ended.is_set():
-            with anyio.move_on_after(INTERVAL):
-                await self.answer_ended.wait()
-            self._print_new_text()
+        # Ctrl-C would only stop IPython's event loop: the answer would go on with the next cell.
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+            while not self.answer_ended.is_set():
+                with anyio.move_on_after(INTERVAL):
+                    await anext(signals)
+                    self._interrupted = True
+                    self._stream.cancel()
+                self._print_new_text()
 
     def finish(self, status: dict[str, str]) -> None:
         self._print_new_text()
         if self._printed and not self._printed.endswith("\n"):
             print()
         print(status["text/plain"], flush=True)
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def _print_new_text(self) -> None:
         text, start = self._stream.text, len(self._printed)
