@@ -242,7 +242,7 @@ class Connection(httpx.Auth):
         kept = None
         with suppress(IndexError):
             owned = self._owned.pop()
-            kept = owned if self.on_lost and owned.keep > 0 and owned.is_open() else None
+            kept = owned if self.on_lost and owned.is_open() else None
         shelf.put(self, kept)
         if not kept:
             self._client.close()
