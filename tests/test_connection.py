@@ -320,6 +320,29 @@ async def test_what_lies_behind_a_response_is_not_the_next(relay, server, space,
         await calls_ended()
 
 
+@pytest.mark.parametrize("server", ["TLS"], indirect=True)
+async def test_what_tls_has_decrypted_is_not_the_next_response(relay, server):
+    """The response ends where a read ends. What is behind it came in the same TLS record."""
+    response = bytearray()
+
+    def down(data):
+        if "/queue/join" not in relay.requests[-1]:
+            return data
+        response.extend(data)
+        if not is_complete(response):
+            return b""
+        padded = add_header(bytes(response), b"x-pad: " + b"x" * (1024 - len(response) - 9))
+        assert len(padded) == 1024  # what is asked for at once
+        response.clear()
+        return padded + TIMEOUT
+
+    relay.down = down
+    for number in ("one", "two"):
+        answer = await ask(number, url=server.url, verify=False, max_retries=0).read()
+        assert answer == f"You asked: {number}"
+        await calls_ended()
+
+
 @pytest.mark.parametrize("behind", BEHIND)
 async def test_what_comes_on_an_idle_connection_is_no_response(relay, server, space, behind):
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n" + b'{"event_id": "abc"}'
