@@ -16,7 +16,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 from conftest import (
-    PNG, call_threads, failure, script, sockets_to, wait_until, wait_until_async,
+    BOUND, PNG, call_threads, failure, script, sockets_to, wait_until, wait_until_async,
 )
 from inside import forget, set_bounds
 from network import HttpProxy, Relay, SocksProxy, add_header, first_line, read_head
@@ -220,7 +220,7 @@ class Server:
     """A server in this event loop, in front of ``port``, with TLS 1.3 if there is a certificate.
 
     Attributes:
-        url: its address.
+        options: those of a question that is asked there.
         versions: the TLS version of each connection.
     """
 
@@ -234,7 +234,8 @@ class Server:
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", 0, ssl=self._context)
         scheme = "https" if self._context else "http"
-        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.options = {"url": url, "verify": False, "max_retries": 0, "read_timeout": BOUND}
         return self
 
     async def __aexit__(self, *error):
@@ -314,7 +315,7 @@ async def test_what_lies_behind_a_response_is_not_the_next(relay, server, space,
     send_behind(relay, path, BEHIND[behind])
     for number in ("one", "two", "three"):
         prompt = f"{number} {time.time_ns()}"
-        answer = await ask(prompt, url=server.url, verify=False, max_retries=0).read()
+        answer = await ask(prompt, **server.options).read()
         assert answer == f"You asked: {prompt}"
         assert len(space.log("asked", prompt=prompt)) == 1
         await calls_ended()
@@ -338,7 +339,7 @@ async def test_what_tls_has_decrypted_is_not_the_next_response(relay, server):
 
     relay.down = down
     for number in ("one", "two"):
-        answer = await ask(number, url=server.url, verify=False, max_retries=0).read()
+        answer = await ask(number, **server.options).read()
         assert answer == f"You asked: {number}"
         await calls_ended()
 
@@ -348,7 +349,7 @@ async def test_what_comes_on_an_idle_connection_is_no_response(relay, server, sp
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n" + b'{"event_id": "abc"}'
     for number in ("one", "two", "three"):
         prompt = f"{number} {time.time_ns()}"
-        answer = await ask(prompt, url=server.url, verify=False, max_retries=0).read()
+        answer = await ask(prompt, **server.options).read()
         assert answer == f"You asked: {prompt}"
         assert len(space.log("asked", prompt=prompt)) == 1
         await calls_ended()
@@ -359,7 +360,7 @@ async def test_what_comes_on_an_idle_connection_is_no_response(relay, server, sp
 async def test_a_clean_connection_is_used_again(relay, server, request):
     """TLS 1.3 sends tickets that are no part of a response."""
     for number in range(3):
-        answer = await ask(f"clean {number}", url=server.url, verify=False).read()
+        answer = await ask(f"clean {number}", **server.options).read()
         assert answer == f"You asked: clean {number}"
         await calls_ended()
     assert call_connections(relay) == 1 and set(server.versions) <= {"TLSv1.3"}
