@@ -13,7 +13,7 @@ from hypothesis.strategies import (
 from PIL import Image
 
 from qvq_wrapper.errors import MediaError
-from qvq_wrapper.question.prompt import read_messages
+from qvq_wrapper.question.prompt import prompt_of
 
 
 def user(content):
@@ -31,7 +31,7 @@ def user(content):
     ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
 ])
 def test_prompt(messages, prompt):
-    assert read_messages(messages) == (prompt, None)
+    assert prompt_of(messages) == (prompt, None)
 
 
 @pytest.mark.parametrize("url", [
@@ -39,7 +39,7 @@ def test_prompt(messages, prompt):
     "http://127.0.0.1:1/a.gif",
 ])
 def test_a_message_that_is_only_a_picture_url(url):
-    prompt, picture = read_messages([user("What?"), user(url)])
+    prompt, picture = prompt_of([user("What?"), user(url)])
     assert prompt == "What?" and picture.url == url.strip()
 
 
@@ -49,7 +49,7 @@ def test_a_message_that_is_only_a_picture_url(url):
     "https://h/a.png and more",
 ])
 def test_other_texts_stay_text(text):
-    assert read_messages([user(text)]) == (text, None)
+    assert prompt_of([user(text)]) == (text, None)
 
 
 @pytest.mark.parametrize("content", [
@@ -58,18 +58,18 @@ def test_other_texts_stay_text(text):
 ])
 def test_a_picture_that_is_no_url_goes_into_media(content):
     with pytest.raises((TypeError, ValueError), match="goes into media"):
-        read_messages([user(content)])
+        prompt_of([user(content)])
 
 
 def test_only_the_user_can_send_a_picture_url():
     url = "https://example.com/image.jpg"
-    assert read_messages([{"role": "assistant", "content": url}]) == (url, None)
+    assert prompt_of([{"role": "assistant", "content": url}]) == (url, None)
 
 
 def test_the_latest_picture_is_used():
     parts = [{"type": "image_url", "image_url": {"url": f"https://h/{n}.png"}} for n in (1, 2)]
     messages = [user("https://h/0.png"), user([*parts, {"type": "text", "text": "Q"}])]
-    assert read_messages(messages)[1].url[-5] == "2"
+    assert prompt_of(messages)[1].url[-5] == "2"
 
 
 @pytest.mark.parametrize("messages, error", [
@@ -91,7 +91,7 @@ def test_the_latest_picture_is_used():
 ])
 def test_messages_that_cannot_be_used_are_refused(messages, error):
     with pytest.raises(error):
-        read_messages(messages)
+        prompt_of(messages)
 
 
 def test_an_image_part_opens_no_local_file(tmp_path):
@@ -99,7 +99,7 @@ def test_an_image_part_opens_no_local_file(tmp_path):
     path.write_bytes(PNG)
     for url in (str(path), path.as_uri()):
         with pytest.raises(ValueError, match="a local picture goes into media"):
-            read_messages([user([{"type": "image_url", "image_url": {"url": url}}])])
+            prompt_of([user([{"type": "image_url", "image_url": {"url": url}}])])
 
 
 anything = recursive(
@@ -126,7 +126,7 @@ message = fixed_dictionaries(
 @settings(max_examples=500, deadline=None)
 def test_messages_of_any_shape_are_accepted_or_refused(messages):
     try:
-        prompt, picture = read_messages(messages)
+        prompt, picture = prompt_of(messages)
     except (TypeError, ValueError):
         return
     prompt.encode()

@@ -194,7 +194,8 @@ class Call:
         except BaseException as error:
             picture = question.picture
             fetching = bool(picture and picture.url and not self.text)
-            return from_exception(error, fetching=fetching)
+            picture_format = picture.format if picture and not self.text else None
+            return from_exception(error, fetching=fetching, picture_format=picture_format)
         return None
 
     def _retry_delay(self, error: Exception | None, attempt: int) -> float | None:

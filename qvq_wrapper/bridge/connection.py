@@ -12,13 +12,12 @@ from typing import Any
 
 import httpx
 
-from ..errors import SpaceUnavailableError
+from ..errors import SpaceConnectionError, SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
 from ..types import Stage
 from .bounds import bound_body, bound_reads, drop_unsendable
 from .failures import CallCancelled, from_response
-from .proxies import find_proxy
 from .shelf import KeptClient, shelf, shut_down
 from .tls import tls_context
 
@@ -57,10 +56,13 @@ class Connection(httpx.Auth):
         self._joining = False  # the question is sent; its response has the event_id for /cancel
         self._may_be_stale = False  # the server may have closed the reused connection long ago
         self._on_stage = on_stage
-        proxy, self._proxy_name = find_proxy(access)  # so httpx need not read the environment
+        proxy = access.proxy
+        if proxy and proxy.fault:
+            raise SpaceConnectionError(proxy.fault)
+        self._proxy_name = proxy.name if proxy else ""
         # What every httpx client of this call is made with.
         self.options: dict[str, Any] = {
-            "proxy": proxy, "trust_env": False, "verify": tls_context(access.verify),
+            "proxy": proxy and proxy.url, "trust_env": False, "verify": tls_context(access.verify),
             "timeout": self.timeout}
         taken = shelf.take(access) if on_lost else None
         self._client = taken or KeptClient(access, httpx.Client(**self.options))
