@@ -37,7 +37,9 @@ _GPU_LIMIT = re.compile(
     r"gpu quota|gpu limit|your (zerogpu )?runs limit|too many zerogpu credits", re.IGNORECASE)
 _NO_GPU = re.compile(r"no gpu (was|is currently) available", re.IGNORECASE)
 _WAIT = re.compile(r"\bin (?:(\d{1,4}) days?, )?(\d{1,4}):(\d\d):(\d\d)\b")
-_RARE = ("TIFF", "AVIF", "HEIC")  # picture formats that not every Pillow and no browser reads
+_RARE = ("TIFF", "AVIF", "HEIC")  # picture formats that many apps cannot read
+# What Pillow says of them, and what gradio_client says of an app that hides its errors.
+_UNREADABLE = re.compile("cannot identify image file|has not enabled verbose error reporting")
 # Errors of this machine, not of the Space or the way to it.
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
 
@@ -225,7 +227,7 @@ def _from_app(message: str, fetching: bool, picture_format: str | None) -> Respo
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
     message = one_line(message, 2000)
-    if picture_format in _RARE and (not message or "cannot identify image file" in message):
+    if picture_format in _RARE and (not message or _UNREADABLE.search(message)):
         return ResponseError(
             f"The Space's app failed. The picture is a file in the format {picture_format}, which "
             "few Spaces can read. Convert it to PNG or JPEG, or give PIL.Image.open(path), which "

@@ -27,8 +27,6 @@ def encode_image(image: Image) -> bytes:
     from PIL import ImageOps
 
     image = with_8_bits(ImageOps.exif_transpose(image))
-    if image.mode == "F":
-        return encode_array(image)
     check_mask(image)
     if image.mode not in _PNG_MODES:  # CMYK, YCbCr, HSV, LAB, PA, RGBX, ...
         image = image.convert("RGBA" if image.mode in ("PA", "RGBa") else "RGB")
@@ -43,14 +41,16 @@ def check_mask(image: Image) -> None:
 
 
 def with_8_bits(image: Image) -> Image:
-    """Return an image of 16 bits (modes I and I;16) in 8 bits, and any other as it is.
+    """Return an image of 16 bits (modes I and I;16) or floats (F) in 8 bits, others as they are.
 
     PIL's own conversion cuts values off at 255, so that most of the picture becomes white
     (https://github.com/python-pillow/Pillow/issues/3011). 65535 divided by 257 is 255.
 
     Raises:
-        MediaError: the image has values outside 0 to 65535.
+        MediaError: the image has values outside 0 to 65535, or floats outside 0 to 1.
     """
+    if image.mode == "F":
+        return _image_of(image)
     if not image.mode.startswith("I"):
         return image
     image = image.convert("I")
@@ -119,6 +119,10 @@ def encode_array(array: Any) -> bytes:
     Raises:
         MediaError: numpy or Pillow is missing, or ``check_layout`` or ``check_values`` raises it.
     """
+    return _as_png(_image_of(array))
+
+
+def _image_of(array: Any) -> Image:
     try:
         import numpy
         from PIL import Image
@@ -135,7 +139,7 @@ def encode_array(array: Any) -> bytes:
         pixels = (pixels.clip(0, 1) * 255).round()  # clipped as imshow does it
     elif pixels.dtype.str[1:] == "u2":
         pixels = (pixels.astype("uint32") + 128) // 257
-    return _as_png(Image.fromarray(pixels.astype("uint8")))
+    return Image.fromarray(pixels.astype("uint8"))
 
 
 def _as_png(image: Image) -> bytes:

@@ -128,7 +128,7 @@ def _read_part(part: Any) -> tuple[str, Picture | None]:
     if is_picture or kind is None and _first(fields, _OUTER) is not None:
         return "", _picture_in(fields)
     shown = repr(kind)[:50] if fields else type(part).__name__
-    raise ValueError(
+    raise (ValueError if fields else TypeError)(
         f"a part must be a text or a picture, such as {{'type': 'text', 'text': ...}} or "
         f"{{'type': 'image', 'image': ...}}, not {shown}")
 
@@ -136,15 +136,15 @@ def _read_part(part: Any) -> tuple[str, Picture | None]:
 def _picture_in(fields: Mapping[str, Any]) -> Picture:
     """Return the picture that is in a part, or in a dict or object in it."""
     found = _first(fields, (*_OUTER, *_INNER))
+    if type(found).__name__.endswith(("Url", "URL")):  # LlamaIndex has pydantic's AnyUrl
+        found = str(found)
     if isinstance(found, bytes) and format_in_base64(found[:HEAD_BYTES].decode("latin-1")):
         found = found.decode("latin-1")  # LlamaIndex
-    if not isinstance(found, str):
-        if found is None or is_source(found):
-            return picture_from(found)
-        return _picture_in(_fields(found))
-    if re.match(r"data:|https?://", found, re.I):
+    if found is not None and not isinstance(found, str):
+        return picture_from(found) if is_source(found) else _picture_in(_fields(found))
+    if found and re.match(r"data:|https?://", found, re.I):
         return picture_from(found)
-    if format_in_base64(found):
+    if found and format_in_base64(found):
         return picture_from(f"data:;base64,{found}")
     raise ValueError(
         "a part's picture must be a data: or http(s) URL or base64; a local one goes into media, "
