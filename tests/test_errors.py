@@ -229,8 +229,8 @@ async def test_a_private_or_missing_space(status, host, api_key):
     ({"X-RateLimit-Reset": "55"}, None),
 ], ids=str)
 def test_when_to_come_back(headers, seconds):
-    request = httpx.Request("GET", "https://h/config")
-    error = from_response(httpx.Response(429, headers=headers, request=request))
+    request, body = httpx.Request("GET", "https://h/config"), httpx.ByteStream(b"")
+    error = from_response(httpx.Response(429, headers=headers, request=request, stream=body))
     assert type(error) is RateLimitError and error.retryable and error.retry_after == seconds
 
 
