@@ -192,10 +192,7 @@ class Call:
                 connection.cancelled = True
             answer(question, space, connection, self.on_text, self.on_status, later)
         except BaseException as error:
-            picture = question.picture
-            fetching = bool(picture and picture.url and not self.text)
-            picture_format = picture.format if picture and not self.text else None
-            return from_exception(error, fetching=fetching, picture_format=picture_format)
+            return from_exception(error, None if self.text else question.picture)
         return None
 
     def _retry_delay(self, error: Exception | None, attempt: int) -> float | None:
