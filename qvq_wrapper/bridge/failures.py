@@ -34,7 +34,7 @@ _REPR = re.compile(
 _GPU_LIMIT = re.compile(
     r"gpu quota|gpu limit|your (zerogpu )?runs limit|too many zerogpu credits", re.IGNORECASE)
 _NO_GPU = re.compile(r"no gpu (was|is currently) available", re.IGNORECASE)
-# What Pillow says of a format that it does not know, and what gradio_client says of an app that hides
+# What Pillow says of a format that it does not know, and gradio_client of an app that hides
 # its errors.
 _UNREADABLE = re.compile("cannot identify image file|has not enabled verbose error reporting")
 # Errors of this machine, not of the Space or the way to it.
