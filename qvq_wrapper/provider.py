@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from dataclasses import fields
-from inspect import Parameter, signature
-from typing import Any, ClassVar, TypeVar
+import ssl
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
+from typing import Any, ClassVar, TypeVar, cast
 
 from .base import AsyncGeneratorProvider, ProviderModelMixin, hide_arguments
-from .question.media import Picture, picture_from
+from .question.media import Picture, picture_of
 from .question.options import Access, Limits, Options, Question, api_name_of, parameters_of
-from .question.prompt import read_messages
+from .question.prompt import check_text, prompt_of
 from .stream import AsyncResult
-from .types import ImageType, MediaListType, Messages
+from .types import ImageType, MediaListType, Messages, Status
 
-if sys.version_info >= (3, 11):
-    from typing import Unpack
-else:
-    from typing_extensions import Unpack
-
-_LIMITS = {field.name: field.default for field in fields(Limits)}
-_OPTIONS = Options.__annotations__
+# What other libraries call an argument of `ask`.
+_OTHER_NAMES = {
+    "token": "api_key", "hf_token": "api_key", "image_path": "image", "image_url": "image",
+    "media": "image", "picture": "image", "question": "prompt", "text": "prompt",
+    "endpoint": "api_name", "space": "url", "base_url": "url"}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _show_options(function: Function) -> Function:
-    """Name each option in the signature, for completion and help()."""
-    shown = signature(function)
-    named = [each for each in shown.parameters.values() if each.kind is not Parameter.VAR_KEYWORD]
-    defaults = _LIMITS | {"verify": True}
-    options = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name),
-                  annotation=hint.__forward_arg__)
-        for name, hint in _OPTIONS.items()]
-    function.__signature__ = shown.replace(  # type: ignore[attr-defined]
-        parameters=[*named, *options])
-    return function
+def _with_class_options(function: Function) -> Function:
+    """Fill in the options that a subclass sets, and say what to write for a wrong argument."""
+    known = signature(function)
+
+    @wraps(function)
+    def call(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            known.bind(cls, *args, **kwargs)
+        except TypeError as error:
+            unknown = [name for name in kwargs if name not in known.parameters]
+            advice = "".join(_advice(name, list(known.parameters)) for name in unknown)
+            raise TypeError(f"{function.__name__}(): {error}.{advice}") from None
+        return function(cls, *args, **(_class_options(cls) | kwargs))
+
+    return cast(Function, call)
+
+
+def _advice(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1, 0.7)
+    if name in _OTHER_NAMES:
+        return f" Write {_OTHER_NAMES[name]}= and not {name}=."
+    if close:
+        return f" Did you mean {close[0]}= and not {name}=?"
+    return f" If {name} is a parameter of the Space's endpoint, write parameters={{{name!r}: ...}}."
+
+
+def _class_options(cls: type) -> dict[str, Any]:
+    return {name: getattr(cls, name) for name in Options.__annotations__ if hasattr(cls, name)}
 
 
 class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
@@ -92,24 +107,37 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
             async for chunk in Qwen_QVQ_72B.create_async_generator("", messages, ["triangle.png"]):
                 print(chunk, end="")
         """
+        known = {name: kwargs.pop(name) for name in _DEFAULTS.keys() & kwargs.keys()}
+        given = _only_picture(media)
+        prompt, picture = prompt_of(messages, needed=given is None)
+        return cls._stream(
+            prompt, given or picture, model, api_key, proxy, _class_options(cls) | known, kwargs)
+
+    @classmethod
+    def _stream(
+        cls, prompt: str, picture: Picture | None, model: str, api_key: str | None,
+        proxy: str | None, options: dict[str, Any], extras: dict[str, Any],
+    ) -> AsyncResult:
+        """Check the options and return the stream.
+
+        Args:
+            options: those of ``Options``. One that is missing has its default.
+            extras: other keywords, which are sent if the endpoint has such a parameter.
+        """
         cls.get_model(model)
-        own = {name: getattr(cls, name) for name in _OPTIONS if hasattr(cls, name)}
-        options = own | {name: kwargs.pop(name) for name in _OPTIONS.keys() & kwargs.keys()}
-        limits = Limits(**{name: options.pop(name) for name in _LIMITS.keys() & options.keys()})
-        parameters = parameters_of(options.pop("parameters", None))
-        api_name = options.pop("api_name", None)
+        options = _DEFAULTS | options
+        limits = Limits.checked(**{name: options[name] for name in Limits.__annotations__})
+        url, api_name = options["url"], options["api_name"]
+        access = Access.checked(
+            cls.url if url is None else url, api_key or getattr(cls, "api_key", None),
+            options["auth"], options["headers"],
+            getattr(cls, "proxy", None) if proxy is None else proxy, options["verify"])
         named = api_name is not None or cls._names_endpoint()
         if api_name is None:
             api_name = cls.api_endpoint.rsplit("/", 1)[-1]
-        url = options.pop("url", None)
-        access = Access.checked(
-            cls.url if url is None else url, api_key or getattr(cls, "api_key", None),
-            proxy=getattr(cls, "proxy", None) if proxy is None else proxy, **options)
-        given = _only_picture(media)
-        prompt, picture = read_messages(messages, needed=given is None)
         return AsyncResult(
-            Question(access, api_name_of(api_name), named, prompt, given or picture, parameters,
-                     kwargs), limits)
+            Question(access, api_name_of(api_name), named, prompt, picture,
+                     parameters_of(options["parameters"]), extras), limits)
 
     @classmethod
     def _names_endpoint(cls) -> bool:
@@ -129,11 +157,24 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
         return super().get_model(name if name in cls.models else model, **kwargs)
 
     @classmethod
-    @_show_options
     @hide_arguments
+    @_with_class_options
     def ask(
-        cls, prompt: str, image: ImageType | None = None, *, model: str = "",
-        api_key: str | None = None, proxy: str | None = None, **options: Unpack[Options],
+        cls, prompt: str, image: ImageType | tuple[ImageType, str | None] | None = None, *,
+        model: str = "",
+        api_key: str | None = None,
+        proxy: str | None = None,
+        url: str | None = None,
+        api_name: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        read_timeout: float | None = 60.0,
+        max_retries: int = 2,
+        max_chars: int = 8 * 2**20,
+        on_status: Callable[[Status], object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | ssl.SSLContext = True,
+        auth: tuple[str, str] | None = None,
     ) -> AsyncResult:
         """Ask about a picture. The answer is an ``AnswerStream``: read it or iterate over it.
 
@@ -170,20 +211,18 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
 
             print(await ask("What is the area?", "triangle.png").read())
         """
-        unknown = options.keys() - _OPTIONS.keys()
-        if unknown:
-            names, known = ", ".join(sorted(unknown)), ", ".join(signature(cls.ask).parameters)
-            raise TypeError(
-                f"ask() has no option {names}; it has: {known}. For a parameter of the Space's "
-                "endpoint use parameters={...}.")
         if not isinstance(prompt, str):
             raise TypeError(
                 f"prompt must be a str, not {type(prompt).__name__}; the picture comes second")
         if not prompt and image is None:
             raise ValueError("ask() needs a prompt or a picture")
-        messages = [{"role": "user", "content": [{"type": "text", "text": prompt}]}]
-        media: MediaListType | None = None if image is None else [image]
-        return cls.create_async_generator(model, messages, media, api_key, proxy, **options)
+        check_text("prompt", prompt)
+        options = {
+            "url": url, "api_name": api_name, "parameters": parameters, "timeout": timeout,
+            "read_timeout": read_timeout, "max_retries": max_retries, "max_chars": max_chars,
+            "on_status": on_status, "headers": headers, "verify": verify, "auth": auth}
+        picture = None if image is None else picture_of(image)
+        return cls._stream(prompt, picture, model, api_key, proxy, options, {})
 
 
 def _only_picture(media: Any) -> Picture | None:
@@ -198,15 +237,10 @@ def _only_picture(media: Any) -> Picture | None:
             "A picture with its file name is a tuple in the list: [(picture, filename)]")
     if not media:
         return None
-    picture = media[0]
-    if isinstance(picture, list):
-        raise TypeError(
-            "a picture cannot be a list; give one picture, or a tuple (picture, filename)")
-    if not isinstance(picture, tuple):
-        return picture_from(picture)
-    if len(picture) != 2:
-        raise TypeError("a picture given as a tuple must be (picture, filename)")
-    return picture_from(*picture)
+    return picture_of(media[0])
 
 
 ask = Qwen_QVQ_72B.ask
+_DEFAULTS = {
+    name: parameter.default for name, parameter in signature(ask).parameters.items()
+    if name in Options.__annotations__}

@@ -64,9 +64,21 @@ def test_the_values_of_an_array(array, expected):
     (grey(-1, 5, dtype="int8"), "from -1 to 5"),
     (grey(2**64 - 1, dtype="uint64"), "must be from 0 to 255"),
 ])
-def test_values_of_uncertain_brightness_are_refused(array, message):
+def test_values_of_uncertain_brightness_are_refused_at_the_call(array, message):
     with pytest.raises(MediaError, match=message):
-        sent(array)
+        picture_from(array)
+    with pytest.raises(MediaError, match=message):
+        picture_from(Tensor(array)).read()
+
+
+def test_what_would_take_long_is_checked_when_it_is_sent():
+    mask = Image.fromarray(grey(0, 1, dtype="uint8"))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    for picture in (Image.open(buffer), numpy.ones((4097, 4096), "uint8")):
+        late = picture_from(picture)
+        with pytest.raises(MediaError, match="a mask"):
+            late.read()
 
 
 @pytest.mark.parametrize("shape, mode", [

@@ -13,7 +13,7 @@ from network import CompressingProxy, HttpProxy, web_server
 
 from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError, ask
 from qvq_wrapper.bridge.tls import forget_tls_contexts
-from qvq_wrapper.question import options
+from qvq_wrapper.question import proxies
 from qvq_wrapper.serve import running_space
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
@@ -37,19 +37,19 @@ def environment(monkeypatch):
 
 
 @pytest.mark.parametrize("name, value, words", [
-    ("ALL_PROXY", "socks://127.0.0.1:1080", "begins with socks://, but must be a URL"),
-    ("all_proxy", "socks://127.0.0.1:1080", "begins with socks://, but must be a URL"),
-    ("HTTP_PROXY", "socks4://127.0.0.1:1080", "begins with socks4://, but must"),
+    ("ALL_PROXY", "socks://127.0.0.1:1080", "must be a URL such as"),
+    ("all_proxy", "socks://127.0.0.1:1080", "must be a URL such as"),
+    ("HTTP_PROXY", "socks4://127.0.0.1:1080", "must be a URL such as"),
     ("http_proxy", "ftp://127.0.0.1", "must be a URL such as"),
     ("HTTP_PROXY", "://", "must be a URL such as"),
     ("HTTP_PROXY", "http://127.0.0.1:port", "a port from 0 to 65535"),
     ("HTTP_PROXY", "http://127.0.0.1:99999", "a port from 0 to 65535"),
     ("HTTP_PROXY", "127.0.0.1:-1", "a port from 0 to 65535"),
-    ("HTTP_PROXY", "http://", "must have a host"),
-    ("HTTP_PROXY", "gar bage", "must have a host"),
-    ("HTTP_PROXY", "http://[::1", "must have a host"),
-    ("HTTP_PROXY", "http://\u2100.example", "must have a host"),
-    ("HTTP_PROXY", "http://x_.\u2603\u2603-:1", "is not a URL that httpx understands"),
+    ("HTTP_PROXY", "http://", "must be a URL such as"),
+    ("HTTP_PROXY", "gar bage", "must be a URL such as"),
+    ("HTTP_PROXY", "http://[::1", "must be a URL such as"),
+    ("HTTP_PROXY", "http://\u2100.example", "must be a URL such as"),
+    ("HTTP_PROXY", "http://x_.\u2603\u2603-:1", "must be a URL such as"),
     ("HTTP_PROXY", "http://user:very#secret@127.0.0.1:1", "special characters"),
     ("ALL_PROXY", "socks://user:secret@127.0.0.1:1", "must be a URL such as"),
     ("NO_PROXY", "localhost,[::1]", r"'\[::1\]'"),
@@ -74,7 +74,7 @@ async def test_a_variable_for_https(environment):
 
 async def test_a_socks_proxy_without_its_package(environment, monkeypatch):
     environment(ALL_PROXY="socks5://127.0.0.1:1080")
-    monkeypatch.setattr(options, "find_spec", lambda name: None)
+    monkeypatch.setattr(proxies, "find_spec", lambda name: None)
     error = await failure(ask("Hi", url=f"http://127.0.0.1:{free_port()}"))
     assert type(error) is SpaceConnectionError and not error.retryable
     assert str(error) == (

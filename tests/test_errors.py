@@ -9,6 +9,7 @@ import warnings
 from contextlib import contextmanager
 
 import anyio
+import httpx
 import pytest
 from conftest import PNG, failure, free_port, script, wait_until_async
 from network import Faulty, HttpProxy, Relay, add_header, read_head, web_server
@@ -17,6 +18,7 @@ from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError,
     SpaceConnectionError, SpaceUnavailableError, ask,
 )
+from qvq_wrapper.bridge.failures import from_response
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
@@ -212,13 +214,24 @@ async def test_a_private_or_missing_space(status, host, api_key):
     assert "api_key is a token that may read it" in str(error)
 
 
-@pytest.mark.parametrize("value, seconds", [
-    ("7", 7), ("-1", 0), ("inf", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)
-])
-async def test_retry_after(value, seconds):
-    with web_server(429, headers=[("Retry-After", value)]) as server:
-        error = await failure(ask("Hi", url=server.url, max_retries=0))
-    assert error.retry_after == seconds
+@pytest.mark.parametrize("headers, seconds", [
+    ({"Retry-After": "7"}, 7),
+    ({"Retry-After": "-1"}, 0),
+    ({"Retry-After": "inf"}, None),
+    ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+    ({"Retry-After": "soon"}, None),
+    ({"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"api";q=500;w=300'}, 55),
+    ({"ratelimit": '"burst";r=0;t=1, "daily";r=0;t=3600, "other";r=9;t=9999'}, 3600),
+    ({"RateLimit": '"api";r=1;t=55'}, None),
+    ({"RateLimit": "garbage"}, None),
+    ({"RateLimit": f'"api";r=0;t={"9" * 400}'}, None),
+    ({"Retry-After": "7", "RateLimit": '"api";r=0;t=55'}, 7),
+    ({"X-RateLimit-Reset": "55"}, None),
+], ids=str)
+def test_when_to_come_back(headers, seconds):
+    request, body = httpx.Request("GET", "https://h/config"), httpx.ByteStream(b"")
+    error = from_response(httpx.Response(429, headers=headers, request=request, stream=body))
+    assert type(error) is RateLimitError and error.retryable and error.retry_after == seconds
 
 
 async def test_an_unknown_host():

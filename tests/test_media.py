@@ -8,13 +8,12 @@ import hashlib
 import io
 import os
 import tempfile
-import threading
 import traceback
 from pathlib import Path
 
 import numpy
 import pytest
-from conftest import PNG
+from conftest import PNG, failure, script
 from hypothesis import given, settings
 from hypothesis.strategies import binary, one_of, sampled_from, tuples
 from PIL import Image
@@ -55,6 +54,9 @@ KINDS = {
     "data percent": lambda path: "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG),
     "file URL": lambda path: path.as_uri(),
     "shown": lambda path: Shown(),
+    "datasets": lambda path: {"bytes": PNG, "path": "no/such/file.png"},
+    "datasets path": lambda path: {"bytes": None, "path": str(path)},
+    "pair": lambda path: (path, "mine.png"),
 }
 
 
@@ -145,17 +147,6 @@ async def test_a_figure_that_cannot_be_drawn(provider):
         await provider.ask("a figure", figure).read()
 
 
-async def test_a_named_pipe(provider, space, tmp_path):
-    """It is opened in the call's thread, because that waits for the writer, and closed again."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    stream = provider.ask("piped", str(pipe))
-    threading.Thread(target=pipe.write_bytes, args=(PNG,), daemon=True).start()
-    await stream.read()
-    assert space.seen("piped")["size"] == len(PNG)
-    assert str(pipe) not in map(os.path.realpath, Path("/proc/self/fd").iterdir())
-
-
 async def test_a_picture_in_media_replaces_those_in_messages(provider, space, picture_url):
     messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
     await provider.create_async("", messages, media=[JPEG])
@@ -169,7 +160,11 @@ PROMPT = r"Is it the prompt\? ask\(prompt, image\) takes the picture second"
 @pytest.mark.parametrize("picture, message", [
     (b"", "the picture is empty"),
     (b"GIF is what this is not", "text, not a picture: the data starts with"),
-    ("no/such/file.png", "'no/such/file.png' cannot be read: No such file"),
+    ("no/such/file.png", f"'no/such/file.png' cannot be read: No such file.*for in {os.getcwd()}$"),
+    ("/no/such/file.png", "'/no/such/file.png' cannot be read: No such file or directory$"),
+    ("no/such.png\n", r"a blank or a line break around it; remove it: \.strip\(\)"),
+    (" no/such.png", r"a blank or a line break around it; remove it: \.strip\(\)"),
+    ({"bytes": None, "path": "no/such.png"}, "No such file"),
     (Path("/"), "Is a directory"),
     (Path("https://example.com/x.png"), "a URL with one slash, as pathlib makes it"),
     ("a\0b", "not a valid path"),
@@ -200,6 +195,9 @@ PROMPT = r"Is it the prompt\? ask\(prompt, image\) takes the picture second"
     ("a/" * 2000, "a text of 4,000 characters is no path"),
     ("x" * 300, "File name too long"),
     (Image.new("RGB", (0, 3)), "no pixels"),
+    (numpy.ones((2, 2), "uint8"), "a mask"),
+    (numpy.full((2, 2), 255.0), "divide by 255"),
+    (Image.fromarray(numpy.ones((2, 2), "uint8")), "a mask"),
 ])
 def test_what_is_not_a_picture_is_refused_at_the_call(picture, message):
     """The error is short. Neither it nor its traceback leads to the picture or to the token."""
@@ -234,25 +232,30 @@ def test_a_path_that_may_not_be_read(tmp_path):
         os.seteuid(user)
 
 
-async def test_an_array_that_is_not_a_picture(provider, space):
+async def test_a_picture_that_turns_out_to_be_bad_when_it_is_sent(provider, space):
+    array = numpy.zeros((2, 2), "uint8")
+    stream = provider.ask("bad array", array)
+    array[:] = 1
     with pytest.raises(MediaError, match="a mask"):
-        await provider.ask("bad array", numpy.ones((2, 2), "uint8")).read()
+        await stream.read()
     assert not space.log("asked", prompt="bad array")
 
 
-@pytest.mark.parametrize("media, error", [
-    ([PNG, PNG], ValueError), (PNG, TypeError), ([3], TypeError), ([(PNG, 3)], TypeError)])
-def test_media_of_another_shape_is_refused(provider, media, error):
-    with pytest.raises(error):
-        provider.create_async_generator("", [{"role": "user", "content": "Hi"}], media=media)
+HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
 
 
-async def test_a_file_that_is_closed_before_it_is_sent(provider):
-    file = io.BytesIO(PNG)
-    stream = provider.ask("closed", file)
-    file.close()
-    with pytest.raises(MediaError, match="cannot be read"):
-        await stream.read()
+async def test_a_format_that_the_space_cannot_read(provider, start_space):
+    advice = "a file in the format HEIC, .*Convert it to PNG or JPEG, or give PIL.Image.open"
+    with start_space("--hide-errors") as space:
+        for stream in (ask("Hi", HEIC, url=space.url), provider.ask("Hi", HEIC)):
+            with pytest.raises(ResponseError, match=advice):
+                await stream.read()
+
+
+async def test_other_errors_are_not_put_down_to_the_format(provider):
+    unknown = script({"raise": "cannot identify image file"})
+    for picture, prompt in ((encoded("TIFF"), script({"raise": "too dark"})), (PNG, unknown)):
+        assert "format" not in str(await failure(provider.ask(prompt, picture)))
 
 
 async def test_a_picture_larger_than_the_space_accepts(start_space):

@@ -1,6 +1,10 @@
 """How messages become a prompt and a picture."""
 
 import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PNG
@@ -10,10 +14,13 @@ from hypothesis.strategies import (
     text,
 )
 
+from openai.types.chat import ChatCompletionMessage
+from openai.types.responses import ResponseOutputMessage
 from PIL import Image
+from pydantic import AnyUrl, BaseModel
 
 from qvq_wrapper.errors import MediaError
-from qvq_wrapper.question.prompt import read_messages
+from qvq_wrapper.question.prompt import prompt_of
 
 
 def user(content):
@@ -31,45 +38,129 @@ def user(content):
     ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
 ])
 def test_prompt(messages, prompt):
-    assert read_messages(messages) == (prompt, None)
+    assert prompt_of(messages) == (prompt, None)
 
 
-@pytest.mark.parametrize("url", [
-    "https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "https://h/a.webp",
-    "http://127.0.0.1:1/a.gif",
-])
-def test_a_message_that_is_only_a_picture_url(url):
-    prompt, picture = read_messages([user("What?"), user(url)])
-    assert prompt == "What?" and picture.url == url.strip()
+def test_a_message_that_is_only_a_picture_url():
+    urls = ["https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
+    suffixes = "png PNG jpg jpeg jfif gif webp bmp tif tiff avif heic heif".split()
+    for url in urls + [f"https://h/a.{suffix}" for suffix in suffixes]:
+        for content in (url, [{"type": "text", "text": url}]):
+            prompt, picture = prompt_of([user("What?"), user(content)])
+            assert prompt == "What?" and picture.url == url.strip()
 
 
-@pytest.mark.parametrize("text", [
-    "see https://example.com/image.jpg", "https://example.com/page.html", "ftp://h/a.png",
-    "/etc/passwd", "file:///etc/passwd", "picture.png", "data:image/png;base64,AAAA",
-    "https://h/a.png and more",
-])
-def test_other_texts_stay_text(text):
-    assert read_messages([user(text)]) == (text, None)
-
-
-@pytest.mark.parametrize("content", [
-    Image.new("RGB", (1, 1)), [Image.new("RGB", (1, 1))], [{"type": "image", "image": PNG}],
-    [{"type": "text", "text": PNG}],
-])
-def test_a_picture_that_is_no_url_goes_into_media(content):
-    with pytest.raises((TypeError, ValueError), match="goes into media"):
-        read_messages([user(content)])
-
-
-def test_only_the_user_can_send_a_picture_url():
+def test_other_texts_stay_text():
+    for words in (
+        "see https://example.com/image.jpg", "https://example.com/page.html", "ftp://h/a.png",
+        "/etc/passwd", "file:///etc/passwd", "picture.png", "data:image/png;base64,AAAA",
+        "https://h/a.png and more", "https://h/a.pngx", "https://h/apng",
+    ):
+        assert prompt_of([user(words)]) == (words, None)
     url = "https://example.com/image.jpg"
-    assert read_messages([{"role": "assistant", "content": url}]) == (url, None)
+    assert prompt_of([{"role": "assistant", "content": url}]) == (url, None)
+
+
+BASE64 = base64.b64encode(PNG).decode()
+DATA = f"data:image/png;base64,{BASE64}"
+
+
+@dataclass
+class Holder:
+    """A part of a message as an object, with any of these attributes."""
+
+    type: str | None = None
+    image: object = None
+    inline_data: object = None
+    data: object = None
+    url: object = None
+    value: object = None
+    text: str | None = None
+
+
+# Each is a form of a library; the sources stand in question/prompt.py.
+FORMS = {
+    "OpenAI": {"type": "image_url", "image_url": {"url": DATA, "detail": "high"}},
+    "Mistral": {"type": "image_url", "image_url": DATA},
+    "OpenAI's Responses": {"type": "input_image", "image_url": DATA},
+    "Qwen": {"type": "image", "image": DATA},
+    "Qwen with a path": {"type": "image", "image": Path("picture.png")},
+    "Qwen with bytes": {"type": "image", "image": PNG},
+    "AI SDK": {"type": "image", "image": BASE64},
+    "DashScope": {"image": DATA},
+    "Transformers": {"type": "image", "url": DATA},
+    "Transformers with base64": {"type": "image", "base64": BASE64},
+    "LangChain": {"type": "image", "base64": BASE64, "mime_type": "image/png"},
+    "LangChain 0": {"type": "image", "source_type": "base64", "data": BASE64},
+    "Anthropic": {"type": "image", "source": {"type": "base64", "data": BASE64}},
+    "Anthropic's URL": {"type": "image", "source": {"type": "url", "url": DATA}},
+    "MCP": {"type": "image", "data": BASE64, "mimeType": "image/png"},
+    "Google's REST": {"inlineData": {"mimeType": "image/png", "data": BASE64}},
+    "Google": Holder(inline_data=Holder(data=PNG)),
+    "Bedrock": {"image": {"format": "png", "source": {"bytes": PNG}}},
+    "LlamaIndex": {"block_type": "image", "image": BASE64.encode(), "url": None},
+    "datasets": {"type": "image", "image": {"bytes": PNG, "path": "no/such/file.png"}},
+    "bytes": PNG,
+    "a file": io.BytesIO(PNG),
+    "an object": Holder(type="image", image=Holder(data=BASE64)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_form_of_a_picture_in_another_library(form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("picture.png").write_bytes(PNG)
+    part = FORMS[form]
+    prompt, picture = prompt_of([user([part, {"type": "text", "text": "Q"}])])
+    assert prompt == "Q" and picture.read() == PNG
+
+
+def test_other_forms_of_texts_and_pictures():
+    image, address = Image.linear_gradient("L"), "https://h/no-suffix"
+    url = AnyUrl(address)
+    for content in (image, [image], [Holder(type="image", image=image)], {"image": image}):
+        assert prompt_of([user(content)])[1].read()
+    for part in ({"type": "image", "url": address}, Holder(type="image", url=url)):
+        assert prompt_of([user([part])])[1].url == address
+    for part in (
+        {"text": "Q"}, {"type": "input_text", "text": "Q"}, {"type": "output_text", "text": "Q"},
+        Holder(text="Q"), "Q",
+    ):
+        assert prompt_of([user([part])]) == ("Q", None)
+    thoughts = [
+        {"type": "thinking", "thinking": "hm"}, {"type": "reasoning", "reasoning": "hm"},
+        {"text": "hm", "thought": True}]
+    assert prompt_of([user([*thoughts, "Q"])]) == ("Q", None)
+    for images in ([PNG], [BASE64], [Holder(value=PNG)]):  # Ollama
+        prompt, picture = prompt_of([{"role": "user", "content": "Q", "images": images}])
+        assert prompt == "Q" and picture.read() == PNG
+
+
+class Human(BaseModel):
+    """A message as LangChain has it: with a type in place of a role."""
+
+    type: str = "human"
+    content: object
+
+
+def test_messages_that_are_objects_of_another_library():
+    output = {"type": "output_text", "text": "B", "annotations": []}
+    response = ResponseOutputMessage(
+        id="m", role="assistant", status="completed", type="message", content=[output])
+    for answer in (
+        ChatCompletionMessage(role="assistant", content="B"), response,
+        Human(type="ai", content="B"), Human(type="AIMessageChunk", content="B"),
+        SimpleNamespace(role="assistant", content="B"), {"role": "model", "parts": [{"text": "B"}]},
+        SimpleNamespace(role="assistant", blocks=[SimpleNamespace(block_type="text", text="B")]),
+    ):
+        prompt, picture = prompt_of([Human(content=["A", {"type": "image", "url": DATA}]), answer])
+        assert prompt == "User: A\nAssistant: B\nAssistant:" and picture.read() == PNG
 
 
 def test_the_latest_picture_is_used():
     parts = [{"type": "image_url", "image_url": {"url": f"https://h/{n}.png"}} for n in (1, 2)]
     messages = [user("https://h/0.png"), user([*parts, {"type": "text", "text": "Q"}])]
-    assert read_messages(messages)[1].url[-5] == "2"
+    assert prompt_of(messages)[1].url[-5] == "2"
 
 
 @pytest.mark.parametrize("messages, error", [
@@ -88,18 +179,37 @@ def test_the_latest_picture_is_used():
     ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
     ([user([{"type": "image_url"}])], ValueError),
     ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
+    ([user([{"type": "text", "text": PNG}])], TypeError),
+    ([Image.new("RGB", (1, 1))], TypeError),
+    ([("human", "Hi")], TypeError),
+    ([Holder(text="Hi")], TypeError),
+    ([user([{"type": "image"}])], ValueError),
+    ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
+    ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
+    ([user([{"type": "video", "video": DATA}])], ValueError),
+    ([user([{"url": DATA}])], ValueError),
+    ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
+    ([user([{"type": "tool_use", "input": {}}])], ValueError),
 ])
 def test_messages_that_cannot_be_used_are_refused(messages, error):
     with pytest.raises(error):
-        read_messages(messages)
+        prompt_of(messages)
 
 
-def test_an_image_part_opens_no_local_file(tmp_path):
+def test_a_text_in_a_message_opens_no_local_file(tmp_path):
+    """Only an object can name one: it does not come from JSON."""
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
-    for url in (str(path), path.as_uri()):
-        with pytest.raises(ValueError, match="a local picture goes into media"):
-            read_messages([user([{"type": "image_url", "image_url": {"url": url}}])])
+    for place in (str(path), path.as_uri(), "~/x.png"):
+        for part in (
+            {"type": "image_url", "image_url": {"url": place}}, {"type": "image", "image": place},
+            {"type": "image", "path": place}, {"image": {"bytes": None, "path": place}},
+            {"type": "image", "source": {"type": "base64", "data": place}},
+        ):
+            with pytest.raises(ValueError, match=r"a local one goes into media, or .*Path\("):
+                prompt_of([user([part])])
+        with pytest.raises(ValueError, match="a local one goes into media"):
+            prompt_of([{"role": "user", "content": "Q", "images": [place]}])
 
 
 anything = recursive(
@@ -126,7 +236,7 @@ message = fixed_dictionaries(
 @settings(max_examples=500, deadline=None)
 def test_messages_of_any_shape_are_accepted_or_refused(messages):
     try:
-        prompt, picture = read_messages(messages)
+        prompt, picture = prompt_of(messages)
     except (TypeError, ValueError):
         return
     prompt.encode()

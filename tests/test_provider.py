@@ -2,7 +2,10 @@
 
 import inspect
 
+from pathlib import Path
+
 import anyio
+import numpy
 import pytest
 from conftest import PNG, script
 
@@ -11,6 +14,7 @@ from qvq_wrapper import (
     Qwen_QVQ_72B, ResponseTimeoutError, ask,
 )
 from qvq_wrapper.question.options import Options
+from qvq_wrapper.serve import SAMPLE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
@@ -133,10 +137,27 @@ async def test_a_missing_keyword_has_the_spaces_default(space):
     assert await More.create_async("", question("left"), url=space.url) == "left at 0.5, no headers"
 
 
-@pytest.mark.parametrize("unknown", ["temperature", "tiemout"])
-def test_ask_refuses_an_unknown_keyword(unknown):
-    with pytest.raises(TypeError, match=f"no option {unknown}; it has: .*timeout"):
-        ask("Hi", **{unknown: 1})
+def test_ask_refuses_an_unknown_keyword_and_says_what_to_write():
+    for name, advice in {
+        "tiemout": "Did you mean timeout= and not tiemout=?", "header": "Did you mean headers=",
+        "retries": "Did you mean max_retries=", "token": "Write api_key= and not token=",
+        "image_path": "Write image= and not image_path=", "media": "Write image= and not media=",
+        "temperature": "write parameters={'temperature': ...}",
+    }.items():
+        with pytest.raises(TypeError) as caught:
+            ask("Hi", **{name: 1})
+        assert str(caught.value).startswith("ask(): got an unexpected keyword argument")
+        assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: ask(), "^ask\\(\\): missing a required argument: 'prompt'"),
+    (lambda: ask("Hi", PNG, PNG), "^ask\\(\\): too many positional arguments"),
+    (lambda: ask("Hi", prompt="Hi"), "^ask\\(\\): multiple values for argument 'prompt'"),
+])
+def test_arguments_that_do_not_fit_are_told_by_the_name_that_was_written(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 class AsyncCall:
@@ -145,7 +166,8 @@ class AsyncCall:
 
 
 @pytest.mark.parametrize("options", [
-    {"timeout": -1}, {"timeout": 1e10}, {"timeout": "1"}, {"read_timeout": 0},
+    {"timeout": -1}, {"timeout": float("nan")}, {"timeout": "1"}, {"timeout": True},
+    {"timeout": numpy.array([1, 2])}, {"read_timeout": 0}, {"max_retries": numpy.float64(1)},
     {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
     {"on_status": 3}, {"on_status": anyio.sleep}, {"on_status": AsyncCall()},
     {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
@@ -157,8 +179,17 @@ class AsyncCall:
     {"parameters": {"a": float("nan")}},
 ])
 def test_an_invalid_option_is_refused_at_the_call(options):
-    with pytest.raises((ValueError, TypeError), match=next(iter(options))):
+    with pytest.raises((ValueError, TypeError), match=next(iter(options))) as caught:
         ask("Hi", **options)
+    assert "e+" not in str(caught.value)
+
+
+async def test_numbers_of_other_kinds(provider):
+    for five in (numpy.int64(5), numpy.uint8(5), 5):
+        ask("Hi", timeout=five, read_timeout=five, max_retries=five, max_chars=five).cancel()
+    for seconds in (numpy.float32(9.5), float("inf"), 1e30, None):
+        answer = provider.ask("Hi", timeout=seconds, read_timeout=seconds)
+        assert await answer.read() == "You asked: Hi"
 
 
 @pytest.mark.parametrize("form", ["api_name", "without a slash", "class attribute"])
@@ -208,6 +239,8 @@ def test_the_signature_names_every_option():
     assert parameters["read_timeout"].default == 60 and parameters["verify"].default is True
     assert "float | None" in str(parameters["timeout"])
     assert inspect.signature(More.ask) == inspect.signature(ask)
+    for name, hint in Options.__annotations__.items():
+        assert parameters[name].annotation == hint.__forward_arg__
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -215,10 +248,21 @@ def test_the_signature_names_every_option():
     ((b"x", "prompt"), "prompt must be a str, not bytes; the picture comes second"),
     ((None,), "prompt must be a str"),
     (("Hi", [PNG]), "a picture cannot be a list; give one picture"),
+    (("\ud800",), "a lone surrogate in prompt"),
+    (("Hi", (__file__, Path("b.png"))), "only one is taken"),
+    (("Hi", (__file__, b"x")), "only one is taken"),
+    (("Hi", ("conftest.py", __file__)), "only one is taken"),
+    (("Hi", (Path("a.png"), "https://h/b.png")), "only one is taken"),
 ])
 def test_what_ask_refuses(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         ask(*arguments)
+
+
+async def test_the_prompt_of_ask_is_sent_as_it_is(provider, space):
+    """A message with such a text can be a picture."""
+    for prompt in ("https://example.com/image.jpg", " a", "/etc/passwd"):
+        assert await provider.ask(prompt).read() == f"You asked: {prompt}"
 
 
 async def test_a_picture_without_a_prompt(provider, space):
@@ -236,6 +280,8 @@ async def test_a_picture_without_a_prompt(provider, space):
     ([[PNG, PNG]], "a picture cannot be a list"),
     ([(PNG, "x.png", 3)], "given as a tuple must be"),
     ([(PNG,)], "given as a tuple must be"),
+    ([(PNG, 3)], "file name, a str or None"),
+    ([3], "a picture cannot be of type int"),
     ([None], "a picture cannot be of type NoneType"),
 ])
 def test_media_that_is_refused(media, message):
@@ -246,6 +292,7 @@ def test_media_that_is_refused(media, message):
 @pytest.mark.parametrize("media, name", [
     ([PNG], "image.png"), ((PNG,), "image.png"), ([(PNG, "x.png")], "x.png"),
     (((PNG, "x.png"),), "x.png"), ([(PNG, None)], "image.png"), ([], None), ((), None),
+    ([(SAMPLE, "no/such/x.png")], "x.png"), ([(SAMPLE, SAMPLE.name)], SAMPLE.name),
 ])
 async def test_media(provider, space, media, name):
     prompt = f"media {media!r:.40} {name}"

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..printable import printable
+from ..question.formats import SUFFIXES
 from .rows import Row
-
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic"}
 
 
 def open_rows(questions: Any, prompt: str | None = None) -> AsyncIterable[Any] | Iterable[Any]:
@@ -58,7 +57,7 @@ def _read_folder(folder: Path, prompt: str) -> Iterator[Row]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() in PICTURES and not hidden:
+        if path.suffix.lower() in SUFFIXES and not hidden:
             columns = {"prompt": prompt, "image": name.as_posix()}
             yield Row(name.as_posix(), columns, folder)
 

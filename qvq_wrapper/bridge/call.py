@@ -223,9 +223,7 @@ class Call:
                 connection.cancelled = True
             answer(question, space, connection, self.on_text, self.on_status, later)
         except BaseException as error:
-            picture = question.picture
-            fetching = bool(picture and picture.url and not self.text)
-            return from_exception(error, fetching=fetching)
+            return from_exception(error, None if self.text else question.picture)
         return None
 
     def _retry_delay(self, error: Exception | None) -> float | None:

@@ -12,13 +12,12 @@ from typing import Any
 
 import httpx
 
-from ..errors import SpaceUnavailableError
+from ..errors import SpaceConnectionError, SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
 from ..types import Stage
 from .bounds import bound_body, drop_unsendable
 from .failures import CallCancelled, from_response
-from .proxies import find_proxy
 from .tls import tls_context
 from .wire import Wire
 
@@ -36,7 +35,10 @@ class KeptClient(httpx.Client):
     """
 
     def __init__(self, access: Access) -> None:
-        self.proxy, self.proxy_name = find_proxy(access)  # httpx need not read the environment
+        proxy = access.proxy
+        if proxy and proxy.fault:
+            raise SpaceConnectionError(proxy.fault)
+        self.proxy = proxy.url if proxy else None
         transport = httpx.HTTPTransport(
             verify=tls_context(access.verify), proxy=self.proxy, trust_env=False)
         self.wire = Wire()
@@ -140,7 +142,7 @@ class Connection(httpx.Auth):
         if self.cancelled:
             raise CallCancelled
         request.headers.update(self.access.request_headers)
-        request.extensions["proxy"] = self.http.proxy_name
+        request.extensions["proxy"] = self.access.proxy and self.access.proxy.name
         if path.endswith("/upload"):
             self._on_stage("uploading")
         try:

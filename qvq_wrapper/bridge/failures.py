@@ -9,13 +9,10 @@ import json
 import logging
 import re
 import ssl
-import time
 import traceback
 from concurrent import futures
 from contextlib import suppress
 from copy import copy
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -26,6 +23,8 @@ from ..errors import (
     ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError,
 )
 from ..printable import printable
+from ..question.media import Picture
+from .waits import retry_after_of, wait_in
 
 MAX_ERROR_BYTES = 2**16  # of what a Space says of an error; the rest is not read
 
@@ -36,7 +35,9 @@ _REPR = re.compile(
 _GPU_LIMIT = re.compile(
     r"gpu quota|gpu limit|your (zerogpu )?runs limit|too many zerogpu credits", re.IGNORECASE)
 _NO_GPU = re.compile(r"no gpu (was|is currently) available", re.IGNORECASE)
-_WAIT = re.compile(r"\bin (?:(\d{1,4}) days?, )?(\d{1,4}):(\d\d):(\d\d)\b")
+# What Pillow says of a format that it does not know, and gradio_client of an app that hides
+# its errors.
+_UNREADABLE = re.compile("cannot identify image file|has not enabled verbose error reporting")
 # Errors of this machine, not of the Space or the way to it.
 _MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC}
 
@@ -68,7 +69,7 @@ def from_response(response: httpx.Response) -> ResponseError | None:
     if code < 400 and path.endswith("/login"):  # a Space without a login shows its page
         return None
     found = _found(response)
-    retry_after = _retry_after(response.headers.get("retry-after", ""))
+    retry_after = retry_after_of(response.headers)
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
     if code in (401, 403) or code == 400 and path.endswith("/login"):
         return AuthenticationError(
@@ -139,22 +140,13 @@ def _found(response: httpx.Response) -> str:
     return f": {one_line(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
-def _retry_after(value: str) -> float | None:
-    """Return the seconds of a Retry-After header, seconds or a date (RFC 9110, 10.2.3)."""
-    with suppress(ValueError, OverflowError):  # int() takes neither nan nor inf
-        return max(0.0, float(int(value)))
-    with suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None
-
-
-def from_exception(error: BaseException, *, fetching: bool = False) -> Exception:
+def from_exception(error: BaseException, picture: Picture | None = None) -> Exception:
     """Return the error that a caller gets: a ResponseError, or the caller's own mistake.
 
     It is never chained: httpx's exceptions hold the request with its headers, and so the token.
 
     Args:
-        fetching: the Space may not have fetched the picture from its URL yet.
+        picture: the question's picture, unless the Space has begun to answer.
     """
     if trouble := _machine_trouble(error):
         return ResponseError(f"This machine's resources are used up: {trouble}.")
@@ -164,7 +156,7 @@ def from_exception(error: BaseException, *, fetching: bool = False) -> Exception
         case ResponseError() | MediaError() | ModelNotSupportedError():
             mapped: Exception = copy(error)  # calls that wait for the same info get one error
         case exceptions.AppError() | exceptions.ValidationError():
-            mapped = _from_app(str(error), fetching)
+            mapped = _from_app(str(error), picture)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
         case httpx.TimeoutException() | futures.TimeoutError():
@@ -199,17 +191,23 @@ def _machine_trouble(error: BaseException | None) -> str:
     return ""
 
 
-def _from_app(message: str, fetching: bool) -> ResponseError:
+def _from_app(message: str, picture: Picture | None) -> ResponseError:
     """Return the error for what a Space's own code raised, in its own words."""
     message = message[:MAX_ERROR_BYTES]
     if _REPR.fullmatch(message):  # gradio 4 sends the repr of gr.Error's words
         with suppress(SyntaxError, ValueError):
             message = ast.literal_eval(message)
     message = one_line(message, 2000)
+    is_rare = picture is not None and picture.format in ("TIFF", "AVIF", "HEIC")
+    if picture and is_rare and (not message or _UNREADABLE.search(message)):
+        return ResponseError(
+            f"The Space's app failed. The picture is a file in the format {picture.format}, which "
+            "few Spaces can read. Convert it to PNG or JPEG, or give PIL.Image.open(path), which "
+            "is sent as PNG.")
     if not message:
         return ResponseError("The Space's app failed and did not say why.")
     if _GPU_LIMIT.search(message):
-        wait = _wait_in(message)
+        wait = wait_in(message)
         hint = "A Hugging Face token has a quota of its own: give it as api_key."
         return RateLimitError(
             f"{message.rstrip('. ')}. {hint}", retry_after=wait, retryable=wait is not None)
@@ -217,18 +215,10 @@ def _from_app(message: str, fetching: bool) -> ResponseError:
         return RateLimitError(message, retryable=True)
     if "(HTTP 429" in message:  # of the model behind a Space (serve/upstream.py)
         return RateLimitError(
-            message, status_code=429, retry_after=_wait_in(message), retryable=True)
-    if fetching:
+            message, status_code=429, retry_after=wait_in(message), retryable=True)
+    if picture and picture.url:
         message = f"The Space, which fetches the picture from its URL, says: {message}"
     return ResponseError(message)
-
-
-def _wait_in(message: str) -> float | None:
-    """Return the seconds of "Try again in 1 day, 0:09:48", which has a timedelta's words."""
-    found = _WAIT.search(message)
-    return found and float(timedelta(
-        days=int(found[1] or 0), hours=int(found[2]), minutes=int(found[3]), seconds=int(found[4])
-    ).total_seconds())
 
 
 def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:

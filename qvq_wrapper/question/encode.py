@@ -6,11 +6,14 @@ import base64
 import io
 import sys
 from collections.abc import Callable
+from math import prod
 from types import ModuleType
 from typing import Any
 
 from ..errors import MediaError
-from .pixels import check_layout, encode_array, encode_image
+from .pixels import check_layout, check_mask, check_values, encode_array, encode_image
+
+MAX_CHECKED = 2**24  # values of an array that are looked at by the call itself: some 10 ms
 
 
 def find_encoder(source: Any) -> Callable[[], bytes] | None:
@@ -22,7 +25,8 @@ def find_encoder(source: Any) -> Callable[[], bytes] | None:
     (https://numpy.org/doc/stable/user/basics.interoperability.html), tensors among them.
 
     Raises:
-        MediaError: the picture has no pixels, or is an array of a shape that pictures do not have.
+        MediaError: the picture has no pixels, or is an array of a shape or with values that
+            pictures do not have.
         TypeError: ``source`` is a module, as ``matplotlib.pyplot`` is.
     """
     if isinstance(source, ModuleType):  # pyplot has savefig, and makes an empty figure for it
@@ -31,6 +35,8 @@ def find_encoder(source: Any) -> Callable[[], bytes] | None:
     if pil and isinstance(source, pil.Image):
         if 0 in source.size:
             raise MediaError("the picture has no pixels")
+        if not hasattr(source, "fp"):  # an image of a file may not be decoded yet
+            check_mask(source)
         return lambda: encode_image(source)
     if figure := _find_figure(source):
         return lambda: _encode_figure(figure)
@@ -38,6 +44,9 @@ def find_encoder(source: Any) -> Callable[[], bytes] | None:
         return lambda: _encode_repr(source)
     if layout := getattr(source, "__array_interface__", None):
         check_layout(layout["shape"], layout["typestr"])
+        numpy = sys.modules.get("numpy")  # imported, if there is an array of it
+        if numpy and prod(layout["shape"]) <= MAX_CHECKED:
+            check_values(numpy.asarray(source))
         return lambda: encode_array(source)
     if hasattr(source, "__array__"):  # a tensor: it may have to come from a GPU
         return lambda: encode_array(source)

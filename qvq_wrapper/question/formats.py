@@ -11,16 +11,17 @@ from ..errors import MediaError
 # PNG to BMP follow https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern, with BMP's
 # reserved zeros added. TIFF follows section 2 of TIFF 6.0. AVIF and HEIC are brands in a file type
 # box (ISO/IEC 14496-12).
-_PICTURES = (  # name, file suffix, pattern of the first bytes
-    ("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
-    ("JPEG", ".jpg", rb"\xff\xd8\xff"),
-    ("GIF", ".gif", rb"GIF8[79]a"),
-    ("WebP", ".webp", rb"RIFF....WEBP"),
-    ("BMP", ".bmp", rb"BM....\0\0\0\0"),
-    ("TIFF", ".tif", rb"II\*\0|MM\0\*"),
-    ("AVIF", ".avif", rb"....ftypavi[fs]"),
-    ("HEIC", ".heic", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
+_PICTURES = (  # name, file suffixes, pattern of the first bytes
+    ("PNG", (".png",), rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", (".jpg", ".jpeg", ".jfif"), rb"\xff\xd8\xff"),
+    ("GIF", (".gif",), rb"GIF8[79]a"),
+    ("WebP", (".webp",), rb"RIFF....WEBP"),
+    ("BMP", (".bmp",), rb"BM....\0\0\0\0"),
+    ("TIFF", (".tif", ".tiff"), rb"II\*\0|MM\0\*"),
+    ("AVIF", (".avif",), rb"....ftypavi[fs]"),
+    ("HEIC", (".heic", ".heif"), rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
 )
+SUFFIXES = frozenset(suffix for _, suffixes, _ in _PICTURES for suffix in suffixes)
 _SUPPORTED = ", ".join(name for name, _, _ in _PICTURES)
 HEAD_BYTES = 512  # the patterns above need 16; comments can stand before the <svg> below
 
@@ -71,21 +72,26 @@ def check_head(head: bytes, name: str = "") -> tuple[str, str]:
 
 def check_base64(text: str, name: str = "") -> None:
     """Raise MediaError if ``text``, of a file with this name, is a picture in base64."""
+    if found := format_in_base64(text):
+        raise MediaError(
+            f"{name or 'the given text'} is a {found} in base64: give base64.b64decode(...) of it, "
+            f"or put 'data:image/{found.lower()};base64,' in front")
+
+
+def format_in_base64(text: str) -> str | None:
+    """Return the name of the picture format that ``text`` holds in base64, or None."""
     start = re.sub(r"[\r\n]", "", text[:HEAD_BYTES])[:64]
     if len(start) < 24 or not re.fullmatch(r"[A-Za-z0-9+/_-]+={0,2}", start):
-        return
+        return None
     whole = start[:len(start) // 4 * 4].translate(str.maketrans("-_", "+/"))
-    if found := _picture_format(base64.b64decode(whole)):
-        mime = f"image/{found[0].lower()}"
-        raise MediaError(
-            f"{name or 'the given text'} is a {found[0]} in base64: give base64.b64decode(...) of "
-            f"it, or put 'data:{mime};base64,' in front")
+    found = _picture_format(base64.b64decode(whole))
+    return found and found[0]
 
 
 def _picture_format(head: bytes) -> tuple[str, str] | None:
-    for name, suffix, start in _PICTURES:
+    for name, suffixes, start in _PICTURES:
         if re.match(start, head, re.S):
-            return name, suffix
+            return name, suffixes[0]
     return None
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.request import url2pathname
 
@@ -16,10 +15,8 @@ from ..errors import MediaError
 from .datauri import decode_data_uri
 from .encode import find_encoder
 from .filename import safe_name
-from .files import can_block, file_name, position, read_all, read_head, synchronous
-from .formats import HEAD_BYTES, check_base64, check_head
-
-MAX_SHOWN = 255  # characters of a path in a message
+from .files import file_name, read_file, read_path
+from .formats import HEAD_BYTES, check_head
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,11 +27,13 @@ class Picture:
         url: the http(s) URL, or None if there are bytes.
         read: returns the bytes. Blocks while it reads or encodes them, and can raise MediaError.
         filename: the file name that the caller gave or that the file has, or None.
+        format: the name of the file's format, or None if it is not known yet.
     """
 
     url: str | None = None
     read: Callable[[], bytes] = bytes
     filename: str | None = None
+    format: str | None = None
 
     def load(self, limit: float | None) -> tuple[str, bytes]:
         """Return the file name and the bytes to upload. Blocks while it reads or encodes them.
@@ -53,23 +52,62 @@ class Picture:
         return safe_name(self.filename) or f"image{suffix}", data
 
 
+def picture_of(given: Any) -> Picture:
+    """Return the Picture for a source, or for a tuple ``(source, filename)``.
+
+    Raises:
+        MediaError, TypeError: as ``picture_from``.
+    """
+    if isinstance(given, list):
+        raise TypeError(
+            "a picture cannot be a list; give one picture, or a tuple (picture, filename)")
+    if not isinstance(given, tuple):
+        return picture_from(given)
+    if len(given) != 2:
+        raise TypeError("a picture given as a tuple must be (picture, filename)")
+    source, name = given
+    if not isinstance(name, (str, type(None))) or _is_another_file(source, name):
+        raise TypeError(
+            "a tuple is one picture and its file name, a str or None: (picture, filename). The "
+            f"second is a {type(name).__name__} that seems to be a picture; only one is taken")
+    return picture_from(source, name)
+
+
+def _is_another_file(source: Any, name: str | None) -> bool:
+    """Return whether a file name is one of another picture than ``source``, a path."""
+    if not name or not isinstance(source, (str, os.PathLike)):
+        return False
+    is_url = re.match(r"data:|https?://", name, re.I) is not None
+    return is_url or os.path.isfile(name) and os.path.basename(os.fsdecode(source)) != name
+
+
+def is_source(thing: Any) -> bool:
+    """Return whether ``thing`` has a type that ``picture_from`` takes. Any str counts."""
+    types = (str, bytes, bytearray, memoryview, os.PathLike)
+    return isinstance(thing, types) or hasattr(thing, "read") or find_encoder(thing) is not None
+
+
 def picture_from(source: Any, filename: str | None = None) -> Picture:
     """Return the Picture for ``source``.
 
-    Checks only the first bytes; a file is read and an object is encoded when the picture is sent.
+    An open file is read to its end, and a pipe can block. Of any other source, only what takes
+    little time is checked; a path is read and an object is encoded when the picture is sent.
 
     Args:
         source: bytes, an open binary file, a path, a ``file:``, ``data:`` or http(s) URL, a PIL
-            image, an array or a tensor, a matplotlib figure or Axes, or an object with
-            ``_repr_png_`` or ``_repr_jpeg_``.
+            image, an array or a tensor, a matplotlib figure or Axes, an object with
+            ``_repr_png_`` or ``_repr_jpeg_``, or a dict with ``bytes`` and ``path``.
         filename: the file name to send to the Space.
 
     Raises:
         MediaError: the picture is empty, cannot be read, or has an unknown format.
-        TypeError: ``source`` or ``filename`` has a type that is not supported.
+        TypeError: ``source`` has a type that is not supported.
     """
-    if filename is not None and not isinstance(filename, str):
-        raise TypeError(f"filename must be a str or None, not {type(filename).__name__}")
+    if isinstance(source, Mapping) and source.keys() == {"bytes", "path"}:
+        # https://huggingface.co/docs/datasets/image_load, with decode=False
+        path = source["path"]
+        source = path if source["bytes"] is None else source["bytes"]
+        filename = filename or path and os.path.basename(path)
     if isinstance(source, str):
         return _from_text(source, filename)
     if isinstance(source, os.PathLike):
@@ -110,100 +148,38 @@ def _from_text(text: str, filename: str | None) -> Picture:
 
 
 def _from_path(path: str, filename: str | None) -> Picture:
-    try:
-        path = os.path.expanduser(path)
-        is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-    if is_pipe:  # a shell's <(...). Opening it waits for someone who writes.
-        return Picture(read=_memoize(partial(_read_pipe, path)), filename=filename)
     name = filename or os.path.basename(path)
-    check_head(_read_path(path, HEAD_BYTES), safe_name(name))
-    return Picture(read=partial(_read_path, path), filename=name)
-
-
-def _read_path(path: str, size: int = -1) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(size)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _read_pipe(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return _read_file(file)
-
-
-def _unreadable(path: str, error: Exception) -> MediaError:
-    """Return the error for a path that cannot be opened. It may be another text by mistake.
-
-    A long text is not shown: it can be the picture itself.
-    """
-    reason = getattr(error, "strerror", None) or "not a valid path"
-    try:
-        check_base64(path)
-    except MediaError as found:
-        return found
-    if ";base64," in path[:MAX_SHOWN]:
-        return MediaError("the picture's data: URI does not begin with data:")
-    if re.match(r"https?:/", path, re.I):
-        return MediaError("the picture is a URL with one slash, as pathlib makes it; give a str")
-    prompt = "Is it the prompt? ask(prompt, image) takes the picture second"
-    if len(path) > MAX_SHOWN or "\n" in path:
-        words = f"the picture cannot be read: a text of {len(path):,} characters is no path"
-        return MediaError(f"{words} ({reason}). {prompt}")
-    hint = f". {prompt}" if " " in path and not re.search(r"\.\w+$", path) else ""
-    return MediaError(f"the picture {path!r} cannot be read: {reason}{hint}")
+    kind, _ = check_head(read_path(path, HEAD_BYTES), safe_name(name))
+    return Picture(read=partial(read_path, path), filename=name, format=kind)
 
 
 def _from_bytes(data: bytes, filename: str | None) -> Picture:
-    check_head(data, safe_name(filename))
-    return Picture(read=lambda: data, filename=filename)
+    kind, _ = check_head(data, safe_name(filename))
+    return Picture(read=lambda: data, filename=filename, format=kind)
 
 
 def _from_file(file: Any, filename: str | None) -> Picture:
-    filename = filename or file_name(file)
-    file = synchronous(file)
-    if can_block(file):  # the caller may be an event loop
-        return Picture(read=_memoize(partial(_read_file, file, filename)), filename=filename)
-    start = position(file)
-    head = read_head(file)
-    try:
-        check_head(head, safe_name(filename))
-    except MediaError as error:
-        if not start:
-            raise
-        raise MediaError(
-            f"{error}. The file was given at byte {start:,}: call seek(0) first") from None
-    return Picture(read=_memoize(lambda: head + read_all(file)), filename=filename)
-
-
-def _read_file(file: Any, filename: str | None = None) -> bytes:
-    """Return what an open file holds. Its first bytes are checked before the rest is read."""
-    head = read_head(file)
-    check_head(head, safe_name(filename))
-    return head + read_all(file)
+    data = read_file(file)
+    if not data:
+        raise MediaError("the picture's file is empty, or was read before: call seek(0) first")
+    return _from_bytes(data, filename or file_name(file))
 
 
 def _memoize(load: Callable[[], bytes]) -> Callable[[], bytes]:
     """Return a function that calls ``load`` once and returns the same bytes each time.
 
-    A file can be read only once, and a figure must not be drawn in two threads at a time.
+    A figure must not be drawn in two threads at a time.
     """
-    lock = threading.Lock()
-    loaded: list[bytes] = []
+    lock, cached = threading.Lock(), cache(load)
 
     def load_once() -> bytes:
-        with lock:
-            if not loaded:
-                try:
-                    loaded.append(load())
-                except (MediaError, MemoryError):  # a lack of memory has an error of its own
-                    raise
-                except Exception as error:  # the object's own code can raise anything
-                    reason = f"{type(error).__name__}: {str(error)[:200]}"
-                    raise MediaError(f"the picture cannot be encoded ({reason})") from None
-        return loaded[0]
+        try:
+            with lock:
+                return cached()
+        except (MediaError, MemoryError):  # a lack of memory has an error of its own
+            raise
+        except Exception as error:  # the object's own code can raise anything
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            raise MediaError(f"the picture cannot be encoded ({reason})") from None
 
     return load_once

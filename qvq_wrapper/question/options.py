@@ -9,14 +9,18 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from inspect import iscoroutinefunction
+from numbers import Integral, Real
 from threading import TIMEOUT_MAX
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.request import getproxies
 
 from ..types import Status
-from .address import is_loopback, is_url, origin, space_url
+from .address import is_loopback, origin, space_url
 from .media import Picture
+
+if TYPE_CHECKING:
+    from .proxies import Proxy
 
 own_spaces: set[str] = set()
 """URLs of the Spaces that this process has started. They are not asked through a proxy of the
@@ -39,7 +43,7 @@ class Options(TypedDict, total=False):
     auth: tuple[str, str] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Access:
     """A Space's address and the way to reach it: everything that can change the Space's replies.
 
@@ -48,24 +52,21 @@ class Access:
         api_key: a Hugging Face token.
         auth: user and password of the Space's login.
         headers: names and values of further headers.
-        proxy: URL of an HTTP or SOCKS proxy.
+        proxy: the proxy for every connection, or None. It is decided at the call.
         verify: how certificates are checked, as in httpx.
-        environment: the proxies that the environment names, by scheme, as they are at the call.
     """
 
     url: str
-    api_key: str | None = field(default=None, repr=False)
-    auth: tuple[str, str] | None = field(default=None, repr=False)
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    proxy: str | None = field(default=None, repr=False)
-    verify: bool | ssl.SSLContext = field(default=True, repr=False)
-    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    api_key: str | None
+    auth: tuple[str, str] | None
+    headers: tuple[tuple[str, str], ...]
+    proxy: Proxy | None
+    verify: bool | ssl.SSLContext
 
     @classmethod
     def checked(
-        cls, url: object, api_key: object = None, auth: Any = None,
-        headers: Mapping[str, str] | None = None, proxy: object = None,
-        verify: bool | ssl.SSLContext = True,
+        cls, url: object, api_key: object, auth: Any, headers: object, proxy: object,
+        verify: bool | ssl.SSLContext,
     ) -> Access:
         """Return the Access for these options, or refuse them. Error messages contain no secrets.
 
@@ -74,7 +75,7 @@ class Access:
             api_key: a Hugging Face token. Whitespace around it is removed; an empty one is none.
             auth: ``(user, password)``.
             headers: a dict of header names and values.
-            proxy: an http, https, socks5 or socks5h URL.
+            proxy: an http, https, socks5 or socks5h URL, or None for the environment's proxy.
             verify: True, False or an ``ssl.SSLContext``.
 
         Raises:
@@ -88,22 +89,12 @@ class Access:
         is_pair = isinstance(auth, (tuple, list)) and len(auth) == 2
         if auth is not None and not (is_pair and all(isinstance(part, str) for part in auth)):
             raise TypeError("auth must be a pair of strings: (user, password)")
-        if headers is not None and not isinstance(headers, Mapping):
-            raise TypeError(f"headers must be a dict of strings, not {type(headers).__name__}")
-        pairs = tuple(dict(headers or {}).items())
-        for name, value in pairs:
-            # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
-            if not (isinstance(name, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
-                raise ValueError("headers has a key that is not a valid HTTP header name")
-            if not (isinstance(value, str) and re.fullmatch(r"[\t -~]*", value)):
-                raise ValueError(f"headers: the value of {name!r} must be a str of printable ASCII")
+        login = tuple(auth) if auth else None
         if not isinstance(verify, (bool, ssl.SSLContext)):
             raise TypeError("verify must be a bool or an ssl.SSLContext")
-        login = tuple(auth) if auth else None
         address = space_url(url)
-        environment = () if proxy or address in own_spaces else _environment_proxies()
-        access = cls(address, api_key, login, pairs, _proxy_url(proxy), verify, environment)
-        scheme, host, _ = origin(access.url)
+        access = cls(address, api_key, login, _pairs(headers), _proxy(address, proxy), verify)
+        scheme, host, _ = origin(address)
         if (api_key or auth) and scheme == "http" and not is_loopback(str(host)):
             words = f"others can read a secret sent to {host} over plain http"
             warnings.warn(words, stacklevel=_stacklevel())
@@ -153,35 +144,26 @@ def _stacklevel() -> int:
     return level
 
 
-def _proxy_url(proxy: object) -> str | None:
-    if proxy is None:
+def _pairs(headers: object) -> tuple[tuple[str, str], ...]:
+    """Return the names and values of headers that can be sent."""
+    if headers is not None and not isinstance(headers, Mapping):
+        raise TypeError(f"headers must be a dict of strings, not {type(headers).__name__}")
+    pairs = tuple(dict(headers or {}).items())
+    for name, value in pairs:
+        # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+        if not (isinstance(name, str) and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)):
+            raise ValueError("headers has a key that is not a valid HTTP header name")
+        if not (isinstance(value, str) and re.fullmatch(r"[\t -~]*", value)):
+            raise ValueError(f"headers: the value of {name!r} must be a str of printable ASCII")
+    return pairs
+
+
+def _proxy(address: str, given: object) -> Proxy | None:
+    if given is None and (address in own_spaces or not getproxies()):
         return None
-    fault = proxy_fault(proxy) if isinstance(proxy, str) else "must be a str or None"
-    if fault:
-        raise ValueError(f"proxy {fault}")
-    return str(proxy)
+    from .proxies import find_proxy  # imports httpx, which takes 60 ms
 
-
-def proxy_fault(proxy: str) -> str:
-    """Return what is wrong with a proxy's URL, or "". The words do not show its password."""
-    scheme, found, _ = proxy.lower().partition("://")
-    if scheme not in ("http", "https", "socks5", "socks5h"):
-        begins = f"begins with {scheme}://, but " if found and scheme.isalnum() else ""
-        return f"{begins}must be a URL such as http://host:3128 or socks5://host:1080"
-    if not is_url(proxy, (scheme,)):
-        return (
-            "must have a host and a port from 0 to 65535, such as http://host:3128; in a user or "
-            "password, special characters are written as %23 (#), %2F (/), %3A (:), %40 (@)")
-    if scheme.startswith("socks") and not find_spec("socksio"):
-        return 'is a SOCKS proxy, which needs: pip install "qvq_wrapper[socks]"'
-    return ""
-
-
-def _environment_proxies() -> tuple[tuple[str, str], ...]:
-    from urllib.request import getproxies  # takes 10 ms to import
-
-    found = getproxies()
-    return tuple((kind, found[kind]) for kind in ("http", "https", "all", "no") if kind in found)
+    return find_proxy(address, given)
 
 
 @dataclass(frozen=True, repr=False)
@@ -209,35 +191,52 @@ class Question:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one answer, as ``Qwen_QVQ_72B.create_async_generator`` describes them.
+    """The limits of one answer, as ``Qwen_QVQ_72B.ask`` describes them.
 
-    Raises:
-        ValueError: a number is out of range.
-        TypeError: a value has the wrong type.
+    Attributes:
+        timeout: seconds, or None for no limit.
+        read_timeout: seconds.
     """
 
-    timeout: float | None = None
-    read_timeout: float = 60.0
-    max_retries: int = 2
-    max_chars: int = 8 * 2**20
-    on_status: Callable[[Status], object] | None = field(default=None, repr=False)
+    timeout: float | None
+    read_timeout: float
+    max_retries: int
+    max_chars: int
+    on_status: Callable[[Status], object] | None = field(repr=False)
 
-    def __post_init__(self) -> None:
-        minimums = {"timeout": 0, "read_timeout": 1e-3, "max_retries": 0, "max_chars": 1}
-        if self.read_timeout is None:
-            object.__setattr__(self, "read_timeout", TIMEOUT_MAX)  # the class is frozen
-        for name, minimum in minimums.items():
-            value = getattr(self, name)
-            if name == "timeout" and value is None:
-                continue
-            kind = "number" if "timeout" in name else "whole number"
-            types = (int, float) if kind == "number" else int
-            if isinstance(value, bool) or not isinstance(value, types):
-                raise TypeError(f"{name} must be a {kind}, not {type(value).__name__}")
-            if not minimum <= value <= TIMEOUT_MAX:
-                valid = f"from {minimum:g} to {TIMEOUT_MAX:g}"
-                raise ValueError(f"{name} must be a number {valid}, not {value}")
-        call = self.on_status
-        is_async = iscoroutinefunction(call) or iscoroutinefunction(getattr(call, "__call__", None))
-        if call is not None and (not callable(call) or is_async):
+    @classmethod
+    def checked(
+        cls, timeout: object, read_timeout: object, max_retries: object, max_chars: object,
+        on_status: Any,
+    ) -> Limits:
+        """Return the Limits for these options, or refuse them.
+
+        Raises:
+            ValueError: a number is out of range.
+            TypeError: an option has the wrong type.
+        """
+        is_async = any(map(iscoroutinefunction, (on_status, getattr(on_status, "__call__", None))))
+        if on_status is not None and (not callable(on_status) or is_async):
             raise TypeError("on_status must be a synchronous function")
+        return cls(
+            None if timeout is None else seconds("timeout", timeout, 0),
+            TIMEOUT_MAX if read_timeout is None else seconds("read_timeout", read_timeout, 1e-3),
+            count("max_retries", max_retries, 0), count("max_chars", max_chars, 1), on_status)
+
+
+def seconds(name: str, value: object, minimum: float) -> float:
+    """Return a number of seconds. Infinity becomes the most that a thread can wait for."""
+    return min(float(_number(name, value, minimum, Real, "number")), TIMEOUT_MAX)
+
+
+def count(name: str, value: object, minimum: int) -> int:
+    """Return a whole number."""
+    return int(_number(name, value, minimum, Integral, "whole number"))
+
+
+def _number(name: str, value: Any, minimum: float, kind: Any, words: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kind):  # numpy's numbers are such kinds
+        raise TypeError(f"{name} must be a {words}, not {type(value).__name__}")
+    if not value >= minimum:  # True also for NaN
+        raise ValueError(f"{name} must be {minimum:g} or more, not {value}")
+    return value

@@ -27,25 +27,30 @@ def encode_image(image: Image) -> bytes:
     from PIL import ImageOps
 
     image = with_8_bits(ImageOps.exif_transpose(image))
-    if image.mode == "F":
-        return encode_array(image)
-    if image.mode == "L" and image.getextrema()[1] == 1:
-        raise MediaError(_MASK)
+    check_mask(image)
     if image.mode not in _PNG_MODES:  # CMYK, YCbCr, HSV, LAB, PA, RGBX, ...
         image = image.convert("RGBA" if image.mode in ("PA", "RGBa") else "RGB")
         image.info.pop("icc_profile", None)  # describes the colours of the former mode
     return _as_png(image)
 
 
+def check_mask(image: Image) -> None:
+    """Refuse a grey image with no value above 1, which would be black."""
+    if image.mode == "L" and image.getextrema()[1] == 1:
+        raise MediaError(_MASK)
+
+
 def with_8_bits(image: Image) -> Image:
-    """Return an image of 16 bits (modes I and I;16) in 8 bits, and any other as it is.
+    """Return an image of 16 bits (modes I and I;16) or floats (F) in 8 bits, others as they are.
 
     PIL's own conversion cuts values off at 255, so that most of the picture becomes white
     (https://github.com/python-pillow/Pillow/issues/3011). 65535 divided by 257 is 255.
 
     Raises:
-        MediaError: the image has values outside 0 to 65535.
+        MediaError: the image has values outside 0 to 65535, or floats outside 0 to 1.
     """
+    if image.mode == "F":
+        return _image_of(image)
     if not image.mode.startswith("I"):
         return image
     image = image.convert("I")
@@ -81,35 +86,17 @@ def check_layout(shape: tuple[int, ...], typestr: str) -> None:
         f"the array's shape is {shape}, not (h, w), (h, w, 1), (h, w, 3) or (h, w, 4){advice}")
 
 
-def encode_array(array: Any) -> bytes:
-    """Return an array as PNG. Any object that ``numpy.asarray`` reads is an array.
-
-    Raises:
-        MediaError: numpy or Pillow is missing, or it is not certain how bright the values are.
-    """
-    try:
-        import numpy
-        from PIL import Image
-    except ImportError:
-        raise MediaError("a picture given as an array needs: pip install pillow numpy") from None
-    pixels = numpy.asarray(array)
-    check_layout(pixels.shape, pixels.dtype.str)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    return _as_png(Image.fromarray(_as_8_bits(pixels).astype("uint8")))
-
-
-def _as_8_bits(pixels: Any) -> Any:
-    """Return an array with values from 0 to 255.
+def check_values(pixels: Any) -> None:
+    """Check the smallest and the largest value of an array.
 
     Floats are from 0 to 1, as matplotlib has them
     (https://matplotlib.org/stable/api/_as_gen/matplotlib.pyplot.imshow.html). Resizing with a cubic
-    filter can go past the ends by some 0.1 (https://en.wikipedia.org/wiki/Mach_bands): such values
-    are clipped, as imshow does.
+    filter can go past the ends by some 0.1 (https://en.wikipedia.org/wiki/Mach_bands).
+
+    Raises:
+        MediaError: it is not certain how bright the values are.
     """
     low, high, kind = pixels.min(), pixels.max(), pixels.dtype.kind
-    if kind == "b":
-        return pixels * 255
     if kind == "f":
         if not -float("inf") < low <= high < float("inf"):  # False for NaN, which min() returns
             raise MediaError("the picture contains NaN or infinity")
@@ -117,16 +104,42 @@ def _as_8_bits(pixels: Any) -> Any:
             raise MediaError(
                 f"the picture's floats are from {low:g} to {high:g}, and must be from 0 to 1; "
                 "divide by 255, or astype('uint8'), or for PIL convert('L')")
-        return (pixels.clip(0, 1) * 255).round()
-    if low >= 0 and high == 1:
-        raise MediaError(_MASK)
-    if pixels.dtype.str[1:] == "u2":
-        return (pixels.astype("uint32") + 128) // 257
-    if low < 0 or high > 255:
-        raise MediaError(
-            f"the array's values are from {low} to {high}; integers must be from 0 to 255, or of "
-            "type uint16, from 0 to 65535")
-    return pixels
+    elif kind in "iu":
+        if low >= 0 and high == 1:
+            raise MediaError(_MASK)
+        if low < 0 or high > (65535 if pixels.dtype.str[1:] == "u2" else 255):
+            raise MediaError(
+                f"the array's values are from {low} to {high}; integers must be from 0 to 255, or "
+                "of type uint16, from 0 to 65535")
+
+
+def encode_array(array: Any) -> bytes:
+    """Return an array as PNG. Any object that ``numpy.asarray`` reads is an array.
+
+    Raises:
+        MediaError: numpy or Pillow is missing, or ``check_layout`` or ``check_values`` raises it.
+    """
+    return _as_png(_image_of(array))
+
+
+def _image_of(array: Any) -> Image:
+    try:
+        import numpy
+        from PIL import Image
+    except ImportError:
+        raise MediaError("a picture given as an array needs: pip install pillow numpy") from None
+    pixels = numpy.asarray(array)
+    check_layout(pixels.shape, pixels.dtype.str)
+    check_values(pixels)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.dtype.kind == "b":
+        pixels = pixels * 255
+    elif pixels.dtype.kind == "f":
+        pixels = (pixels.clip(0, 1) * 255).round()  # clipped as imshow does it
+    elif pixels.dtype.str[1:] == "u2":
+        pixels = (pixels.astype("uint32") + 128) // 257
+    return Image.fromarray(pixels.astype("uint8"))
 
 
 def _as_png(image: Image) -> bytes:

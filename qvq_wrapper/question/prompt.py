@@ -6,22 +6,52 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .media import Picture, picture_from
+from .formats import HEAD_BYTES, SUFFIXES, format_in_base64
+from .media import Picture, is_source, picture_from
 
-_PICTURE_URL = re.compile(r"https?://[^\s/]+/[^\s?#]*\.(png|jpe?g|gif|webp|bmp)([?#]\S*)?", re.I)
+_SUFFIX = "|".join(map(re.escape, sorted(SUFFIXES)))
+_PICTURE_URL = re.compile(rf"https?://[^\s/]+/[^\s?#]*({_SUFFIX})([?#]\S*)?", re.I)
+
+# Other names of roles: LangChain's types of messages, and Google's "model".
+_ROLES = {
+    "human": "user", "ai": "assistant", "AIMessageChunk": "assistant", "system": "system",
+    "tool": "tool", "model": "assistant"}
+
+# The forms of a part that is a picture, where U is a URL, B base64, and P any picture:
+#   {"type": "image_url", "image_url": {"url": U}}     platform.openai.com/docs/api-reference/chat
+#   {"type": "image_url", "image_url": U}              docs.mistral.ai/capabilities/vision
+#   {"type": "input_image", "image_url": U}            platform.openai.com/docs/guides/images-vision
+#   {"type": "image", "image": P}                      github.com/QwenLM/Qwen3-VL
+#   {"type": "image", "image": U or B}                 ai-sdk.dev/docs/reference/ai-sdk-core
+#   {"image": U}                                       help.aliyun.com/zh/model-studio/vision
+#   {"type": "image", "url": U}, or "base64": B        huggingface.co/docs/transformers/main/en/
+#                                                      chat_templating_multimodal
+#   the same, or {"type": "image", "data": B}          docs.langchain.com/oss/python/langchain/
+#                                                      messages#multimodal
+#   {"type": "image", "data": B}                       modelcontextprotocol.io/specification
+#   {"type": "image", "source": {"data": B}}, or       docs.anthropic.com/en/docs/build-with-claude/
+#     "source": {"url": U}                             vision
+#   {"inline_data": {"data": P or B}}                  ai.google.dev/api/caching#Part
+#   {"image": {"source": {"bytes": P}}}                docs.aws.amazon.com/bedrock/latest/
+#                                                      APIReference/API_runtime_ImageBlock.html
+#   {"block_type": "image", "image": B}, or "url": U   docs.llamaindex.ai/en/stable/api_reference
+# Ollama has pictures beside the content: {"images": [P or B]}   github.com/ollama/ollama-python
+_OUTER = ("image_url", "image", "inline_data", "inlineData")
+_INNER = ("source", "url", "base64", "data", "bytes", "value", "path")
 
 
-def read_messages(messages: Any, *, needed: bool = True) -> tuple[str, Picture | None]:
+def prompt_of(messages: Any, *, needed: bool = True) -> tuple[str, Picture | None]:
     """Return the prompt and the latest picture of a conversation.
 
     A single message gives its text. Several give a line ``Role: text`` each, and ``Assistant:`` at
-    the end. A picture is an ``image_url`` part with a ``data:`` or http(s) URL, or a user message
-    that contains only an http(s) URL with a picture's suffix. Text is never read as a local path.
+    the end. A user message that contains only an http(s) URL with a picture's suffix is a picture.
+    Text is never read as a local path.
 
     Args:
         messages: dicts with ``role`` and ``content`` in OpenAI's form
-            (https://platform.openai.com/docs/api-reference/chat/create). ``content`` is a text, a
-            list of texts and parts, or None.
+            (https://platform.openai.com/docs/api-reference/chat/create), in one of the forms
+            above, or objects with such attributes. ``content`` is a text, a list of texts, parts
+            and pictures, or None.
         needed: refuse messages without text and picture.
 
     Raises:
@@ -34,12 +64,7 @@ def read_messages(messages: Any, *, needed: bool = True) -> tuple[str, Picture |
     lines: list[tuple[str, str]] = []
     picture: Picture | None = None
     for message in messages:
-        if not isinstance(message, Mapping):
-            raise TypeError(f"a message must be a dict, not {type(message).__name__}")
-        role = message.get("role", "user")
-        if not isinstance(role, str):
-            raise TypeError(f"a message's role must be a str, not {type(role).__name__}")
-        text, found = _read_content(message.get("content"), role)
+        role, text, found = _read_message(message)
         picture = found or picture
         if text:
             lines.append((role, text))
@@ -49,48 +74,88 @@ def read_messages(messages: Any, *, needed: bool = True) -> tuple[str, Picture |
         prompt = "".join(text for _, text in lines)
     else:
         prompt = "".join(f"{role.capitalize()}: {text}\n" for role, text in lines) + "Assistant:"
-    if re.search("[\ud800-\udfff]", prompt):
-        raise ValueError("messages contain a lone surrogate, which cannot be encoded as UTF-8")
+    check_text("messages", prompt)
     return prompt, picture
 
 
-def _read_content(content: Any, role: str) -> tuple[str, Picture | None]:
-    if content is None:  # an assistant's message that contains only a tool call
-        return "", None
-    if isinstance(content, str):
-        if role == "user" and _PICTURE_URL.fullmatch(content.strip()):
-            return "", picture_from(content.strip())
-        return content, None
-    if not isinstance(content, list):
+def check_text(name: str, text: str) -> None:
+    if re.search("[\ud800-\udfff]", text):
+        raise ValueError(f"there is a lone surrogate in {name}, which UTF-8 cannot encode")
+
+
+def _read_message(message: Any) -> tuple[str, str, Picture | None]:
+    """Return the role, the text and the latest picture of a message."""
+    fields = _fields(message)
+    is_message = isinstance(message, Mapping) or fields.keys() & {"content", "parts", "blocks"}
+    if not is_message:
         raise TypeError(
-            f"a message's content must be a str or list, not {type(content).__name__}; "
-            "a picture goes into media")
+            f"a message must be a dict with role and content, not {type(message).__name__}")
+    role = fields.get("role") or _ROLES.get(str(fields.get("type")), "user")
+    if not isinstance(role, str):
+        raise TypeError(f"a message's role must be a str, not {type(role).__name__}")
+    role = _ROLES.get(role, role)
+    content = _first(fields, ("parts", "blocks", "content"))
+    parts = [*content] if isinstance(content, (list, tuple)) else [content]
+    parts += [{"image": each} for each in fields.get("images") or []]
     texts: list[str] = []
     picture: Picture | None = None
-    for part in content:
-        if isinstance(part, Mapping) and part.get("type") == "image_url":
-            picture = _read_image_part(part.get("image_url"))
-        else:
-            texts.append(_read_text_part(part))
-    return "\n".join(filter(None, texts)), picture
+    for part in parts:
+        text, found = _read_part(part)
+        texts.append(text)
+        picture = found or picture
+    text = "\n".join(filter(None, texts))
+    if role == "user" and not picture and _PICTURE_URL.fullmatch(text.strip()):
+        return role, "", picture_from(text.strip())
+    return role, text, picture
 
 
-def _read_text_part(part: Any) -> str:
-    if isinstance(part, Mapping):
-        if part.get("type") != "text":
-            kind = str(part.get("type"))[:50]
-            raise ValueError(
-                f"a part's type must be 'text' or 'image_url', not {kind!r}; "
-                "a picture that is no URL goes into media")
-        part = part.get("text")
-    if not isinstance(part, str):
-        raise TypeError(
-            f"a part's text must be a str, not {type(part).__name__}; a picture goes into media")
-    return part
+def _read_part(part: Any) -> tuple[str, Picture | None]:
+    """Return the text or the picture of a part."""
+    if part is None or isinstance(part, str):  # None: a message that is only a tool call
+        return part or "", None
+    if is_source(part):
+        return "", picture_from(part)
+    fields = _fields(part)
+    kind = fields.get("type") or fields.get("block_type")
+    if kind in ("thinking", "redacted_thinking", "reasoning") or fields.get("thought"):
+        return "", None
+    text = fields.get("text")
+    if kind in ("text", "input_text", "output_text") or kind is None and text is not None:
+        if not isinstance(text, str):
+            raise TypeError(f"a part's text must be a str, not {type(text).__name__}")
+        return text, None
+    is_picture = kind in ("image", "image_url", "input_image")
+    if is_picture or kind is None and _first(fields, _OUTER) is not None:
+        return "", _picture_in(fields)
+    shown = repr(kind)[:50] if fields else type(part).__name__
+    raise (ValueError if fields else TypeError)(
+        f"a part must be a text or a picture, such as {{'type': 'text', 'text': ...}} or "
+        f"{{'type': 'image', 'image': ...}}, not {shown}")
 
 
-def _read_image_part(image: Any) -> Picture:
-    url = image.get("url") if isinstance(image, Mapping) else image
-    if not isinstance(url, str) or not re.match(r"data:|https?://", url, re.I):
-        raise ValueError("image_url needs a data: or http(s) URL; a local picture goes into media")
-    return picture_from(url)
+def _picture_in(fields: Mapping[str, Any]) -> Picture:
+    """Return the picture that is in a part, or in a dict or object in it."""
+    found = _first(fields, (*_OUTER, *_INNER))
+    if type(found).__name__.endswith(("Url", "URL")):  # LlamaIndex has pydantic's AnyUrl
+        found = str(found)
+    if isinstance(found, bytes) and format_in_base64(found[:HEAD_BYTES].decode("latin-1")):
+        found = found.decode("latin-1")  # LlamaIndex
+    if found is not None and not isinstance(found, str):
+        return picture_from(found) if is_source(found) else _picture_in(_fields(found))
+    if found and re.match(r"data:|https?://", found, re.I):
+        return picture_from(found)
+    if found and format_in_base64(found):
+        return picture_from(f"data:;base64,{found}")
+    raise ValueError(
+        "a part's picture must be a data: or http(s) URL or base64; a local one goes into media, "
+        "or into the part as pathlib.Path(...)")
+
+
+def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    """Return the first of these fields that is not None."""
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _fields(item: Any) -> Mapping[str, Any]:
+    """Return a message or a part, a dict or an object of another library, as a dict."""
+    return item if isinstance(item, Mapping) else getattr(item, "__dict__", {})

@@ -6,11 +6,12 @@ import base64
 import io
 import math
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageOps
 
 from ..errors import MediaError
+from ..question.pixels import with_8_bits
 
 # Not all that Pillow knows: for EPS it runs another program, and an icon's header can be wrong.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -61,8 +62,7 @@ def data_uri(path: str, max_pixels: int) -> str:
 
 
 def _convert(image: Image.Image, max_pixels: int, kind: str) -> bytes:
-    if image.mode.startswith(("I", "F")):
-        image = _to_8_bits(image)
+    image = with_8_bits(image)
     image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     scale = math.sqrt(max_pixels / (image.width * image.height))
     if scale < 1:
@@ -70,15 +70,3 @@ def _convert(image: Image.Image, max_pixels: int, kind: str) -> bytes:
     buffer = io.BytesIO()
     ImageOps.exif_transpose(image).save(buffer, kind, quality=95)
     return buffer.getvalue()
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Return a grey image with its darkest value as 0 and its brightest as 255.
-
-    Pillow's own conversion would show a picture of 16 bits as white.
-    """
-    exact = image if image.mode == "F" else image.convert("I").convert("F")
-    low, high = cast("tuple[float, float]", exact.getextrema())
-    factor = 255 / ((high - low) or 1)
-    scaled: Image.Image = exact.point(lambda grey: grey * factor - low * factor)
-    return scaled.convert("L")
