@@ -259,6 +259,11 @@ async def test_a_key_in_the_reason_for_the_end(server):
     assert texts[-1] == "a\n\n*The model's server ended the answer: [key].*"
 
 
+async def test_a_placeholder_for_a_key_is_left_in_an_answer(server):
+    texts = await answer(server, "It is EMPTY", api_key="EMPTY")
+    assert texts[-1] == "It is EMPTY"
+
+
 async def test_a_key_in_an_answer(server):
     """Its first characters are held back until the next ones come."""
     texts = await answer(server, "It is ", *KEY, ". s", api_key=KEY)
