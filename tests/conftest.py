@@ -70,11 +70,20 @@ def _without_a_skip(node, report):
     return report
 
 
+crashed = []
+"""The processes of pytest-xdist that crashed. It goes on with new ones."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
-    """End the run if a process of pytest-xdist has crashed. It would go on with a new one."""
     if error:
-        pytest.exit(f"{node.gateway.id} has crashed", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        crashed.append(node)
+
+
+def pytest_sessionfinish(session):
+    """Let a crash be no mere failed test: .ci/run repeats those."""
+    if crashed:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def _backend_is_wanted(item):

@@ -170,7 +170,8 @@ async def test_an_unknown_parameter_is_refused(shapes):
 
 STREAMED = [
     "to_textbox", "to_textarea", "to_html", "to_code", "updates", "instances", "then_skip",
-    "then_hide", "second", "emptied_box", "messages", "pairs", "chat_words"]
+    "then_hide", "second", "emptied_box", "messages", "chat_words",
+    pytest.param("pairs", marks=pytest.mark.may_skip("gradio 6 has no pairs"))]
 
 
 @pytest.mark.parametrize("name", STREAMED)

@@ -388,7 +388,8 @@ def test_a_missing_package(arguments, module, extra):
     """The message names the extra of this kind of Space."""
     name = {"pillow": "PIL"}.get(module, module)
     code = f"import sys; sys.modules[{name!r}] = None; from importlib import util\n" \
-        f"real = util.find_spec; util.find_spec = lambda n: None if n == {name!r} else real(n)\n" \
+        f"real = util.find_spec\n" \
+        f"util.find_spec = lambda n: None if n == {name!r} else real(n) or real('json')\n" \
         f"sys.argv[1:] = {arguments!r}\nfrom qvq_wrapper.serve.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
