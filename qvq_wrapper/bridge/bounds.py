@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import httpx
@@ -17,15 +18,18 @@ MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estima
 MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
 
 
-def bound_body(response: httpx.Response, *, endless: bool) -> None:
+def bound_body(
+    response: httpx.Response, *, endless: bool, is_wanted: Callable[[Any], bool]
+) -> None:
     """Bound the body of a response, and unpack it if a proxy on the way has compressed it.
 
     Args:
         endless: the response is a stream of any length, whose reader bounds each part of it.
+        is_wanted: called with each piece. If it returns False, the body ends.
     """
     stream = response.stream
     assert isinstance(stream, httpx.SyncByteStream)
-    pieces = iter(stream)
+    pieces: Iterator[bytes] = takewhile(is_wanted, stream)
     # httpx would unpack each piece that arrives as a whole, whatever its size is then.
     coding = response.headers.pop("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):

@@ -29,7 +29,7 @@ class JobExecutor(Executor):
                 future.set_exception(error)
 
         if self._daemon:
-            threading.Thread(target=run, name="qvq_wrapper", daemon=True).start()
+            threading.Thread(target=run, name="gradio_client", daemon=True).start()
         elif fn is not utils.check_for_cancel:  # polls, and posts past the proxy; a cut ends a job
             run()
         return future

@@ -16,7 +16,9 @@ gradio_client's name    what gradio_client's own does            what is lost wi
 ``helper_executor``,    interpreter's exit
 ``stream_executor``
 ``send_data``           opens a connection for each request and  the kept connection; words
-                        polls for messages every 50 ms           come up to 50 ms late
+                        polls for messages every 50 ms           come up to 50 ms late, and a
+                                                                 cancel ends the job at its
+                                                                 next message
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
 ``_upload_file``        reads the picture from a file            it is sent twice, the second
