@@ -46,6 +46,7 @@ OWN = r"</?(?:code|span|pre)>|<https?://[\w.~:/?#&=+,;%-]*>"
     (r"\( never closed", "<span>&#92;</span>( never closed"),
     (r"\(a{b\)", "<code>&#92;&#40;a&#123;b&#92;&#41;</code>"),
     (r"\alpha, 2 \* 3", r"\alpha, 2 &#42; 3"),
+    (r"\ref{a}, \eqref{b}", "<span>&#92;</span>ref{a}, <span>&#92;</span>eqref{b}"),
 ])
 def test_formulas(sent, shown):
     assert as_markdown(sent) == shown
@@ -134,12 +135,12 @@ def test_every_front_end_sees_the_same_code(sent, shown):
     ("<b>x</b>", "&lt;b>x&lt;/b>"),
     ("1 < 2 > 0 & 3", "1 < 2 > 0 & 3"),
     ("&lt;b&gt; &#36;", "&amp;lt;b&amp;gt; &amp;#36;"),
-    ("![a](http://x/y.png)", "[a](http://x/y.png)"),
-    ("![](http://x/y.png)", "[picture](http://x/y.png)"),
+    ("![a](http://x/y.png)", "[a](<http://x/y.png>)"),
+    ("![](http://x/y.png)", "[picture](<http://x/y.png>)"),
     ("![a][b]\n\n[b]: http://x 't'", "[a][b]\n\n[b]&#58; <http://x> 't'"),
     ("[a](javascript:x)", "[a]&#40;javascript:x)"),
     ("[a](data:text/html,x)", "[a]&#40;data:text/html,x)"),
-    ("[a](https://x.y?a=1&b=2)", "[a](https://x.y?a=1&b=2)"),
+    ("[a](https://x.y?a=1&b=2)", "[a](<https://x.y?a=1&b=2>)"),
     ("<https://x.y>", "<https://x.y>"),
     ("`<b>`", "<code>&#60;b&#62;</code>"),
     ("```html\n<b>\n  x\n```", "<pre><code>&#60;b&#62;&#10;  x</code></pre>\n"),
@@ -170,7 +171,9 @@ ATTACKS = [
     f"[x](https://a.b/&#64;&commat;0@@) ${HANDLER}$",
     f"[x](https://a.b/?&amp;#64;&amp;#64;0&amp;#64;@) ${HANDLER}$",
     f"@\\@0@@ @&#64;0@@ @\\@7@@ $x$ ${HANDLER}$",
-    "[x](https://a.b/?&amp;quot;&quot;&#34;)",
+    "[x](https://a.b/?&amp;quot;&quot;&#34;) <https://a.b/&quot> https://a.b/?&#36; https://a.b/&#",
+    "`@@0@@`",
+    "```\n@@0@@\n```",
     f"```x{HANDLER}\ny\n```",
     f"```$x$@@0@@{HANDLER}\ny\n```",
     f"# ${HANDLER}$ <b id=x>",
@@ -202,9 +205,10 @@ def joined(children):
 
 MIXTURES = recursive(sampled_from([
     "", "x", " ", "\n", "\n\n", '"', "'", " onfocus='x' ", HANDLER, "$", "$$", "\\", "`", "``",
-    "~~~", "@", "@@0@@", "@\\@0@@", "&#64;", "&quot;", "&", "&amp;", "&#36;", ";", "%", "%24", "%2",
-    "(", ")", "[", "]", "]:", "!", "<", ">", "<b>", "{", "}", "|", "//", "a@b.c", "ü", "例", "\u202e",
-    "javascript:", "http://", "https://a.b", "www.", "\\href", "\\begin{x}", "\\\\(", "\\[", "#",
+    "~~~", "@", "@@0@@", "@\\@0@@", "&#64;", "&quot;", "&", "&amp;", "&#36;", ";", "%",
+    "%24", "%2", "(", ")", "[", "]", "]:", "!", "<", ">", "<b>", "{", "}", "|", "//", "a@b.c",
+    "ü", "例", "\u202e", "javascript:",
+    "http://", "https://a.b", "www.", "\\href", "\\begin{x}", "\\\\(", "\\[", "#",
 ]), joined, max_leaves=8)
 
 
@@ -218,20 +222,20 @@ def test_no_mixture_makes_anything_active(text):
 
 @pytest.mark.parametrize("sent, shown", [
     ("[a](https://x.y/ü?q=a b)", "[a]&#40;<https://x.y/%C3%BC?q=a> b)"),
-    ("[a](https://x.y/ü%20%zz \"t\")", "[a](https://x.y/%C3%BC%20%25zz)"),
-    ("[a](https://exämple.com/)", "[a](https://xn--exmple-cua.com/)"),
-    ("[a](https://x.y/(b)_c*)", "[a](https://x.y/%28b%29_c%2A)"),
-    ("[`a` $x$](http://x)", "[`a` $x$](http://x)"),
-    ("[a\nb](http://x\n't')c", "[a\nb](http://x)c"),
+    ("[a](https://x.y/ü%20%zz \"t\")", "[a](<https://x.y/%C3%BC%20%25zz>)"),
+    ("[a](https://exämple.com/)", "[a](<https://xn--exmple-cua.com/>)"),
+    ("[a](https://x.y/(b)_c*)", "[a](<https://x.y/%28b%29_c%2A>)"),
+    ("[`a` $x$](http://x)", "[`a` $x$](<http://x>)"),
+    ("[a\nb](http://x\n't')c", "[a\nb](<http://x>)c"),
     ("[](http://x)", "<http://x>"),
-    ("[![a](http://x)](http://y)", "[[a]&#40;http:/&#47;x)](http://y)"),
+    ("[![a](http://x)](http://y)", "[[a]&#40;http:/&#47;x)](<http://y>)"),
     ("so https://x.y/a_(b), (http://z).", "so <https://x.y/a_%28b%29>, (<http://z>)."),
     ("见https://x.y/三，www.x.y。", "见<https://x.y/%E4%B8%89>，<http://www.x.y>。"),
     ("https://x.y?a&copy;=1", "<https://x.y?a%C2%A9=1>"),
-    ("https://x.y?a&copy=1", "<https://x.y?a&copy=1>"),
+    ("https://x.y?a&copy=1&b&copy_&amp;c", "<https://x.y?a&copy=1&b%26copy_&c>"),
     ("\\https://x", "<span>&#92;</span><https://x>"),
     ("https://x.y/$x$", "<https://x.y/>$x$"),
-    ("a@b.c, 1//2, ftp://x", "a&#64;b.c, 1/&#47;2, ftp:/&#47;x"),
+    ("a@b.c, 1//2, ftp://x, www.-x", "a&#64;b.c, 1/&#47;2, ftp:/&#47;x, www&#46;-x"),
 ])
 def test_links(sent, shown):
     assert as_markdown(sent) == shown
@@ -258,7 +262,7 @@ def test_random_texts_have_nothing_active_but_links(texts, partial):
     own = re.compile(OWN)
     for text in texts:
         shown = own.sub("", as_markdown(text, partial=partial))
-        live = re.search(r"<[A-Za-z/!?]|!\[|\]\((?!http://)|^ {0,3}\[[^\]]*\]:", shown, re.M)
+        live = re.search(r"<[A-Za-z/!?]|!\[|\]\((?!\)|http://)|^ {0,3}\[[^\]]*\]:", shown, re.M)
         assert not live, (text, shown)
 
 
@@ -328,7 +332,7 @@ def test_no_beginning_of_an_answer_shows_what_the_whole_does_not(sent, formulas,
 ])
 def test_no_block_makes_anything_active(before):
     own = re.compile(OWN)
-    live = re.compile(r"<[A-Za-z/!?]|!\[|\]\((?!http://)|^[ >|-]*\[[^\]]*\]:", re.M)
+    live = re.compile(r"<[A-Za-z/!?]|!\[|\]\((?!\)|http://)|^[ >|-]*\[[^\]]*\]:", re.M)
     for sent in ("<img src=http://x>", "![a](http://x)", "[a](javascript:x)", "[a]: javascript:x"):
         for after in ("", "`", "$", "\n```", "\n> ```", "\n> \\]", "|b$|", "\\end{align}"):
             text = before + sent + after
@@ -368,8 +372,9 @@ def test_plain_markdown_is_not_changed():
 
 RUNS = [
     "$", "$$", "`", "~", "\\", "!", "[", "<", "&", "@", "{", "%", "|", "\n", "\t", "> ", "- ",
-    "1. ", "**", "//", "\\(", "\\[", "\\\\[", "\\[\n", "\\end{x}", "\\boxed{", "\\begin{align}", "$$ a",
-    "\\begin{align}\n", "$a ", "$x$ ", "$5 |", "a | $x\n", "|`a|b`", "`` ` ", "```\n", "~~~\n",
+    "1. ", "**", "//", "\\(", "\\[", "\\\\[", "\\[\n", "\\end{x}", "\\boxed{", "\\begin{align}",
+    "\\begin{align}\n", "$$ a", "$a ",
+    "$x$ ", "$5 |", "a | $x\n", "|`a|b`", "`` ` ", "```\n", "~~~\n",
     "`a\n", "> - x\n", "![", "[a](", "[[]", "](", "[a](http://x '", "http://", "http://x.", "www.",
     "\\[`", "\\[ \\] $$ ", "!\\", "> - " * 20 + "x\n",
     "".join("`" * count + "x" for count in range(1, 60)),
