@@ -30,7 +30,8 @@ SHORT, LONG = 5, 3000
 
 
 def prompt_of(name, steps):
-    return script({"interrupt": name}, *[step for each in range(steps) for step in (f"{each}", 0.01)])
+    texts = [f"{each}" for each in range(steps)]
+    return script({"interrupt": name}, *[step for text in texts for step in (text, 0.01)])
 
 
 async def read(stream, leaves):

@@ -93,13 +93,14 @@ def test_a_space_that_stands_still(near):
 def test_answers_in_the_parent_and_in_forked_children(near):
     space, options = near
     chance = random.Random("fork")
-    assert list(ask("warm", **options).iterate())
     readers = Readers(**options)
     for number in range(5):
-        readers.start(number, script(*[f"{number} ", 0.05] * 40, f"parent {number}"))
+        readers.start(number, script(*[f"{number} ", 0.05] * 60, f"parent {number}"))
     wait_until(lambda: all(stream.text for stream in readers.streams.values()), BOUND)
     children = []
     for child in range(6):
+        # Leaves an idle connection, which both processes have after the fork.
+        assert "".join(ask(f"before {child}", **options).iterate()) == f"You asked: before {child}"
         time.sleep(chance.random() * 0.1)
         pid = os.fork()
         if pid == 0:
