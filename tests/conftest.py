@@ -1,5 +1,6 @@
 """Gradio Spaces, each in a process of its own, and the checks that all tests share."""
 
+import asyncio
 import io
 import json
 import os
@@ -243,8 +244,19 @@ def provider(space):
     return Local
 
 
+def _eager_loop():
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # of Python 3.12
+    return loop
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request):
+    """asyncio and trio. ``QVQ_TEST_LOOP`` may be ``uvloop`` or ``eager``, for asyncio."""
+    loop = os.environ.get("QVQ_TEST_LOOP")
+    if request.param == "asyncio" and loop:
+        options = {"use_uvloop": True} if loop == "uvloop" else {"loop_factory": _eager_loop}
+        return "asyncio", options
     return request.param
 
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, wait_until_async
 
 from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError
-from qvq_wrapper.serve import SAMPLE, running_space
+from qvq_wrapper.serve import SAMPLE, disconnect, running_space
 from qvq_wrapper.serve.__main__ import NEEDS, main
 from qvq_wrapper.serve.disconnect import Readers
 from qvq_wrapper.serve.options import parse
@@ -232,6 +232,24 @@ async def test_the_model_is_not_asked_for_a_reader_who_has_left():
     await leave(readers, ends_response=False)
     texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
     assert [text async for text in texts] == [] and not closed.is_set()
+
+
+async def test_the_model_stops_if_no_reader_comes(monkeypatch):
+    """Whoever comes later gets an error, and not the part as if it were the whole."""
+    monkeypatch.setattr(disconnect, "PATIENCE", 0.01)
+    readers, closed = Readers(), asyncio.Event()
+
+    async def texts():
+        try:
+            yield "a"
+            await asyncio.sleep(60)
+        finally:
+            closed.set()
+
+    with pytest.raises(ResponseError, match="Nobody read this answer for 0.01 s"):
+        async for text in newest(readers.while_reading("a session", texts())):
+            assert text == "a"
+    assert closed.is_set()
 
 
 @pytest.mark.parametrize("kind", ["browser", "curl"])

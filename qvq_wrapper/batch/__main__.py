@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -131,26 +132,31 @@ class _Report(logging.Handler):
         elif time.monotonic() > self._next_line and not self._quiet:
             self._next_line = time.monotonic() + LOG_INTERVAL
             of_all = "" if summary.total is None else f" of {summary.total}"
-            print(f"{summary.done}{of_all}: {summary}", file=sys.stderr, flush=True)
+            _say(f"{summary.done}{of_all}: {summary}")
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"qvq-batch: {printable(record.getMessage())}"
         if self._bar:
             self._bar.write(line)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            _say(line)
 
     def end(self, error: str, status: int) -> int:
         """Print the last lines. Return the exit status."""
         if self._bar:
             self._bar.close()
         if self.summary and not self._quiet:
-            print(self.summary, file=sys.stderr)
+            _say(str(self.summary))
         if error:
             hint = ". The same command goes on from here." if self.summary else ""
             error = error.rstrip(".") + hint if hint else error
-            print(f"qvq-batch: {printable(error)}", file=sys.stderr)
+            _say(f"qvq-batch: {printable(error)}")
         return status
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the log's disk may be full, and the answers' disk not
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
