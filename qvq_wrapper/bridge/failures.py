@@ -11,6 +11,7 @@ import re
 import ssl
 import time
 import traceback
+from collections.abc import Mapping
 from concurrent import futures
 from contextlib import suppress
 from copy import copy
@@ -25,6 +26,7 @@ from ..errors import (
     AuthenticationError, MediaError, ModelNotSupportedError, RateLimitError, ResponseError,
     ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError,
 )
+from .titles import error_from
 
 MAX_ERROR_BYTES = 2**16  # of what a Space says of an error; the rest is not read
 
@@ -67,7 +69,7 @@ def from_response(response: httpx.Response) -> ResponseError | None:
     if code < 400 and path.endswith("/login"):  # a Space without a login shows its page
         return None
     found = _found(response)
-    retry_after = _retry_after(response.headers.get("retry-after", ""))
+    retry_after = retry_after_in(response.headers)
     known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
     if code in (401, 403) or code == 400 and path.endswith("/login"):
         return AuthenticationError(
@@ -138,8 +140,9 @@ def _found(response: httpx.Response) -> str:
     return f": {one_line(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
-def _retry_after(value: str) -> float | None:
+def retry_after_in(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After header, seconds or a date (RFC 9110, 10.2.3)."""
+    value = headers.get("retry-after", "")
     with suppress(ValueError, OverflowError):  # int() takes neither nan nor inf
         return max(0.0, float(int(value)))
     with suppress(ValueError, TypeError, OverflowError):
@@ -163,7 +166,7 @@ def from_exception(error: BaseException, *, fetching: bool = False) -> Exception
         case ResponseError() | MediaError() | ModelNotSupportedError():
             mapped: Exception = copy(error)  # calls that wait for the same info get one error
         case exceptions.AppError() | exceptions.ValidationError():
-            mapped = _from_app(str(error), fetching)
+            mapped = _from_app(str(error), getattr(error, "title", None), fetching)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
         case httpx.TimeoutException() | futures.TimeoutError():
@@ -198,7 +201,7 @@ def _machine_trouble(error: BaseException | None) -> str:
     return ""
 
 
-def _from_app(message: str, fetching: bool) -> ResponseError:
+def _from_app(message: str, title: object, fetching: bool) -> ResponseError:
     """Return the error for what a Space's own code raised, in its own words."""
     message = message[:MAX_ERROR_BYTES]
     if _REPR.fullmatch(message):  # gradio 4 sends the repr of gr.Error's words
@@ -214,9 +217,8 @@ def _from_app(message: str, fetching: bool) -> ResponseError:
             f"{message.rstrip('. ')}. {hint}", retry_after=wait, retryable=wait is not None)
     if _NO_GPU.search(message):
         return RateLimitError(message, retryable=True)
-    if "(HTTP 429" in message:  # of the model behind a Space (serve/upstream.py)
-        return RateLimitError(
-            message, status_code=429, retry_after=_wait_in(message), retryable=True)
+    if passed_on := error_from(title, message):
+        return passed_on
     if fetching:
         message = f"The Space, which fetches the picture from its URL, says: {message}"
     return ResponseError(message)
