@@ -11,16 +11,17 @@ from ..errors import MediaError
 # PNG to BMP follow https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern, with BMP's
 # reserved zeros added. TIFF follows section 2 of TIFF 6.0. AVIF and HEIC are brands in a file type
 # box (ISO/IEC 14496-12).
-_PICTURES = (  # name, file suffix, pattern of the first bytes
-    ("PNG", ".png", rb"\x89PNG\r\n\x1a\n"),
-    ("JPEG", ".jpg", rb"\xff\xd8\xff"),
-    ("GIF", ".gif", rb"GIF8[79]a"),
-    ("WebP", ".webp", rb"RIFF....WEBP"),
-    ("BMP", ".bmp", rb"BM....\0\0\0\0"),
-    ("TIFF", ".tif", rb"II\*\0|MM\0\*"),
-    ("AVIF", ".avif", rb"....ftypavi[fs]"),
-    ("HEIC", ".heic", rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
+_PICTURES = (  # name, file suffixes, pattern of the first bytes
+    ("PNG", (".png",), rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", (".jpg", ".jpeg", ".jfif"), rb"\xff\xd8\xff"),
+    ("GIF", (".gif",), rb"GIF8[79]a"),
+    ("WebP", (".webp",), rb"RIFF....WEBP"),
+    ("BMP", (".bmp",), rb"BM....\0\0\0\0"),
+    ("TIFF", (".tif", ".tiff"), rb"II\*\0|MM\0\*"),
+    ("AVIF", (".avif",), rb"....ftypavi[fs]"),
+    ("HEIC", (".heic", ".heif"), rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
 )
+SUFFIXES = frozenset(suffix for _, suffixes, _ in _PICTURES for suffix in suffixes)
 _SUPPORTED = ", ".join(name for name, _, _ in _PICTURES)
 HEAD_BYTES = 512  # the patterns above need 16; comments can stand before the <svg> below
 
@@ -83,9 +84,9 @@ def check_base64(text: str, name: str = "") -> None:
 
 
 def _picture_format(head: bytes) -> tuple[str, str] | None:
-    for name, suffix, start in _PICTURES:
+    for name, suffixes, start in _PICTURES:
         if re.match(start, head, re.S):
-            return name, suffix
+            return name, suffixes[0]
     return None
 
 
