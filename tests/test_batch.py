@@ -393,24 +393,41 @@ async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_
 
 
 @pytest.mark.parametrize("error", [
-    KeyError("promt"), ResponseTimeoutError("silent"), OSError("scheduler gone"), TimeoutError()])
-async def test_one_failure_after_the_other_ends_the_run(error):
-    """A bug in `ask`, or a Space that never answers in time."""
-    found, raised = await failing_run(questions(1000), ask=Asker(*[error] * 1000), concurrency=2)
-    assert raised is error and 5 <= len(found) <= 7
+    KeyError("promt"), ResponseTimeoutError("silent"), OSError("scheduler gone"), TimeoutError(),
+    ResponseError("the app is broken")])
+@pytest.mark.parametrize("concurrency, asked", [(2, 10), (16, 32)])
+async def test_the_same_error_again_and_again_ends_the_run(error, concurrency, asked):
+    """A bug in `ask`, a broken app, or a Space that never answers in time."""
+    ask = Asker(*[error] * 1000, seconds=0.001)
+    found, raised = await failing_run(questions(1000), ask=ask, concurrency=concurrency)
+    assert raised is error and len(found) == len(ask.asked) == asked
     assert all(result["error"]["kind"] == type(error).__name__ for result in found)
 
 
-@pytest.mark.parametrize("error", [
-    ResponseError("too dark"), ValueError("a bad row")])
-async def test_any_number_of_bad_questions_does_not_end_the_run(error):
-    found = await results(questions(50), ask=Asker(*[error] * 50))
-    assert len(found) == 50 and all("error" in result for result in found)
+async def test_numbers_and_quoted_words_do_not_make_another_error():
+    errors = [ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(50)]
+    found, raised = await failing_run(questions(50), ask=Asker(*errors))
+    assert len(found) == 10 and raised in errors
+
+
+@pytest.mark.parametrize("outcomes", [
+    [ValueError("a bad row")] * 50, [ResponseError(f"{'x' * n}") for n in range(50)],
+    [ResponseError("too dark") if n % 9 else "fine" for n in range(50)]])
+async def test_any_number_of_bad_questions_does_not_end_the_run(outcomes):
+    """They have errors of their own, or others are answered between them."""
+    found = await results(questions(50), ask=Asker(*outcomes), concurrency=1)
+    assert len(found) == 50
+
+
+async def test_errors_of_pictures_on_this_machine_never_end_the_run(space, tmp_path):
+    rows = [{"prompt": "x", "image": str(tmp_path / "no.png")} for _ in range(30)]
+    found = await results([*rows, {"prompt": "pictures"}], url=space.url)
+    assert sum("error" in result for result in found) == 30
 
 
 async def test_an_answer_that_is_no_text():
     found, error = await failing_run(questions(100), ask=Asker(*[7] * 100))
-    assert isinstance(error, TypeError) and "must give a str, not int" in str(error)
+    assert isinstance(error, TypeError) and "must give a str, or a dict with a str as answer, not int" in str(error)
 
 
 # The brake
