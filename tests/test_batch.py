@@ -1,6 +1,7 @@
 """Many questions: results, failures, the brake and the end of a run."""
 
 import gc
+import json
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from qvq_wrapper import (
     AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
     SpaceUnavailableError,
 )
-from qvq_wrapper.batch import ask_many, brake
+from qvq_wrapper.batch import answer_file, answer_row, ask_many, brake
 
 pytestmark = pytest.mark.anyio
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -100,6 +101,19 @@ async def test_a_failure_is_never_an_answer(space, tmp_path):
     assert messages[1] == "row 4: the question has neither prompt nor messages"
     assert messages[2] == "row 5: a question must be a dict with a prompt, not str"
     assert messages[3].startswith("row 6: prompt must be a str, not int")
+
+
+async def test_a_row_is_asked_by_one_function(space):
+    """A worker of any task queue gives the same answer."""
+    row = {"prompt": float("nan"), "messages": [{"role": "user", "content": "batch row"}], "n": 1,
+           "image": ""}
+    found = await answer_row(row, url=space.url, api_name="generate")
+    asked = {"url": f"{space.url}/", "api_name": "/generate"}
+    assert found == {"answer": "You asked: batch row", "asked": asked}
+    [result] = await results([row], ask=lambda row: answer_row(row, url=space.url))
+    assert result["answer"] == found["answer"] and result["asked"] == {"url": f"{space.url}/"}
+    with pytest.raises(ValueError, match="neither prompt nor messages"):
+        await answer_row({"image": PNG}, url=space.url)
 
 
 async def test_columns_with_the_names_of_a_result_are_kept():
@@ -425,9 +439,22 @@ async def test_errors_of_pictures_on_this_machine_never_end_the_run(space, tmp_p
     assert sum("error" in result for result in found) == 30
 
 
+async def test_an_app_that_always_fails_ends_the_run(start_space, tmp_path):
+    """The next run takes rows that were never tried."""
+    with start_space() as space:
+        rows = [{"prompt": script({"raise": f"out of memory: {n} 'MB'"})} for n in range(60)]
+        for run in (1, 2):
+            with pytest.raises(ResponseError, match="out of memory"):
+                await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=6)
+            asked = [entry["prompt"] for entry in space.log("asked")]
+            assert len(asked) == len(set(asked)) == run * 2 * 6
+        errors = [json.loads(line)["error"] for line in (tmp_path / "a.jsonl").open()]
+        assert len(errors) == 24 and all("out of memory" in each["message"] for each in errors)
+
+
 async def test_an_answer_that_is_no_text():
     found, error = await failing_run(questions(100), ask=Asker(*[7] * 100))
-    assert isinstance(error, TypeError) and "must give a str, or a dict with a str as answer, not int" in str(error)
+    assert isinstance(error, TypeError) and "not int" in str(error)
 
 
 # The brake
@@ -453,6 +480,16 @@ async def test_retry_after_is_respected_by_all(start_space, caplog):
         assert len(space.log("asked")) == 25
         refused = space.log("join", status=429)
         assert 1 <= len(refused) <= 2 * 8
+
+
+@pytest.mark.batch
+@on_asyncio
+async def test_a_space_that_refuses_every_third_question(start_space, tmp_path):
+    with start_space("--door", 10**6, 1, 3) as space:
+        rows = [{"prompt": f"third {number}"} for number in range(200)]
+        summary = await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=16)
+        assert summary.answered == 200 and not summary.failed
+        assert len(space.log("asked")) == 200 and len(space.log("join", status=429)) >= 99
 
 
 async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch):

@@ -532,10 +532,24 @@ def test_the_command_for_a_folder(space, tmp_path, answers):
     assert result.returncode == 0 and len(lines(answers)) == 2
 
 
+def test_the_command_reads_other_files(space, tmp_path, answers):
+    (tmp_path / "q.csv").write_bytes("frage;bild\nwo?;\nö?;\n".encode("latin-1"))
+    options = ["--prompt-column", "frage", "--image-column", "bild", "--url", space.url]
+    result = qvq_batch(tmp_path / "q.csv", answers, *options)
+    assert result.returncode == 2 and "--separator" in result.stderr
+    result = qvq_batch(tmp_path / "q.csv", answers, *options, "--separator", ";")
+    assert result.returncode == 2 and "--encoding latin-1" in result.stderr
+    result = qvq_batch(
+        tmp_path / "q.csv", answers, *options, "--separator", ";", "--encoding", "latin-1")
+    assert result.returncode == 0
+    assert {line["answer"] for line in lines(answers)} == {"You asked: wo?", "You asked: ö?"}
+
+
 def test_a_failed_question_exits_with_status_1(space, tmp_path, answers):
     questions = write(tmp_path / "q.jsonl", [{"prompt": script({"raise": "x"})}, {"prompt": "b"}])
     result = qvq_batch(questions, answers, "--url", space.url)
     assert result.returncode == 1 and "1 answered, 1 failed (1 ResponseError)" in result.stderr
+    assert result.stderr.endswith("first ResponseError: line 1: x\n")
 
 
 def test_a_space_that_is_not_there_exits_with_status_1_and_one_sentence(questions, answers):

@@ -217,7 +217,8 @@ async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers
         pandas.read_json(answers, lines=True).to_json(answers, orient="records", lines=True)
 
     def by_a_spreadsheet():
-        table = pandas.read_json(answers, lines=True).astype(str).replace("None|nan", "", regex=True)
+        table = pandas.read_json(answers, lines=True).astype(str)
+        table = table.replace("None|nan", "", regex=True)
         table.to_json(answers, orient="records", lines=True)
 
     await answer_file(folder / "questions.jsonl", answers, ask=ask)

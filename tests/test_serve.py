@@ -17,6 +17,7 @@ from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, w
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, SpaceUnavailableError,
 )
+from qvq_wrapper.batch import answer_file, ask_many
 from qvq_wrapper.serve import SAMPLE, running_space
 from qvq_wrapper.serve.__main__ import NEEDS, main
 from qvq_wrapper.serve.disconnect import Readers
@@ -152,10 +153,36 @@ async def test_the_space_passes_on_whether_to_come_back(
     assert len(server.requests) == asked + 1
 
 
+async def test_a_data_set_ends_if_the_server_refuses_the_key(server, url):
+    step = {"status": 401, "body": {"error": "wrong key"}}
+    with pytest.raises(SpaceUnavailableError, match="wrong key"):
+        async for _ in ask_many(({"prompt": script(step)} for _ in range(1000)), url=url):
+            pytest.fail("a row is recorded")
+
+
+@pytest.mark.batch
+async def test_a_data_set_waits_for_a_server_that_starts_late(tmp_path):
+    """A model is 20 s late, then refuses for a while, and each row is answered."""
+    port = free_port()
+    rows = [{"prompt": f"late {n}"} for n in range(200)]
+    with running_space(base_url=f"http://127.0.0.1:{port}/v1", model="a-model") as url:
+        async with anyio.create_task_group() as group:
+
+            async def serve():
+                await anyio.sleep(20)
+                with upstream.Upstream(port):
+                    await anyio.sleep_forever()
+
+            group.start_soon(serve)
+            summary = await answer_file(rows, tmp_path / "a.jsonl", url=url, concurrency=8)
+            group.cancel_scope.cancel()
+    assert summary.answered == 200 and not summary.failed and summary.asked_again < 40
+
+
 async def test_a_server_that_is_down():
     with running_space(
             base_url=f"http://127.0.0.1:{free_port()}/v1", model="a-model") as url:
-        error = await failure(Qwen_QVQ_72B.ask("Hi", url=url))
+        error = await failure(Qwen_QVQ_72B.ask("Hi", url=url), bound=BOUND)
     assert type(error) is SpaceUnavailableError and error.retryable
 
 

@@ -110,11 +110,13 @@ class AnswerFile:
 
     def _remember(self, asked: Any, urls: set[str]) -> None:
         """Remember where an answer came from and what its picture was, if the line says so."""
-        with suppress(LookupError, TypeError, ValueError, AttributeError):
-            if url := asked.get("url"):
-                urls.add(str(url))
-            size, changed, inode = (int(asked["picture"][name]) for name in STAMP)
-            self._keys.pictures[size, changed, inode] = str(asked["picture"]["digest"])
+        asked = asked if isinstance(asked, dict) else {}
+        if url := asked.get("url"):
+            urls.add(str(url))
+        if isinstance(picture := asked.get("picture"), dict):
+            with suppress(LookupError, TypeError, ValueError):
+                size, changed, inode = (int(picture[name]) for name in STAMP)
+                self._keys.pictures[size, changed, inode] = str(picture["digest"])
 
     def _note(self, key: str, answered: bool, line: bytes) -> None:
         """Remember which line to keep: the first answer, or else the last failure."""

@@ -28,7 +28,7 @@ async def answer_row(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
     Raises:
         ValueError, TypeError, ResponseError: as ``qvq_wrapper.ask`` does.
     """
-    options = {"max_retries": 0, **options}
+    options = {"max_retries": 0, "model": "", **options}
     prompt: Any = row.get("prompt")
     messages: Any = row.get("messages")
     image = row.get("image")

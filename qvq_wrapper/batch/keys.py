@@ -75,7 +75,7 @@ class Keys:
             row.key = key + (f"-{count}" if count > 1 else "")
             return
         before = self._answered.get(name, key)
-        if row.picture is None:  # the file is gone, so nothing is known to have changed
+        if row.unreadable:  # the file is gone, so nothing is known to have changed
             key = before
         known, place = self._ids.setdefault(name, (key, row.place))
         if known != key:
@@ -112,7 +112,7 @@ class Keys:
             if known not in self.pictures:
                 self.pictures[known] = digest_of(Path(path).read_bytes())
         except (OSError, ValueError):  # asking will say why
-            row.picture = None
+            row.unreadable = True
             return path
         row.picture = dict(zip(STAMP, known), digest=self.pictures[known])
         return self.pictures[known]

@@ -39,6 +39,7 @@ class OwnFile:
         self._lock = _lock(self.path)
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            self._opened = os.fstat(self._fd)
         except BaseException:
             self._lock.release()
             raise
@@ -79,14 +80,14 @@ class OwnFile:
 
     def change(self) -> str:
         """Return what someone else has done to the file: one word, or an empty text."""
-        ours = os.fstat(self._fd)
         try:
-            if not os.path.samestat(ours, os.stat(self.path)):
-                return "replaced"
+            now = os.stat(self.path)
         except OSError:
             return "removed"
-        if ours.st_size != self.size:
-            return "shortened" if ours.st_size < self.size else "written to"
+        if not os.path.samestat(now, self._opened):
+            return "replaced"
+        if now.st_size != self.size:
+            return "shortened" if now.st_size < self.size else "written to"
         return ""
 
     def replace(self, lines: Iterable[bytes]) -> None:

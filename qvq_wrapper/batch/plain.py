@@ -22,23 +22,26 @@ _TO_ESCAPE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 def own_names(columns: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the columns of a row, renamed where a result has its own."""
-    return {f"given_{name}" if name in OWN_COLUMNS else str(name): value
+    if OWN_COLUMNS.isdisjoint(columns):
+        return dict(columns)
+    return {f"given_{name}" if name in OWN_COLUMNS else name: value
             for name, value in columns.items()}
 
 
 def to_line(text: str, outcome: Mapping[str, Any]) -> bytes:
     """Return one line of JSON: a row's text and what has become of it."""
-    more = json.dumps(outcome, ensure_ascii=False, allow_nan=False)
+    more = _encode(outcome)
     text = more if text == "{}" else f"{text[:-1]}, {more[1:]}"
     return _TO_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode() + b"\n"
 
 
 def dumps(value: Any) -> str:
+    """Return a value as JSON. Objects that JSON does not have become text or lists."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_odd)
+        return _encode(value)
     except ValueError:  # NaN and infinity become null
         value = json.loads(json.dumps(value, default=_odd), parse_constant=lambda name: None)
-        return json.dumps(value, ensure_ascii=False)
+        return _encode(value)
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> str:
@@ -85,3 +88,6 @@ def _odd(value: Any) -> Any:
         return value.tolist()
     shows_itself = "__str__" in {name for kind in type(value).__mro__[:-1] for name in vars(kind)}
     return str(value) if shows_itself else f"<{type(value).__name__}>"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_odd).encode

@@ -83,15 +83,13 @@ class Source:
             return len(self.questions) if hasattr(self.questions, "__len__") else None
         if self.path.is_dir():
             return len(_find_pictures(self.path)[0])
-        file = self._file(self.path)
-        file.check_encoding()
-        return sum(1 for _ in file)
+        return self._file(self.path).count()
 
     def _file(self, path: Path) -> TextFile:
         return TextFile(path, self.encoding, self.separator)
 
     def _lines(self, file: TextFile) -> Iterator[Row]:
-        file.check_encoding()
+        file.count()  # raises ValueError before anything is asked
         layout = Layout(self.prompt_column, self.image_column, str(file.path.parent))
         for place, columns in file:
             yield self._row(place, columns, layout)

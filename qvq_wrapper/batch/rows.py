@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.request import url2pathname
 
@@ -36,7 +36,7 @@ class Layout:
     folder: str | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """One question.
 
@@ -46,8 +46,8 @@ class Row:
         layout: where in it the question is.
         path: the picture of a row that stands for a file.
         error: why the row cannot be asked, or None.
-        text, key, picture: what `Keys` sets for an output file. The picture is None if its file
-            cannot be read.
+        text, key, picture, unreadable: what `Keys` sets for an output file: the columns in JSON,
+            what tells whether the picture's file has changed, or that it cannot be read.
         tried: it failed in an earlier run, so the others come first.
         attempts: how often the question has been asked.
         answers: how many the Space had given when the connection for this question first broke.
@@ -61,7 +61,8 @@ class Row:
     error: Exception | None = None
     text: str = "{}"
     key: str = ""
-    picture: dict[str, Any] | None = field(default_factory=dict)
+    picture: dict[str, Any] | None = None
+    unreadable: bool = False
     tried: bool = False
     attempts: int = 0
     answers: int | None = None
@@ -87,17 +88,18 @@ class Row:
         (https://huggingface.co/docs/datasets/about_dataset_features#image-feature).
         """
         columns, layout = dict(self.columns), self.layout
-        if layout.prompt_column != "prompt":
-            columns["prompt"] = columns.get(layout.prompt_column)
-        image = columns.get(layout.image_column)
+        for name, own in (("prompt", layout.prompt_column), ("image", layout.image_column)):
+            if name != own:
+                columns[name] = columns.get(own)
+        image = self.path or columns.get("image")
+        if image is None:
+            return columns
         if isinstance(image, Mapping) and image.keys() == {"bytes", "path"}:
             name = None if missing(image["path"]) else image["path"]
             image = name if missing(image["bytes"]) else (image["bytes"], name)
-        path = self.path or local_path(image)
-        if layout.folder is not None and path:
+        if layout.folder is not None and (path := self.path or local_path(image)):
             image = os.path.join(layout.folder, path)
-        if self.path or "image" in columns or not missing(image):
-            columns["image"] = image
+        columns["image"] = image
         return columns
 
 

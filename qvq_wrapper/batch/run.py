@@ -167,6 +167,8 @@ class Run:
 
 def _outcome(answer: Any) -> Result:
     """Return the columns that `ask` gave."""
+    if isinstance(answer, str):
+        return {"answer": answer}
     columns = answer if isinstance(answer, Mapping) else {"answer": answer}
     if not isinstance(columns.get("answer"), str):
         kind = type(columns.get("answer")).__name__

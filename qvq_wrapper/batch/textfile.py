@@ -48,27 +48,29 @@ class TextFile:
             raise ValueError(f"encoding: Python has no {encoding!r}") from None
         csv.field_size_limit(2**28)  # a data: URI is longer than the default, 131,072 characters
 
-    def check_encoding(self) -> None:
-        """Read all of the file.
+    def count(self) -> int:
+        """Return the number of rows. Reads all of the file.
 
         Raises:
             ValueError: a line is not text in the encoding. The message names the first one.
         """
-        number = 0
+        number = rows = 0
         try:
             if self.encoding == "utf-8-sig":
                 with self.path.open("rb") as lines:  # exact, as each line is decoded by itself
                     for number, line in enumerate(lines):
                         line.decode()
+                        rows += not line.isspace()
             else:
                 with self.path.open(encoding=self.encoding) as text:
-                    for number, _ in enumerate(text, 1):
-                        pass
+                    for number, words in enumerate(text, 1):
+                        rows += not words.isspace()
         except UnicodeError:
             name = self.encoding.removesuffix("-sig").upper()
             raise ValueError(
                 f"{self.path.name}, line {number + 1}, is not {name}; name the file's encoding, "
                 'such as encoding="latin-1" (--encoding latin-1)') from None
+        return rows if self._separator is None else sum(1 for _ in self)
 
     def header(self) -> list[str]:
         """Return the names of a table's columns, or an empty list for lines of JSON.
@@ -104,7 +106,7 @@ class TextFile:
     def _json(self) -> Iterator[tuple[str, Any]]:
         with self.path.open(encoding=self.encoding, errors="replace") as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
+                if not line.isspace():
                     try:
                         columns = json.loads(line)
                     except (ValueError, RecursionError) as error:
