@@ -88,10 +88,10 @@ class Row:
         (https://huggingface.co/docs/datasets/about_dataset_features#image-feature).
         """
         columns, layout = dict(self.columns), self.layout
-        for name, own in (("prompt", layout.prompt_column), ("image", layout.image_column)):
-            if name != own:
-                columns[name] = columns.get(own)
-        image = self.path or columns.get("image")
+        for wanted, own in (("prompt", layout.prompt_column), ("image", layout.image_column)):
+            if wanted != own:
+                columns[wanted] = columns.get(own)
+        image: Any = self.path or columns.get("image")
         if image is None:
             return columns
         if isinstance(image, Mapping) and image.keys() == {"bytes", "path"}:
