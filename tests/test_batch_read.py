@@ -272,10 +272,10 @@ async def test_the_total(answers):
 
 async def test_the_first_error_of_each_kind_is_told_with_its_row(answers):
     async def ask(row):
-        raise {"a": ValueError, "b": KeyError}[row["prompt"]](f"in {row['n']}")
+        raise {"a": ValueError, "b": KeyError}[row["prompt"]](f"in\n{row['n']}")
 
     rows = [{"prompt": name, "n": n} for n, name in enumerate("abab")]
     summary = await answer_file(rows, answers, ask=ask, concurrency=1)
-    assert summary.errors == {"ValueError": "row 1: in 0", "KeyError": "row 2: 'in 1'"}
+    assert summary.errors == {"ValueError": "row 1: in 0", "KeyError": r"row 2: 'in\n1'"}
     assert str(summary).splitlines()[1:] == [
-        "first ValueError: row 1: in 0", "first KeyError: row 2: 'in 1'"]
+        "first ValueError: row 1: in 0", r"first KeyError: row 2: 'in\n1'"]

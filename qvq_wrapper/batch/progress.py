@@ -32,8 +32,9 @@ class Summary:
     def add_error(self, place: str, kind: str, message: str, **more: object) -> None:
         """Count a failed question, which was found at this place."""
         self.failed[kind] += 1
-        message = message if message.startswith(f"{place}: ") else f"{place}: {message}"
-        self.errors.setdefault(kind, message)
+        if kind not in self.errors:
+            message = message if message.startswith(f"{place}: ") else f"{place}: {message}"
+            self.errors[kind] = "".join(c if c.isprintable() else " " for c in message[:500])
 
     @property
     def done(self) -> int:
