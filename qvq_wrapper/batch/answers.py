@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..question.address import is_loopback
-from .keys import KEY, STAMP, Keys
+from .keys import KEY, STAMP, Keys, set_text
 from .ownfile import OwnFile
 from .plain import to_line
 from .progress import Summary
@@ -136,7 +136,10 @@ class AnswerFile:
             self.summary.skipped += 1
             return False
         row.tried = row.key in self._failed and not self._only_failed
-        return bool(row.key) and (row.key in self._failed or not self._only_failed)
+        is_wanted = bool(row.key) and (row.key in self._failed or not self._only_failed)
+        if is_wanted:
+            set_text(row)
+        return is_wanted
 
     def write(self, row: Row, result: Result) -> None:
         """Append a result.

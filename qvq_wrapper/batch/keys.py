@@ -48,7 +48,7 @@ class Keys:
             self._answered[found[1]] = found[2]
 
     def set_key(self, row: Row) -> None:
-        """Set the row's ``key``, ``text`` and ``picture``. A row that repeats another has no key.
+        """Set the row's ``key`` and ``picture``. A row that repeats another has no key.
 
         Raises:
             ValueError: two rows have the same id but different questions, or a picture that has no
@@ -57,19 +57,15 @@ class Keys:
         columns = dict(row.columns) if isinstance(row.columns, Mapping) else {}
         try:
             name = "" if row.error else _name(columns.get("id"))
-            question = self._question(row, name) if columns else str(row.error)
-            if (image_column := row.layout.image_column) in columns:
-                columns[image_column] = shown(columns[image_column])
-            row.text = dumps(own_names(columns))
+            question: Any = self._question(row, name) if columns else str(row.error)
+            key = f"{self._options}-{_digest(question, 12)}"
         except _NeedsId:
             raise ValueError(
                 f"{row.place}: a picture that is no path, URL or bytes needs an id in its row, by "
                 "which a later run knows it") from None
         except Exception as error:  # a row can hold objects whose own code raises anything
-            row.error = row.error or ValueError(f"cannot be written as JSON: {error_text(error)}")
-            row.text = dumps(own_names(readable(columns)))
-            name, question = "", row.text
-        key = f"{self._options}-{_digest(question, 12)}"
+            row.error = row.error or _not_json(error)
+            name, key = "", f"{self._options}-{_digest(readable(columns), 12)}"
         if not name:
             count = self._counts[key] = self._counts.get(key, 0) + 1
             row.key = key + (f"-{count}" if count > 1 else "")
@@ -116,6 +112,22 @@ class Keys:
             return path
         row.picture = dict(zip(STAMP, known), digest=self.pictures[known])
         return self.pictures[known]
+
+
+def set_text(row: Row) -> None:
+    """Set the row's ``text``: its columns in JSON, as far as JSON can hold them."""
+    columns = dict(row.columns) if isinstance(row.columns, Mapping) else {}
+    try:
+        if (image_column := row.layout.image_column) in columns:
+            columns[image_column] = shown(columns[image_column])
+        row.text = dumps(own_names(columns))
+    except Exception as error:
+        row.error = row.error or _not_json(error)
+        row.text = dumps(own_names(readable(columns)))
+
+
+def _not_json(error: Exception) -> ValueError:
+    return ValueError(f"cannot be written as JSON: {error_text(error)}")
 
 
 class _NeedsId(Exception):
