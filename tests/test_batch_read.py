@@ -202,9 +202,9 @@ async def test_a_folder_without_pictures(tmp_path, answers, name):
 
 
 async def test_pictures_in_a_folder_called_data(space, tmp_path):
-    folder = tmp_path / "data:"
-    folder.mkdir()
-    (folder / "x.png").write_bytes(PNG)
+    folder = tmp_path / "scans"
+    (folder / "data:").mkdir(parents=True)
+    (folder / "data:" / "x.png").write_bytes(PNG)
     [found] = [each async for each in ask_many(folder, prompt="data folder", url=space.url)]
     assert found["answer"] == "You asked: data folder"
     assert space.seen("data folder")["image"] == "x.png"
