@@ -530,13 +530,15 @@ async def test_answers_under_way_arrive_after_the_end():
 
 async def test_the_brake_lets_go_again():
     full = [RateLimitError("full", retry_after=0.05, retryable=True) for _ in range(8)]
-    ask = Asker(*full, seconds=0.005)
-    await results(questions(200), ask=ask, concurrency=8)
-    ask.most_at_once = 0
-    assert len(ask.asked) == 208
-    ask = Asker(*full, seconds=0.005)
-    await results(questions(200), ask=ask, concurrency=8)
-    assert ask.most_at_once == 8
+    ask, at_once = Asker(*full, seconds=0.005), []
+
+    async def ask_and_count(row):
+        if not ask.outcomes:  # the refusals are over
+            at_once.append(ask.at_once + 1)
+        return await ask(row)
+
+    assert len(await results(questions(200), ask=ask_and_count, concurrency=8)) == 200
+    assert len(ask.asked) == 208 and at_once[0] < 8 and max(at_once) == 8
 
 
 def test_a_run_in_a_notebook_style_loop_leaves_no_thread():
