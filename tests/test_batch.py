@@ -1,6 +1,7 @@
 """Many questions: results, failures, the brake and the end of a run."""
 
 import gc
+import json
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from qvq_wrapper import (
     AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
     SpaceUnavailableError,
 )
-from qvq_wrapper.batch import ask_many, brake
+from qvq_wrapper.batch import answer_file, answer_row, ask_many, brake
 
 pytestmark = pytest.mark.anyio
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -100,6 +101,19 @@ async def test_a_failure_is_never_an_answer(space, tmp_path):
     assert messages[1] == "row 4: the question has neither prompt nor messages"
     assert messages[2] == "row 5: a question must be a dict with a prompt, not str"
     assert messages[3].startswith("row 6: prompt must be a str, not int")
+
+
+async def test_a_row_is_asked_by_one_function(space):
+    """A worker of any task queue gives the same answer."""
+    row = {"prompt": float("nan"), "messages": [{"role": "user", "content": "batch row"}], "n": 1,
+           "image": ""}
+    found = await answer_row(row, url=space.url, api_name="generate")
+    asked = {"url": f"{space.url}/", "api_name": "/generate"}
+    assert found == {"answer": "You asked: batch row", "asked": asked}
+    [result] = await results([row], ask=lambda row: answer_row(row, url=space.url))
+    assert result["answer"] == found["answer"] and result["asked"] == {"url": f"{space.url}/"}
+    with pytest.raises(ValueError, match="neither prompt nor messages"):
+        await answer_row({"image": PNG}, url=space.url)
 
 
 async def test_columns_with_the_names_of_a_result_are_kept():
@@ -393,24 +407,54 @@ async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_
 
 
 @pytest.mark.parametrize("error", [
-    KeyError("promt"), ResponseTimeoutError("silent"), OSError("scheduler gone"), TimeoutError()])
-async def test_one_failure_after_the_other_ends_the_run(error):
-    """A bug in `ask`, or a Space that never answers in time."""
-    found, raised = await failing_run(questions(1000), ask=Asker(*[error] * 1000), concurrency=2)
-    assert raised is error and 5 <= len(found) <= 7
+    KeyError("promt"), ResponseTimeoutError("silent"), OSError("scheduler gone"), TimeoutError(),
+    ResponseError("the app is broken")])
+@pytest.mark.parametrize("concurrency, asked", [(2, 10), (16, 32)])
+async def test_the_same_error_again_and_again_ends_the_run(error, concurrency, asked):
+    """A bug in `ask`, a broken app, or a Space that never answers in time."""
+    ask = Asker(*[error] * 1000, seconds=0.001)
+    found, raised = await failing_run(questions(1000), ask=ask, concurrency=concurrency)
+    assert raised is error and len(found) == len(ask.asked) == asked
     assert all(result["error"]["kind"] == type(error).__name__ for result in found)
 
 
-@pytest.mark.parametrize("error", [
-    ResponseError("too dark"), ValueError("a bad row")])
-async def test_any_number_of_bad_questions_does_not_end_the_run(error):
-    found = await results(questions(50), ask=Asker(*[error] * 50))
-    assert len(found) == 50 and all("error" in result for result in found)
+async def test_numbers_and_quoted_words_do_not_make_another_error():
+    errors = [ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(50)]
+    found, raised = await failing_run(questions(50), ask=Asker(*errors))
+    assert len(found) == 10 and raised in errors
+
+
+@pytest.mark.parametrize("outcomes", [
+    [ValueError("a bad row")] * 50, [ResponseError(f"{'x' * n}") for n in range(50)],
+    [ResponseError("too dark") if n % 9 else "fine" for n in range(50)]])
+async def test_any_number_of_bad_questions_does_not_end_the_run(outcomes):
+    """They have errors of their own, or others are answered between them."""
+    found = await results(questions(50), ask=Asker(*outcomes), concurrency=1)
+    assert len(found) == 50
+
+
+async def test_errors_of_pictures_on_this_machine_never_end_the_run(space, tmp_path):
+    rows = [{"prompt": "x", "image": str(tmp_path / "no.png")} for _ in range(30)]
+    found = await results([*rows, {"prompt": "pictures"}], url=space.url)
+    assert sum("error" in result for result in found) == 30
+
+
+async def test_an_app_that_always_fails_ends_the_run(start_space, tmp_path):
+    """The next run takes rows that were never tried."""
+    with start_space() as space:
+        rows = [{"prompt": script({"raise": f"out of memory: {n} 'MB'"})} for n in range(60)]
+        for run in (1, 2):
+            with pytest.raises(ResponseError, match="out of memory"):
+                await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=6)
+            asked = [entry["prompt"] for entry in space.log("asked")]
+            assert len(asked) == len(set(asked)) == run * 2 * 6
+        errors = [json.loads(line)["error"] for line in (tmp_path / "a.jsonl").open()]
+        assert len(errors) == 24 and all("out of memory" in each["message"] for each in errors)
 
 
 async def test_an_answer_that_is_no_text():
     found, error = await failing_run(questions(100), ask=Asker(*[7] * 100))
-    assert isinstance(error, TypeError) and "must give a str, not int" in str(error)
+    assert isinstance(error, TypeError) and "not int" in str(error)
 
 
 # The brake
@@ -436,6 +480,16 @@ async def test_retry_after_is_respected_by_all(start_space, caplog):
         assert len(space.log("asked")) == 25
         refused = space.log("join", status=429)
         assert 1 <= len(refused) <= 2 * 8
+
+
+@pytest.mark.batch
+@on_asyncio
+async def test_a_space_that_refuses_every_third_question(start_space, tmp_path):
+    with start_space("--door", 10**6, 1, 3) as space:
+        rows = [{"prompt": f"third {number}"} for number in range(200)]
+        summary = await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=16)
+        assert summary.answered == 200 and not summary.failed
+        assert len(space.log("asked")) == 200 and len(space.log("join", status=429)) >= 99
 
 
 async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch):
@@ -476,13 +530,15 @@ async def test_answers_under_way_arrive_after_the_end():
 
 async def test_the_brake_lets_go_again():
     full = [RateLimitError("full", retry_after=0.05, retryable=True) for _ in range(8)]
-    ask = Asker(*full, seconds=0.005)
-    await results(questions(200), ask=ask, concurrency=8)
-    ask.most_at_once = 0
-    assert len(ask.asked) == 208
-    ask = Asker(*full, seconds=0.005)
-    await results(questions(200), ask=ask, concurrency=8)
-    assert ask.most_at_once == 8
+    ask, at_once = Asker(*full, seconds=0.005), []
+
+    async def ask_and_count(row):
+        if not ask.outcomes:  # the refusals are over
+            at_once.append(ask.at_once + 1)
+        return await ask(row)
+
+    assert len(await results(questions(200), ask=ask_and_count, concurrency=8)) == 200
+    assert len(ask.asked) == 208 and at_once[0] < 8 and max(at_once) == 8
 
 
 def test_a_run_in_a_notebook_style_loop_leaves_no_thread():

@@ -74,11 +74,10 @@ def test_python(version, tmp_path):
 
 
 @pytest.mark.parametrize("loop", ["eager", "uvloop"])
-@pytest.mark.skipif((3, 12) not in PYTHONS, reason="needs Python 3.12")
 def test_event_loop(loop, tmp_path, monkeypatch):
     """With asyncio's eager tasks, and on uvloop."""
     monkeypatch.setenv("QVQ_TEST_LOOP", loop)
-    python = environment(tmp_path / "env", PYTHONS[3, 12], ".", *NEEDED, "uvloop")
+    python = environment(tmp_path / "env", "3.12", ".", *NEEDED, "uvloop")
     run_tests(python, sys.executable, ["stream", "session", "call", "chaos"], "-k", "not trio")
 
 

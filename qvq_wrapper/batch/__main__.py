@@ -19,10 +19,9 @@ import anyio
 from .. import ResponseError, __version__
 from ..arguments import Parser, add_space_options, space_options
 from ..printable import printable
-from .answers import Summary
 from .brake import logger
 from .files import answer_file
-from .progress import Bar
+from .progress import Bar, Summary
 
 Run = Callable[[], Awaitable[Summary]]
 
@@ -67,10 +66,14 @@ def _parser() -> Parser:
         description="Answer many questions with QVQ-72B's Space, or another one.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("questions", nargs="?", help="a .jsonl or .csv file with columns prompt and image")
+    add("questions", nargs="?", help="a .jsonl, .csv or .tsv file with columns prompt and image")
     add("answers", help="the file for the answers, one JSON object per line")
     add("--images", metavar="FOLDER", help="ask about each picture in this folder")
     add("--prompt", metavar="TEXT", help="the question about each of them")
+    add("--prompt-column", default="prompt", metavar="C", help="the column with the questions")
+    add("--image-column", default="image", metavar="C", help="the column with the pictures")
+    add("--encoding", metavar="E", help="of the file of questions, UTF-8 by default")
+    add("--separator", metavar="C", help="between the cells of a table: ';', tab")
     add("--concurrency", type=int, default=4, metavar="N", help="questions at once, 4 by default")
     add("--patience", type=float, default=900, metavar="S",
         help="seconds to wait for a Space that refuses questions, 900 by default")
@@ -91,7 +94,9 @@ def _prepare(args: argparse.Namespace, report: _Report) -> Run:
     return partial(
         answer_file, args.images or args.questions, args.answers, prompt=args.prompt,
         concurrency=args.concurrency, patience=args.patience, limit=args.limit,
-        retry_failed=args.retry_failed, progress=report, **space_options(args))
+        retry_failed=args.retry_failed, progress=report, prompt_column=args.prompt_column,
+        image_column=args.image_column, encoding=args.encoding, separator=args.separator,
+        **space_options(args))
 
 
 async def _run_until_signal(run: Run) -> list[int]:
@@ -132,7 +137,7 @@ class _Report(logging.Handler):
         elif time.monotonic() > self._next_line and not self._quiet:
             self._next_line = time.monotonic() + LOG_INTERVAL
             of_all = "" if summary.total is None else f" of {summary.total}"
-            _say(f"{summary.done}{of_all}: {summary}")
+            _say(f"{summary.done}{of_all}: {summary.figures}")
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"qvq-batch: {printable(record.getMessage())}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ..bridge.titles import title_of
 from ..errors import MediaError, ResponseError
 from .child import SAMPLE
 from .disconnect import Readers
@@ -64,7 +65,7 @@ def model_page(upstream: Upstream, readers: Readers, concurrency: int) -> gr.Blo
                 yield text
         except ResponseError as error:
             message = html.escape(error.message, quote=False)  # the page shows HTML
-            raise gr.Error(message, print_exception=False) from None
+            raise gr.Error(message, title=title_of(error), print_exception=False) from None
 
     def add_settings() -> list[Any]:
         with gr.Accordion("Settings", open=False):
