@@ -12,9 +12,9 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, code, fence
 from markdown_it.token import Token
 
-MAX_FORMULA = 2000  # characters; longer text between delimiters is not a formula
+MAX_FORMULA = 2000  # characters; longer text between delimiters is no formula, and no code
 
-CODE_SPAN = r"(?<!`)(?P<ticks>`+)(?!`)(?P<code>[^\n]*?[^`\n])(?P=ticks)(?!`)"
+CODE_SPAN = rf"(?<!`)(?P<ticks>`+)(?!`)(?P<code>[^\n]{{0,{MAX_FORMULA}}}?[^`\n])(?P=ticks)(?!`)"
 _OPENER = re.compile(
     rf"{CODE_SPAN}|\\\$|\$\$\$+|(?P<opener>\$\$|\\\[|\\begin(?P<name>\{{[A-Za-z]+\*?\}}))")
 

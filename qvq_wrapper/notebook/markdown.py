@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
-from itertools import accumulate
 
 from .blocks import CODE_SPAN, MAX_FORMULA, Block, find_blocks
 from .dollars import is_formula, is_price, is_price_level
+from .latex import ENVIRONMENTS, format_formula
+from .links import LINK, format_link
 
 _BRACED = r"(?:[^{}\\]|\\.)*"  # text with balanced braces, up to five levels deep
 for _ in range(5):
     _BRACED = rf"(?:[^{{}}\\]|\\.|\{{{_BRACED}\}})*"
-_TOKEN = re.compile(rf"""
+_NAMES = "|".join(map(re.escape, ENVIRONMENTS))
+_TEXT_TOKEN = rf"""
     {CODE_SPAN}
     | \$\$\$+
     | \$\$(?P<display>.{{1,{MAX_FORMULA}}}?)\$\$(?!\$)
-    | \\\\?\[(?P<bracketed>.{{1,{MAX_FORMULA}}}?)\\\\?\]
+    | \\(?P<twice>\\?)\[
+        (?P<bracketed>(?:(?!(?<!\\)\\(?P=twice)\[).){{1,{MAX_FORMULA}}}?)\\\\?\]
     | \\\\?\((?P<inline>(?:(?!\\\().){{1,{MAX_FORMULA}}}?)\\\\?\)
     | \$(?P<dollars>(?=[^\s$])(?:[^\n$`\\]|\\.){{0,{MAX_FORMULA}}}?[^\s$`\\])\$(?!\d)
     | (?P<boxed>\\boxed\s*\{{{_BRACED}\}})
-    | (?P<environment>\\begin\{{(?P<name>(?:align(?:ed|at)?|array|cases|eqnarray|equation
-        |gather(?:ed)?|[bBpvV]?matrix|multline|split)\*?)\}}.{{1,{MAX_FORMULA}}}?\\end\{{(?P=name)\}})
-    | (?P<start>`+|\$\$(?=.)|\$(?=[^\s$])|\\\\?[(\[]|\\(?:boxed|begin|end)\b)
+    | (?P<environment>\\begin\{{(?P<name>{_NAMES})\}}.{{1,{MAX_FORMULA}}}?\\end\{{(?P=name)\}})
+    | (?P<start>`+|\$\$(?=.)|\$(?=[^\s$])|\\\\?[(\[]|\\(?:boxed|begin|end|(?:eq)?ref)\b)
     | \\(?P<escaped>[!-/:-@\[-`{{-~])
-    | \$\$?""", re.X | re.S)
+    | \$\$?"""
+_LABEL_TOKEN = re.compile(_TEXT_TOKEN, re.X | re.S)
+_TOKEN = re.compile(LINK + "|" + _TEXT_TOKEN, re.X | re.S)
 _DISPLAYS = ("display", "bracketed", "environment")
 _FORMULAS = (*_DISPLAYS, "inline", "dollars", "boxed")
+_LINKS = ("link", "pointed", "bare")
 
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?<=\w)", re.ASCII), re.compile(r"(?=\w)", re.ASCII)
-_ACTIVE = re.compile(
-    r"<(?=[A-Za-z/!?])|!\[|\]\((?!\s*https?://)|^\s*\[[^]]*\]:|\\(?:begin|end)|\\\\[(\[]", re.M)
+_UNFINISHED = re.compile(r"""
+    (?<!\\)(?:\\+[A-Za-z]+ | !?\[[^\]\[\n]{0,200}(?:\](?:\([^()\n]{0,2000})?)?)\Z""", re.X)
+"""A command or half a link at the end: the next characters decide what it means."""
+_PROSE = re.compile(r"""
+    &(?=\#|[A-Za-z]\w*;) | <(?=[A-Za-z/!?]) | (?<!!)!+(?=\[) | \][(:] | @+ | //
+    | (?i:www)\. | \\\Z""", re.X)
+"""Signs of an entity, HTML, a picture, a link, an address, and JupyterLab's own ``@@0@@``.
+
+A backslash at the end would hide the first sign of the link behind it.
+"""
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"(?<=\w)", re.ASCII), re.compile(r"(?=[\w`])", re.ASCII)
+_ACTIVE = re.compile(r"""
+    <(?=[A-Za-z/!?]) | !\[ | \]\((?!\s*https?://) | ^[ \t]*\[[^\]\n]*\]: | \\(?:begin|end)
+    | \\\\[(\[] | @@\d""", re.M | re.X)
 """Signs of HTML, pictures, links and formulas. A front end may act on them even inside code."""
-_UNSAFE = re.compile(
-    r"\\(?:href|url|style|class|cssId|data|html|require|include|[gx]?def|let|(?:re)?new|provide)")
-"""LaTeX commands that do more than set a formula: links, styles, definitions for the whole page."""
 
 
 def as_markdown(text: str, *, partial: bool = False) -> str:
@@ -50,9 +64,8 @@ def as_markdown(text: str, *, partial: bool = False) -> str:
     """
     text = re.sub("\r\n?", "\n", text).replace("\0", "\ufffd")
     if partial:
-        # The next characters decide what a delimiter, a command or half a link means.
-        half_link = r"(?<!\\)!?\[[^][\n]{0,200}(\](\([^()\n]{0,2000})?)?"
-        text = re.sub(rf"([$`~\\]+|\\+[A-Za-z]+|{half_link})\Z", "", text)
+        unfinished = _UNFINISHED.search(text, max(0, len(text) - 2300))
+        text = text[:unfinished.start()] if unfinished else text.rstrip("$`~\\")
     shown = []
     for block in find_blocks(text, _mask_pipes(text)):
         is_cut = False
@@ -77,24 +90,25 @@ def _mask_pipes(text: str) -> str:
     def mask(line: str) -> str:
         if "|" not in line:
             return line
+        masked, end = "", 0
         for match in _tokens(line):
-            if match["code"] or any(match[group] for group in _FORMULAS):
-                masked = match[0].replace("|", "\0")
-                line = line[:match.start()] + masked + line[match.end():]
-        return line
+            if match.lastgroup in ("code", *_FORMULAS, *_LINKS):
+                masked += line[end:match.start()] + match[0].replace("|", "\0")
+                end = match.end()
+        return masked + line[end:]
 
     return "\n".join(map(mask, text.split("\n")))
 
 
-def _tokens(text: str) -> Iterator[re.Match[str]]:
-    """Find code, formulas, and what could be taken for their delimiters."""
+def _tokens(text: str, token: re.Pattern[str] = _TOKEN) -> Iterator[re.Match[str]]:
+    """Find links, code, formulas, and what could be taken for their delimiters."""
     end = 0
-    while match := _TOKEN.search(text, end):
+    while match := token.search(text, end):
         start = match.start()
         if match["dollars"] and not is_formula(text, start, match.end()):
-            match = _TOKEN.match(text, start, start + 1) or match  # the first dollar sign alone
+            match = token.match(text, start, start + 1) or match  # the first dollar sign alone
         elif match["display"] and is_price_level(match["display"]):
-            match = _TOKEN.match(text, start, start + 2) or match
+            match = token.match(text, start, start + 2) or match
         yield match
         end = match.end()
 
@@ -109,11 +123,12 @@ def _rewrite(block: Block, following: str | None) -> tuple[str, bool]:
         result.append(_safe_prose(content[end:match.start()]))
         end = match.end()
         if match["start"] and following is not None:
-            rest = content[match.start():] + following
+            rest = content[match.start():match.start() + MAX_FORMULA + 1] + following
             if is_cut := _is_unfinished(match["start"], rest, block.kind):
                 break
+        safe = _safe_token(match, block.kind == "row")
         # Formulas are set in one line. Each \0 is a line of the source that has none in the result.
-        result.append(_safe_token(match, block.kind == "row") + "\0" * match[0].count("\n"))
+        result.append(safe + "\0" * (match[0].count("\n") - safe.count("\n")))
     if not is_cut:
         result.append(_safe_prose(content[end:]))
     prefixes, lines = iter(block.prefixes), []
@@ -145,38 +160,41 @@ def _is_unfinished(start: str, rest: str, kind: str) -> bool:
 
 
 def _safe_token(match: re.Match[str], in_table: bool) -> str:
-    if match["code"]:
+    kind = match.lastgroup or ""
+    if kind in _LINKS:
+        return _safe_link(match, in_table)
+    if kind == "code":
         # In a table, a | ends the cell even inside code.
         code = match["code"].replace(r"\|", "|") if in_table else match["code"]
         return _code(code) if _ACTIVE.search(code) or "|" in code else match[0]
-    for group in _FORMULAS:
-        if match[group]:
-            delimiter = "$$" if group in _DISPLAYS else "$"
-            formula = _formula(match[group], delimiter, in_table) or _code(match[0])
-            # VS Code renders no formula beside a letter or digit. A zero-width space parts them.
-            before = "&#8203;" if _WORD_BEFORE.match(match.string, match.start()) else ""
-            after = "&#8203;" if _WORD_AFTER.match(match.string, match.end()) else ""
-            return before + formula + after
+    if kind in _FORMULAS:
+        formula = format_formula(match[kind], is_display=kind in _DISPLAYS, in_table=in_table)
+        # A zero-width space, because VS Code sets no formula beside a letter or digit, and
+        # JupyterLab none before a backtick.
+        before = "&#8203;" if _WORD_BEFORE.match(match.string, match.start()) else ""
+        after = "&#8203;" if _WORD_AFTER.match(match.string, match.end()) else ""
+        return before + (formula or _code(match[0])) + after
     text = match["escaped"] or match["start"] or match[0]
     delimiter = "\\" if text[0] == "\\" else text
     return "".join(map(_literal, delimiter)) + text[len(delimiter):]
 
 
-def _formula(body: str, delimiter: str, in_table: bool) -> str:
-    """Return the formula with delimiters, or "" if a front end cannot or must not render it."""
-    body = " ".join(re.sub(r"(?<!\\)%[^\n]*|\\label\{[^{}]*\}", "", body).split())
-    if in_table:  # a | ends the cell even inside a formula
-        body = re.sub(r"(\\begin\{array\}\{)([^{}]*)", lambda m: m[1] + m[2].replace("|", ""), body)
-        body = re.sub(r"\\?\|", r"\\vert ", body).strip()
-    body = re.sub(r"!(?=\[)|\](?=[(:])", r"\g<0> ", body)  # no picture, link or link definition
-    body = re.sub(r"<(?=[A-Za-z/!?])", r"\\lt ", body)
-    braces = re.findall(r"(?<!\\)[{}]", body)
-    depths = [0, *accumulate(1 if brace == "{" else -1 for brace in braces)]
-    is_balanced = min(depths) == 0 and depths[-1] == 0
-    if not (body and is_balanced) or re.search(r"`|(?<!\\)\$", body) or _UNSAFE.search(body):
-        return ""
-    end = " {}" if body[-1] == "\\" else ""  # a backslash would escape the delimiter
-    return delimiter + body + end + delimiter
+def _safe_link(match: re.Match[str], in_table: bool) -> str:
+    if match["link"]:
+        label = _safe_label(match["label"], in_table) or ("picture" if match["mark"] else "")
+        link = format_link(match["destination"], label)
+    else:
+        link = format_link(match[0].strip("<>"))
+    return link or _safe_label(match[0], in_table)
+
+
+def _safe_label(text: str, in_table: bool) -> str:
+    """Return text in which nothing is a link."""
+    result, end = "", 0
+    for match in _tokens(text, _LABEL_TOKEN):
+        result += _safe_prose(text[end:match.start()]) + _safe_token(match, in_table)
+        end = match.end()
+    return result + _safe_prose(text[end:])
 
 
 def _code_block(block: Block, source: str) -> str:
@@ -198,29 +216,35 @@ def _code_block(block: Block, source: str) -> str:
     if has_dollar:
         first, indent = first[:len(first) - len(indent)], ""
     # JupyterLab would draw a mermaid diagram, which can load pictures.
-    language = re.sub(r"[^\w+#.-].*", "", block.info.strip(), flags=re.S)
+    language = re.sub(r"[^\w+#.-].*", "", block.info.strip(), flags=re.S | re.A)
     language = "" if "mermaid" in language.lower() else language
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", body))])
     return first + f"{fence}{language}\n{body}\n{fence}".replace("\n", "\n" + indent)
 
 
 def _code(text: str) -> str:
-    return "<code>" + re.sub(r"[^\w ]", lambda match: f"&#{ord(match[0])};", text) + "</code>"
+    code = re.sub(r"[^\w ]", lambda match: f"&#{ord(match[0])};", text)
+    return "<code>" + code.replace("&#64;", _literal("@")) + "</code>"
 
 
 def _literal(character: str) -> str:
-    """Return an entity for a character. An element around $ and \\ hides them from MathJax too."""
+    """Return an entity for a character.
+
+    MathJax and JupyterLab look for $, \\ and @@0@@ in the page too. An element hides them.
+    """
     entity = f"&#{ord(character)};"
-    return f"<span>{entity}</span>" if character in "$\\" else entity
+    return f"<span>{entity}</span>" if character in "$\\@" else entity
 
 
 def _safe_prose(text: str) -> str:
-    """Return text outside code and formulas without HTML, pictures and links other than http(s)."""
-    if not re.search(r"[&<\[\]]", text):
-        return text
-    text = re.sub(r"&(?=#|[A-Za-z]\w*;)", "&amp;", text)
-    text = re.sub(r"<(https?://[^\s<>]*)>", r"\1", text)
-    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
-    text = re.sub(r"!+\[(?=\])", "[picture", text)
-    text = re.sub(r"!+\[", "[", text).replace("]:", "]&#58;")
-    return re.sub(r"\]\((?!\s*https?://)", "]&#40;", text)
+    """Return text outside code, formulas and links as text that nothing acts on."""
+
+    def escape(match: re.Match[str]) -> str:
+        sign = match[0]
+        if sign[0] == "!":
+            return ""  # a picture's label is shown
+        if sign[0] == "\\" or sign[:2] == "@@":
+            return "".join(map(_literal, sign))
+        return html.escape(sign) if sign in "&<" else f"{sign[:-1]}&#{ord(sign[-1])};"
+
+    return _PROSE.sub(escape, text)
