@@ -10,7 +10,7 @@ from conftest import PNG, failure
 from PIL import Image
 
 from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError
-from qvq_wrapper.bridge.outputs import TextReader
+from qvq_wrapper.bridge.outputs import TextFinder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 PICTURE_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -232,7 +232,7 @@ ODD = [
 def test_a_reader_takes_anything(value):
     for outputs, count in [(value, 1), ((value, 3), 2), ([value], 2)]:
         for final in (True, False):
-            assert TextReader([0], count).read(outputs, final=final) is None
+            assert TextFinder([0], count).find(outputs, final=final) is None
 
 
 # Which endpoint is asked

@@ -279,6 +279,6 @@ class Call:
         self._wake()
 
     def _wake(self) -> None:
-        for _ in range(len(self._listeners)):  # who listens later looks for news itself
+        for _ in range(len(self._listeners)):  # only those that are registered so far
             with suppress(IndexError, RuntimeError):  # taken by another thread; a closed loop
                 self._listeners.popleft()()
