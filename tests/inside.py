@@ -3,7 +3,7 @@
 Everything else is asked for from outside: at the Space, at a relay, or of this process.
 """
 
-from qvq_wrapper.bridge import call, connection, space
+from qvq_wrapper.bridge import attempts, connection, space
 from qvq_wrapper.bridge.space import close_idle
 
 __all__ = ["close_idle"]
@@ -12,7 +12,7 @@ __all__ = ["close_idle"]
 def set_bounds(monkeypatch, **bounds):
     """Replace bounds by name: ``info_max_age``, ``max_spaces``, ``connect_timeout`` and more."""
     for name, value in bounds.items():
-        module = next(each for each in (space, connection, call) if hasattr(each, name.upper()))
+        module = next(each for each in (space, connection, attempts) if hasattr(each, name.upper()))
         monkeypatch.setattr(module, name.upper(), value)
 
 

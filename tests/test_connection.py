@@ -105,13 +105,13 @@ async def test_ending_a_finished_answer_does_not_touch_the_next(relay, how):
 
 async def test_leaving_right_after_the_end_keeps_the_connection(relay, monkeypatch):
     """The reader leaves while the call's thread is about to put the connection away."""
-    original = Call._end
+    original = Call.end
 
     def end_slowly(call, *arguments):
         original(call, *arguments)
         time.sleep(0.1)  # the reader is faster than the thread
 
-    monkeypatch.setattr(Call, "_end", end_slowly)
+    monkeypatch.setattr(Call, "end", end_slowly)
     for step in ("an answer", {"raise": "an error"}):
         with suppress(ResponseError):
             async with ask(script(step), url=relay.url) as stream:
