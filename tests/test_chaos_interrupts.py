@@ -58,7 +58,6 @@ def close_early(chunks, tracer):
         tracer.stop()
 
 
-@pytest.mark.xfail(strict=True, reason="_ChunkIterator.close() does not cancel again after Ctrl-C")
 def test_ctrl_c_before_each_line_that_closes_an_answer(space):
     def prompt(name):
         return prompt_of(f"{name} {time.time_ns()}", 600)
