@@ -4,6 +4,7 @@ Each expected number is read from a sentence of README.rst, so that neither chan
 """
 
 import csv
+import gc
 import json
 import logging
 import re
@@ -217,6 +218,8 @@ async def _read_to_the_end(stream):
 
 # Errors, the status, an answer
 
+SECRET = {"api_key": "hf_secret_token", "headers": {"cookie": "hf_secret_cookie"}}
+
 
 async def test_the_errors():
     rows = table("Errors")
@@ -230,8 +233,9 @@ async def test_the_errors():
         statuses = re.findall(r"\b[345](?:\d\d|xx)\b", when)
         for status in [*statuses, *(["302"] if "a redirect" in when else [])]:
             with web_server(int(status.replace("xx", "20"))) as server:
-                error = await failure(ask("Hi", url=server.url, max_retries=0))
+                error = await failure(ask("Hi", url=server.url, max_retries=0, **SECRET))
             assert type(error) is kinds[name], status
+            assert "hf_secret" not in f"{error!r} {vars(error)}", status
     attributes = re.search(r"kinds of ResponseError. It has (.*?)\.", README)[1]
     assert set(re.findall(r"\w+", attributes)) - {"and"} == vars(error).keys()
 
@@ -323,6 +327,23 @@ async def test_a_token_goes_to_the_space_and_a_saved_one_nowhere(hostile, monkey
             heads = [{key.lower(): value for key, value in head.items()} for head in hostile.heads]
             assert {head.get(name) for head in heads} == sent
         assert "hf_saved" not in str(hostile.heads)
+
+
+def test_no_repr_shows_a_secret():
+    stream = ask(
+        "Hi", PNG, url="http://127.0.0.1:1", auth=("user", "hf_secret_password"),
+        proxy="http://user:hf_secret_proxy@127.0.0.1:1", **SECRET)
+    own, todo = [], [stream]
+    while todo:
+        thing = todo.pop()
+        if type(thing).__module__.startswith("qvq_wrapper") and not any(thing is it for it in own):
+            own.append(thing)
+            assert "hf_secret" not in repr(thing) and repr(PNG)[2:60] not in repr(thing)
+            todo += gc.get_referents(thing)
+        elif isinstance(thing, dict):
+            todo += thing.values()
+    assert len(own) > 4  # the stream and what it knows of its question
+    stream.cancel()
 
 
 # A data set
