@@ -265,12 +265,15 @@ def _stream_of(*pieces, again):
     return lambda handler: handler.drip(head, *pieces, again=again, pause=0.1)
 
 
-@pytest.mark.parametrize("alive, limit", [(False, "read_timeout"), (True, "timeout=1 s")])
-async def test_an_answer_ends_by_timeout_or_after_read_timeout_of_silence(hostile, alive, limit):
+@pytest.mark.parametrize("alive, timeout, words", [
+    (False, None, "silent for longer than read_timeout"), (True, 3, "within timeout=3 s")])
+async def test_an_answer_ends_by_timeout_or_after_read_timeout_of_silence(
+        hostile, alive, timeout, words):
     signs_of_life = b'data: {"msg": "heartbeat"}\n\n' if alive else b""
     hostile.replies = {"/queue/data": _stream_of(again=signs_of_life)}
-    error = await failure(ask("Hi", url=hostile.url, read_timeout=0.4, timeout=1))
-    assert type(error) is ResponseTimeoutError and limit in str(error)
+    stream = ask("Hi", url=hostile.url, read_timeout=1, timeout=timeout, max_retries=0)
+    error = await failure(stream, bound=30)
+    assert type(error) is ResponseTimeoutError and words in str(error)
 
 
 async def test_how_long_an_answer_may_be(hostile):
