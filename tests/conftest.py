@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
+from hostile import HostileSpace
 from inside import close_idle
 from network import Relay, web_server
 from PIL import Image
@@ -232,6 +234,27 @@ def relay(space):
     """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
     with Relay(space.port) as relay:
         yield relay
+
+
+@pytest.fixture(scope="session")
+def template(space):
+    """The config and the info of a real Space, with no more than one endpoint in them."""
+    config = httpx.get(f"{space.url}/config").json()
+    info = httpx.get(f"{space.url}/gradio_api/info", params={"serialize": "False"}).json()
+    config["dependencies"] = [
+        each for each in config["dependencies"] if each.get("api_name") == "generate"]
+    used = {number for each in config["dependencies"]
+            for number in (*each["inputs"], *each["outputs"])}
+    config["components"] = [each for each in config["components"] if each["id"] in used]
+    info["named_endpoints"] = {"/generate": info["named_endpoints"]["/generate"]}
+    info["unnamed_endpoints"] = {}
+    return config, info
+
+
+@pytest.fixture
+def hostile(template):
+    with HostileSpace(*template) as hostile:
+        yield hostile
 
 
 @pytest.fixture

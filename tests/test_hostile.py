@@ -39,27 +39,6 @@ WRONG = ["x", "", "\ud800", "\x1b[31m", [], [1], [[]], {}, {"a": 1}, math.nan, -
 VALUES = [*WRONG, *FINE]
 
 
-@pytest.fixture(scope="session")
-def template(space):
-    """The config and the info of a real Space, with no more than one endpoint in them."""
-    config = httpx.get(f"{space.url}/config").json()
-    info = httpx.get(f"{space.url}/gradio_api/info", params={"serialize": "False"}).json()
-    config["dependencies"] = [
-        each for each in config["dependencies"] if each.get("api_name") == "generate"]
-    used = {number for each in config["dependencies"]
-            for number in (*each["inputs"], *each["outputs"])}
-    config["components"] = [each for each in config["components"] if each["id"] in used]
-    info["named_endpoints"] = {"/generate": info["named_endpoints"]["/generate"]}
-    info["unnamed_endpoints"] = {}
-    return config, info
-
-
-@pytest.fixture
-def hostile(template):
-    with HostileSpace(*template) as hostile:
-        yield hostile
-
-
 @pytest.fixture(scope="module")
 def bounded():
     """A client whose processes may take 1 GiB more than they have after the import."""
