@@ -12,13 +12,13 @@ from importlib import import_module
 from gradio_client import Client
 from gradio_client.client import Endpoint
 
-from qvq_wrapper.bridge import call, executors, messages, session, space
+from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
 from qvq_wrapper.bridge.tls import forget_tls_contexts
 
 __all__ = ["close_idle", "forget_tls_contexts"]
 MODULES = (
-    "bridge.space", "bridge.connection", "bridge.call", "bridge.bounds", "bridge.failures",
+    "bridge.space", "bridge.connection", "bridge.attempts", "bridge.bounds", "bridge.failures",
     "stream", "question.files", "serve.repetition", "serve.uploads", "serve.picture",
     "serve.upstream")
 
@@ -37,7 +37,7 @@ def set_bounds(monkeypatch, **bounds):
 def skip_random_waits(monkeypatch):
     """Let a retry wait only as long as it must. Return a list of its shortest and longest wait."""
     waits = []
-    monkeypatch.setattr(call.random, "uniform", lambda *ends: waits.append(ends) or ends[0])
+    monkeypatch.setattr(attempts.random, "uniform", lambda *ends: waits.append(ends) or ends[0])
     return waits
 
 
@@ -72,13 +72,13 @@ def forget_info():
 
 def slow_down_ends(monkeypatch):
     """Let the reader know of an answer's end well before the call's thread goes on."""
-    original = call.Call._end
+    original = call.Call.end
 
     def end_slowly(*arguments):
         original(*arguments)
         time.sleep(0.1)
 
-    monkeypatch.setattr(call.Call, "_end", end_slowly)
+    monkeypatch.setattr(call.Call, "end", end_slowly)
 
 
 def listen(stream, listener):

@@ -347,7 +347,7 @@ def test_show_refuses_anything_but_a_stream(kernel):
 def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):
     prompt = script("<img src=http://127.0.0.1:9/a> ![](http://127.0.0.1:9/b)")
     cell = kernel.run(f"await show(ask({prompt!r}))")
-    shown = "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"
+    shown = "&lt;img src=<http://127.0.0.1:9/a>> [picture](<http://127.0.0.1:9/b>)"
     assert cell.end[0]["text/markdown"] == shown
 
 

@@ -95,7 +95,7 @@ def weigh_json(data: bytes) -> int:
 
 def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
     """Return what JSON holds. None if it is not JSON, or would take more bytes than ``most``."""
-    if 85 * len(data) > most and weigh_json(data) > most:  # less data than that weighs less
+    if 85 * len(data) > most and weigh_json(data) > most:  # it never weighs more for one byte
         return None
     try:
         return json.loads(data)
@@ -106,8 +106,9 @@ def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
 class OutputBounds:
     """Bounds what gradio_client keeps and computes of a job's outputs, before it gets them.
 
-    gradio_client copies an output for each edit of a message. ``limit`` bounds the characters of
-    all outputs, ``MAX_EDIT_WORK`` the characters that one message makes it copy.
+    Args:
+        limit: characters of all outputs together. ``MAX_EDIT_WORK`` bounds the characters that
+            gradio_client copies for one message: an output for each of its edits.
     """
 
     def __init__(self, limit: int) -> None:

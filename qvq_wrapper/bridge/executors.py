@@ -30,6 +30,7 @@ class JobExecutor(Executor):
 
         if self._daemon:
             threading.Thread(target=run, name="gradio_client", daemon=True).start()
-        elif fn is not utils.check_for_cancel:  # polls, and posts past the proxy; a cut ends a job
+        elif fn is not utils.check_for_cancel:
+            # That one polls, and posts past the proxy. We end a job by cutting its connection.
             run()
         return future
