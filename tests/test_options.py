@@ -125,7 +125,7 @@ async def test_a_space_cannot_name_a_local_file_as_a_default(space):
         api_endpoint = "/file"
 
     with Relay(space.port) as relay:
-        relay.down = lambda data: data.replace(b"XileData", b"FileData")
+        relay.replace(b"XileData", b"FileData")
         with pytest.raises(SpaceUnavailableError, match="also needs"):
             await File.ask("Hi", url=relay.url).read()
 
