@@ -3,16 +3,19 @@
 Everything else is asked for from outside: at the Space, at a relay, or of this process.
 """
 
+from qvq_wrapper.batch import brake
 from qvq_wrapper.bridge import call, connection, space
 from qvq_wrapper.bridge.space import close_idle
+from qvq_wrapper.question import files
 
 __all__ = ["close_idle"]
 
 
 def set_bounds(monkeypatch, **bounds):
     """Replace bounds by name: ``info_max_age``, ``max_spaces``, ``connect_timeout`` and more."""
+    modules = space, connection, call, files, brake
     for name, value in bounds.items():
-        module = next(each for each in (space, connection, call) if hasattr(each, name.upper()))
+        module = next(each for each in modules if hasattr(each, name.upper()))
         monkeypatch.setattr(module, name.upper(), value)
 
 

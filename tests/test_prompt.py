@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cases import each
 from conftest import PNG
 from hypothesis import given, settings
 from hypothesis.strategies import (
@@ -27,23 +28,24 @@ def user(content):
     return {"role": "user", "content": content}
 
 
-@pytest.mark.parametrize("messages, prompt", [
-    ([user("Hi")], "Hi"),
-    ([{"role": "system", "content": "Short."}], "Short."),
-    ([user("A"), {"role": "assistant", "content": "B"}, user("C")],
-     "User: A\nAssistant: B\nUser: C\nAssistant:"),
-    ([user("A"), {"role": "assistant", "content": None}, user("C")],
-     "User: A\nUser: C\nAssistant:"),
-    ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
-    ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
-])
-def test_prompt(messages, prompt):
-    assert prompt_of(messages) == (prompt, None)
+def test_prompt():
+    for case, (messages, prompt) in each([
+        ([user("Hi")], "Hi"),
+        ([{"role": "system", "content": "Short."}], "Short."),
+        ([user("A"), {"role": "assistant", "content": "B"}, user("C")],
+         "User: A\nAssistant: B\nUser: C\nAssistant:"),
+        ([user("A"), {"role": "assistant", "content": None}, user("C")],
+         "User: A\nUser: C\nAssistant:"),
+        ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
+        ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
+    ]):
+        with case:
+            assert prompt_of(messages) == (prompt, None)
 
 
 def test_a_message_that_is_only_a_picture_url():
     urls = ["https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
-    suffixes = "png PNG jpg jpeg jfif gif webp bmp tif tiff avif heic heif".split()
+    suffixes = "png PNG jpg jpeg jpe jfif gif webp bmp tif tiff avif heic heif".split()
     for url in urls + [f"https://h/a.{suffix}" for suffix in suffixes]:
         for content in (url, [{"type": "text", "text": url}]):
             prompt, picture = prompt_of([user("What?"), user(content)])
@@ -106,13 +108,13 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_form_of_a_picture_in_another_library(form, tmp_path, monkeypatch):
+def test_the_form_of_a_picture_in_another_library(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("picture.png").write_bytes(PNG)
-    part = FORMS[form]
-    prompt, picture = prompt_of([user([part, {"type": "text", "text": "Q"}])])
-    assert prompt == "Q" and picture.read() == PNG
+    for case, form in each(FORMS):
+        with case:
+            prompt, picture = prompt_of([user([FORMS[form], {"type": "text", "text": "Q"}])])
+            assert prompt == "Q" and picture.read() == PNG
 
 
 def test_other_forms_of_texts_and_pictures():
@@ -163,37 +165,37 @@ def test_the_latest_picture_is_used():
     assert prompt_of(messages)[1].url[-5] == "2"
 
 
-@pytest.mark.parametrize("messages, error", [
-    ("Hi", TypeError),
-    (None, TypeError),
-    ({"role": "user"}, TypeError),
-    (["Hi"], TypeError),
-    ([user(3)], TypeError),
-    ([{"role": 3, "content": "x"}], TypeError),
-    ([], ValueError),
-    ([user("")], ValueError),
-    ([user([{"type": "audio"}])], ValueError),
-    ([user([3])], TypeError),
-    ([user("\ud800")], ValueError),
-    ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
-    ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
-    ([user([{"type": "image_url"}])], ValueError),
-    ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
-    ([user([{"type": "text", "text": PNG}])], TypeError),
-    ([Image.new("RGB", (1, 1))], TypeError),
-    ([("human", "Hi")], TypeError),
-    ([Holder(text="Hi")], TypeError),
-    ([user([{"type": "image"}])], ValueError),
-    ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
-    ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
-    ([user([{"type": "video", "video": DATA}])], ValueError),
-    ([user([{"url": DATA}])], ValueError),
-    ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
-    ([user([{"type": "tool_use", "input": {}}])], ValueError),
-])
-def test_messages_that_cannot_be_used_are_refused(messages, error):
-    with pytest.raises(error):
-        prompt_of(messages)
+def test_messages_that_cannot_be_used_are_refused():
+    for case, (messages, error) in each([
+        ("Hi", TypeError),
+        (None, TypeError),
+        ({"role": "user"}, TypeError),
+        (["Hi"], TypeError),
+        ([user(3)], TypeError),
+        ([{"role": 3, "content": "x"}], TypeError),
+        ([], ValueError),
+        ([user("")], ValueError),
+        ([user([{"type": "audio"}])], ValueError),
+        ([user([3])], TypeError),
+        ([user("\ud800")], ValueError),
+        ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
+        ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
+        ([user([{"type": "image_url"}])], ValueError),
+        ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
+        ([user([{"type": "text", "text": PNG}])], TypeError),
+        ([Image.new("RGB", (1, 1))], TypeError),
+        ([("human", "Hi")], TypeError),
+        ([Holder(text="Hi")], TypeError),
+        ([user([{"type": "image"}])], ValueError),
+        ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
+        ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
+        ([user([{"type": "video", "video": DATA}])], ValueError),
+        ([user([{"url": DATA}])], ValueError),
+        ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
+        ([user([{"type": "tool_use", "input": {}}])], ValueError),
+    ]):
+        with case, pytest.raises(error):
+            prompt_of(messages)
 
 
 def test_a_text_in_a_message_opens_no_local_file(tmp_path):
