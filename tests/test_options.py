@@ -227,11 +227,13 @@ BAD_OPTIONS = [
 
 
 def test_a_refusal_shows_no_secret():
-    for options in BAD_OPTIONS:
-        refused_without_a_secret(lambda: ask("Hi", PNG, **options))
-    for form in ("create_async_generator", "create_completion", "create_async"):
+    for case, options in each(BAD_OPTIONS):
+        with case:
+            refused_without_a_secret(lambda: ask("Hi", PNG, **options))
+    for case, form in each(["create_async_generator", "create_completion", "create_async"]):
         call = getattr(Qwen_QVQ_72B, form)
-        refused_without_a_secret(lambda: call("", MESSAGES, media=[PNG], **BAD_OPTIONS[0]))
+        with case:
+            refused_without_a_secret(lambda: call("", MESSAGES, media=[PNG], **BAD_OPTIONS[0]))
 
 
 def refused_without_a_secret(call):

@@ -46,19 +46,21 @@ def test_prompt():
 def test_a_message_that_is_only_a_picture_url():
     urls = ["https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
     suffixes = "png PNG jpg jpeg jpe jfif gif webp bmp tif tiff avif heic heif".split()
-    for url in urls + [f"https://h/a.{suffix}" for suffix in suffixes]:
-        for content in (url, [{"type": "text", "text": url}]):
-            prompt, picture = prompt_of([user("What?"), user(content)])
-            assert prompt == "What?" and picture.url == url.strip()
+    for case, url in each(urls + [f"https://h/a.{suffix}" for suffix in suffixes]):
+        with case:
+            for content in (url, [{"type": "text", "text": url}]):
+                prompt, picture = prompt_of([user("What?"), user(content)])
+                assert prompt == "What?" and picture.url == url.strip()
 
 
 def test_other_texts_stay_text():
-    for words in (
+    for case, words in each([
         "see https://example.com/image.jpg", "https://example.com/page.html", "ftp://h/a.png",
         "/etc/passwd", "file:///etc/passwd", "picture.png", "data:image/png;base64,AAAA",
         "https://h/a.png and more", "https://h/a.pngx", "https://h/apng",
-    ):
-        assert prompt_of([user(words)]) == (words, None)
+    ]):
+        with case:
+            assert prompt_of([user(words)]) == (words, None)
     url = "https://example.com/image.jpg"
     assert prompt_of([{"role": "assistant", "content": url}]) == (url, None)
 
@@ -124,11 +126,12 @@ def test_other_forms_of_texts_and_pictures():
         assert prompt_of([user(content)])[1].read()
     for part in ({"type": "image", "url": address}, Holder(type="image", url=url)):
         assert prompt_of([user([part])])[1].url == address
-    for part in (
+    for case, part in each([
         {"text": "Q"}, {"type": "input_text", "text": "Q"}, {"type": "output_text", "text": "Q"},
         Holder(text="Q"), "Q",
-    ):
-        assert prompt_of([user([part])]) == ("Q", None)
+    ]):
+        with case:
+            assert prompt_of([user([part])]) == ("Q", None)
     thoughts = [
         {"type": "thinking", "thinking": "hm"}, {"type": "reasoning", "reasoning": "hm"},
         {"text": "hm", "thought": True}]
@@ -149,14 +152,16 @@ def test_messages_that_are_objects_of_another_library():
     output = {"type": "output_text", "text": "B", "annotations": []}
     response = ResponseOutputMessage(
         id="m", role="assistant", status="completed", type="message", content=[output])
-    for answer in (
+    for case, answer in each([
         ChatCompletionMessage(role="assistant", content="B"), response,
         Human(type="ai", content="B"), Human(type="AIMessageChunk", content="B"),
         SimpleNamespace(role="assistant", content="B"), {"role": "model", "parts": [{"text": "B"}]},
         SimpleNamespace(role="assistant", blocks=[SimpleNamespace(block_type="text", text="B")]),
-    ):
-        prompt, picture = prompt_of([Human(content=["A", {"type": "image", "url": DATA}]), answer])
-        assert prompt == "User: A\nAssistant: B\nAssistant:" and picture.read() == PNG
+    ]):
+        question = Human(content=["A", {"type": "image", "url": DATA}])
+        with case:
+            prompt, picture = prompt_of([question, answer])
+            assert prompt == "User: A\nAssistant: B\nAssistant:" and picture.read() == PNG
 
 
 def test_the_latest_picture_is_used():

@@ -142,16 +142,17 @@ async def test_a_missing_keyword_has_the_spaces_default(space):
 
 
 def test_ask_refuses_an_unknown_keyword_and_says_what_to_write():
-    for name, advice in {
+    for case, (name, advice) in each({
         "tiemout": "Did you mean timeout= and not tiemout=?", "header": "Did you mean headers=",
         "retries": "Did you mean max_retries=", "token": "Write api_key= and not token=",
         "image_path": "Write image= and not image_path=", "media": "Write image= and not media=",
         "temperature": "write parameters={'temperature': ...}",
-    }.items():
-        with pytest.raises(TypeError) as caught:
-            ask("Hi", **{name: 1})
-        assert str(caught.value).startswith("ask(): got an unexpected keyword argument")
-        assert advice in str(caught.value)
+    }.items()):
+        with case:
+            with pytest.raises(TypeError) as caught:
+                ask("Hi", **{name: 1})
+            assert str(caught.value).startswith("ask(): got an unexpected keyword argument")
+            assert advice in str(caught.value)
 
 
 def test_arguments_that_do_not_fit_are_told_by_the_name_that_was_written():
