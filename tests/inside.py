@@ -19,7 +19,7 @@ from qvq_wrapper.bridge.tls import forget_tls_contexts
 __all__ = ["close_idle", "forget_tls_contexts"]
 MODULES = (
     "bridge.space", "bridge.connection", "bridge.attempts", "bridge.bounds", "bridge.failures",
-    "stream", "question.files", "serve.repetition", "serve.uploads", "serve.picture",
+    "stream", "question.files", "batch.brake", "serve.repetition", "serve.uploads", "serve.picture",
     "serve.upstream")
 
 
