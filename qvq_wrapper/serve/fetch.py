@@ -38,7 +38,8 @@ class PublicTransport(httpx.AsyncBaseTransport):
         request.headers["Accept-Encoding"] = "identity"  # a few compressed bytes can be many
         try:
             with fail_after(MAX_SECONDS):
-                async with safehttpx.AsyncSecureTransport(address) as transport:
+                secure: httpx.AsyncBaseTransport = safehttpx.AsyncSecureTransport(address)
+                async with secure as transport:
                     body = await _read(response := await transport.handle_async_request(request))
         except (httpx.HTTPError, TimeoutError) as error:
             raise _refusal(f"cannot be fetched ({type(error).__name__})") from None
