@@ -90,7 +90,10 @@ def without_a_seam(request, monkeypatch):
     monkeypatch.setattr(session, "Session", Undone)
 
 
-async def test_the_answer_arrives_without_a_seam(without_a_seam, provider, space):
+async def test_the_answer_arrives_without_a_seam(without_a_seam, monkeypatch, provider, space):
+    """Of a Space of ours: a session must not use the environment's proxy by itself."""
+    monkeypatch.setattr("qvq_wrapper.question.options.own_spaces", {f"{space.url}/"})
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     prompt = f"without {time.time_ns()}"
     assert await provider.ask(prompt, PNG, timeout=10).read() == f"You asked: {prompt}"
     seen = space.log("asked", prompt=prompt)
