@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             except (ValueError, OSError) as error:
                 print(f"qvq: {printable(str(error))}", file=sys.stderr)
                 return 2
-            _answer(stream, image, args.json)
+            _print_answer(stream, image, args.json)
         return 0
     except (ResponseError, ValueError, RuntimeError) as error:  # RuntimeError: running_space()
         if args.json:
@@ -110,7 +110,7 @@ def _start_demo(demo: ExitStack, image: ImageType | None) -> tuple[str, ImageTyp
     return url, SAMPLE if image is None else image
 
 
-def _answer(stream: AnswerStream, image: ImageType | None, as_json: bool) -> None:
+def _print_answer(stream: AnswerStream, image: ImageType | None, as_json: bool) -> None:
     start = time.monotonic()
     with closing(stream.iterate()) as chunks:
         if as_json:

@@ -54,7 +54,7 @@ class AsyncGeneratorProvider(ABC):
     supports_stream: ClassVar[bool] = True
     supports_message_history: ClassVar[bool] = True
     supports_system_message: ClassVar[bool] = True
-    use_stream_timeout: ClassVar[bool] = True  # or g4f would apply ``timeout`` to each chunk
+    use_stream_timeout: ClassVar[bool] = True  # g4f then leaves ``timeout`` to us
     live: ClassVar[int] = 0  # g4f counts here: up with an answer, down with an error
     params = _Params()
 

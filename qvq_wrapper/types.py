@@ -77,7 +77,7 @@ Stage = Literal[
 ]
 
 
-_STAGES: dict[Stage, str] = {
+_STAGE_WORDS: dict[Stage, str] = {
     "idle": "Connecting to the Space", "connecting": "Connecting to the Space",
     "uploading": "Sending the picture", "queued": "In the queue",
     "processing": "The Space is at work", "streaming": "The Space is at work",
@@ -108,7 +108,7 @@ class Status:
 
     def describe(self) -> list[str]:
         """Return what a person wants to read while waiting, in a few words each."""
-        words = [_STAGES[self.stage]]
+        words = [_STAGE_WORDS[self.stage]]
         if self.position is not None:
             of_all = f" of {self.queue_size}" if self.queue_size else ""
             words.append(f"place {self.position}{of_all}")

@@ -92,6 +92,14 @@ def _address(state, silent):
     return True
 
 
+def _link(self, tokens, index, options, env):
+    attributes = {"title": "", **tokens[index].attrs}
+    # JupyterLab does not escape &, and a browser takes only &name= as it is.
+    href = re.sub("&(?=[A-Za-z0-9]+=)", "&amp;", attributes["href"])
+    title = f' title="{html.escape(attributes["title"])}"' if attributes["title"] else ""
+    return f'<a href="{href}"{title}>'
+
+
 def _fence(self, tokens, index, options, env):
     language = tokens[index].info.strip()  # JupyterLab does not escape it
     code = html.escape(tokens[index].content)
@@ -101,6 +109,7 @@ def _fence(self, tokens, index, options, env):
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable("text")
 PARSER.inline.ruler.after("html_inline", "address", _address)
 PARSER.add_render_rule("fence", _fence)
+PARSER.add_render_rule("link_open", _link)
 PARSER.validateLink = lambda url: True
 
 

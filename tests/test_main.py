@@ -308,7 +308,7 @@ def test_the_status_of_an_upload(space, tmp_path):
         return data
 
     with Relay(space.port) as relay:
-        relay.down = hold_upload_response
+        relay.change(hold_upload_response)
         arguments = ["large picture", "--image", str(tmp_path / "x.png"), "--url", relay.url]
         with on_a_terminal(*arguments) as (process, read_until):
             read_until("Sending the picture, 2,000 kB ... ")

@@ -73,6 +73,14 @@ def test_python(version, tmp_path):
     run_tests(python, sys.executable, ["provider", "prompt", "stream", "session", "space"])
 
 
+@pytest.mark.parametrize("loop", ["eager", "uvloop"])
+def test_event_loop(loop, tmp_path, monkeypatch):
+    """With asyncio's eager tasks, and on uvloop."""
+    monkeypatch.setenv("QVQ_TEST_LOOP", loop)
+    python = environment(tmp_path / "env", "3.12", ".", *NEEDED, "uvloop")
+    run_tests(python, sys.executable, ["stream", "session", "call", "chaos"], "-k", "not trio")
+
+
 def test_the_oldest_client(tmp_path):
     python = environment(tmp_path / "env", "3.10", ".", *NEEDED, *OLDEST)
     run_tests(python, sys.executable, CORE)

@@ -320,7 +320,7 @@ def test_an_error_stops_a_run_without_a_browser():
 
 def test_a_lone_surrogate_is_shown_as_a_question_mark(space, kernel):
     with Relay(space.port) as relay:
-        relay.down = lambda data: data.replace(b"SINGLE", b"\\ud83d")
+        relay.replace(b"SINGLE", b"\\ud83d")
         cell = kernel.run(f"await show(ask({script('a SINGLE one')!r}, url={relay.url!r}))")
     assert cell.error is None and any("a ? one" in text for text in cell.all("text/plain"))
 
@@ -347,7 +347,7 @@ def test_show_refuses_anything_but_a_stream(kernel):
 def test_html_and_pictures_in_an_answer_are_shown_as_text(kernel):
     prompt = script("<img src=http://127.0.0.1:9/a> ![](http://127.0.0.1:9/b)")
     cell = kernel.run(f"await show(ask({prompt!r}))")
-    shown = "&lt;img src=http://127.0.0.1:9/a> [picture](http://127.0.0.1:9/b)"
+    shown = "&lt;img src=<http://127.0.0.1:9/a>> [picture](<http://127.0.0.1:9/b>)"
     assert cell.end[0]["text/markdown"] == shown
 
 

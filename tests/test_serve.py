@@ -14,8 +14,11 @@ import httpx
 import pytest
 from conftest import BOUND, HERE, PNG, failure, free_port, script, wait_until, wait_until_async
 
-from qvq_wrapper import AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError
-from qvq_wrapper.serve import SAMPLE, running_space
+from qvq_wrapper import (
+    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, SpaceUnavailableError,
+)
+from qvq_wrapper.batch import answer_file, ask_many
+from qvq_wrapper.serve import SAMPLE, disconnect, running_space
 from qvq_wrapper.serve.__main__ import NEEDS, main
 from qvq_wrapper.serve.disconnect import Readers
 from qvq_wrapper.serve.options import parse
@@ -131,13 +134,60 @@ async def test_an_error_arrives_in_the_servers_words(server, url, before):
     assert error.message == "The model's server says: Your key [key] has money & time"
 
 
-async def test_a_limit_of_the_server(server, url):
-    step = {"status": 429, "headers": {"Retry-After": "30"}, "body": {"error": "slow down"}}
+@pytest.mark.parametrize("status, wait, kind, retryable", [
+    (429, "30", RateLimitError, True), (429, None, RateLimitError, True),
+    (503, "30", SpaceUnavailableError, True), (500, None, SpaceUnavailableError, True),
+    (401, None, SpaceUnavailableError, False), (403, None, SpaceUnavailableError, False),
+    (404, None, SpaceUnavailableError, False), (400, None, ResponseError, False),
+    (413, "30", ResponseError, False)])
+async def test_the_space_passes_on_whether_to_come_back(
+        server, url, status, wait, kind, retryable):
+    headers = {"Retry-After": wait} if wait else {}
+    step = {"status": status, "headers": headers, "body": {"error": "not now"}}
     asked = len(server.requests)
     error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
-    assert error.message == "The model's server says: slow down (HTTP 429, retry in 0:00:30)"
-    assert type(error) is RateLimitError and (error.status_code, error.retry_after) == (429, 30)
+    assert error.message.startswith(f"The model's server says: not now (HTTP {status})")
+    assert type(error) is kind and error.retryable is retryable
+    assert error.retry_after == (30 if wait and kind is not ResponseError else None)
     assert len(server.requests) == asked + 1
+
+
+async def test_a_data_set_ends_if_the_server_refuses_the_key(server, url):
+    step = {"status": 401, "body": {"error": "wrong key"}}
+    with pytest.raises(SpaceUnavailableError, match="wrong key"):
+        async for _ in ask_many(({"prompt": script(step)} for _ in range(1000)), url=url):
+            pytest.fail("a row is recorded")
+
+
+@pytest.mark.batch
+async def test_a_data_set_waits_for_a_server_that_starts_late(tmp_path):
+    """A model is 20 s late, then refuses for a while, and each row is answered."""
+    port = free_port()
+    rows = [{"prompt": f"late {n}"} for n in range(200)]
+    with running_space(base_url=f"http://127.0.0.1:{port}/v1", model="a-model") as url:
+        async with anyio.create_task_group() as group:
+
+            async def serve():
+                await anyio.sleep(20)
+                with upstream.Upstream(port):
+                    await anyio.sleep_forever()
+
+            group.start_soon(serve)
+            summary = await answer_file(rows, tmp_path / "a.jsonl", url=url, concurrency=8)
+            group.cancel_scope.cancel()
+    assert summary.answered == 200 and not summary.failed and summary.asked_again < 40
+
+
+async def test_a_server_that_is_down():
+    with running_space(
+            base_url=f"http://127.0.0.1:{free_port()}/v1", model="a-model") as url:
+        error = await failure(Qwen_QVQ_72B.ask("Hi", url=url))
+    assert type(error) is SpaceUnavailableError and error.retryable
+
+
+async def test_a_server_that_breaks_off(server, url):
+    error = await failure(Qwen_QVQ_72B.ask(script("half", 0.2, {"cut": True}), url=url))
+    assert type(error) is ResponseError and not error.retryable and error.text == "half"
 
 
 async def test_a_server_that_reads_no_pictures(server, url):
@@ -232,6 +282,24 @@ async def test_the_model_is_not_asked_for_a_reader_who_has_left():
     await leave(readers, ends_response=False)
     texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
     assert [text async for text in texts] == [] and not closed.is_set()
+
+
+async def test_the_model_stops_if_no_reader_comes(monkeypatch):
+    """Whoever comes later gets an error, and not the part as if it were the whole."""
+    monkeypatch.setattr(disconnect, "PATIENCE", 0.01)
+    readers, closed = Readers(), asyncio.Event()
+
+    async def texts():
+        try:
+            yield "a"
+            await asyncio.sleep(60)
+        finally:
+            closed.set()
+
+    with pytest.raises(ResponseError, match="Nobody read this answer for 0.01 s"):
+        async for text in newest(readers.while_reading("a session", texts())):
+            assert text == "a"
+    assert closed.is_set()
 
 
 @pytest.mark.parametrize("kind", ["browser", "curl"])
@@ -388,7 +456,8 @@ def test_a_missing_package(arguments, module, extra):
     """The message names the extra of this kind of Space."""
     name = {"pillow": "PIL"}.get(module, module)
     code = f"import sys; sys.modules[{name!r}] = None; from importlib import util\n" \
-        f"real = util.find_spec; util.find_spec = lambda n: None if n == {name!r} else real(n)\n" \
+        f"real = util.find_spec\n" \
+        f"util.find_spec = lambda n: None if n == {name!r} else real(n) or real('json')\n" \
         f"sys.argv[1:] = {arguments!r}\nfrom qvq_wrapper.serve.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

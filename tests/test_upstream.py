@@ -13,7 +13,8 @@ from PIL import Image
 sys.path.append(str(HERE / "spaces"))
 import upstream as upstream_server  # noqa: E402
 
-from qvq_wrapper import ResponseError  # noqa: E402
+from qvq_wrapper import RateLimitError, ResponseError, SpaceUnavailableError  # noqa: E402
+from qvq_wrapper.bridge.titles import error_from, title_of  # noqa: E402
 from qvq_wrapper.serve import upstream as upstream_module  # noqa: E402
 from qvq_wrapper.serve.repetition import Repetition  # noqa: E402
 from qvq_wrapper.serve.upstream import Upstream  # noqa: E402
@@ -209,13 +210,32 @@ async def test_other_forms_of_an_error(server, body, words):
     assert message.endswith("(HTTP 500)") and len(message) < 600
 
 
-@pytest.mark.parametrize("value, words", [
-    ("30", "HTTP 429, retry in 0:00:30"), ("90000", "HTTP 429, retry in 1 day, 1:00:00"),
-    ("soon", "HTTP 429"), ("-1", "HTTP 429"), ("9" * 400, "HTTP 429")])
-async def test_a_limit(server, value, words):
+@pytest.mark.parametrize("value, title", [
+    ("30", "Busy, retry after 30 s"), ("90000", "Busy, retry after 90000 s"),
+    ("soon", "Busy, retry later"), ("-1", "Busy, retry after 0 s"),
+    ("9" * 30, "Busy, retry after 9999999 s"), ("9" * 400, "Busy, retry later")])
+async def test_a_limit(server, value, title):
     step = {"status": 429, "headers": {"Retry-After": value}, "body": {"error": "slow down"}}
-    message = await failure(server, step)
-    assert message == f"The model's server says: slow down ({words})"
+    with pytest.raises(RateLimitError) as caught:
+        await answer(server, step)
+    assert title_of(caught.value) == title
+
+
+@pytest.mark.parametrize("error", [
+    RateLimitError("x", retry_after=30, retryable=True), RateLimitError("x", retryable=True),
+    RateLimitError("x"), SpaceUnavailableError("x", retry_after=0, retryable=True),
+    SpaceUnavailableError("x", retryable=True), SpaceUnavailableError("x")])
+def test_an_error_is_passed_on_by_a_title(error):
+    found = error_from(title_of(error), "x")
+    assert type(found) is type(error)
+    assert (found.retry_after, found.retryable) == (error.retry_after, error.retryable)
+
+
+@pytest.mark.parametrize("title", [
+    "Error", "", None, 7, ["Busy"], "Busy, retry after 99999999 s", "Busy, retry after -1 s",
+    "Busy, retry after 1e9 s", "Busy, retry after \u0663 s", "Busy\n", "busy", "Too busy"])
+def test_another_title_says_nothing(title):
+    assert error_from(title, "x") is None
 
 
 async def test_an_error_in_mid_answer(server):
@@ -257,6 +277,11 @@ async def test_words_that_hide_behind_many_layers_are_left_out(server):
 async def test_a_key_in_the_reason_for_the_end(server):
     texts = await answer(server, "a", {"finish": KEY}, api_key=KEY)
     assert texts[-1] == "a\n\n*The model's server ended the answer: [key].*"
+
+
+async def test_a_placeholder_for_a_key_is_left_in_an_answer(server):
+    texts = await answer(server, "It is EMPTY", api_key="EMPTY")
+    assert texts[-1] == "It is EMPTY"
 
 
 async def test_a_key_in_an_answer(server):

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 
@@ -18,10 +19,9 @@ import anyio
 from .. import ResponseError, __version__
 from ..arguments import Parser, add_space_options, space_options
 from ..printable import printable
-from .answers import Summary
 from .brake import logger
 from .files import answer_file
-from .progress import Bar
+from .progress import Bar, Summary
 
 Run = Callable[[], Awaitable[Summary]]
 
@@ -66,10 +66,14 @@ def _parser() -> Parser:
         description="Answer many questions with QVQ-72B's Space, or another one.",
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("questions", nargs="?", help="a .jsonl or .csv file with columns prompt and image")
+    add("questions", nargs="?", help="a .jsonl, .csv or .tsv file with columns prompt and image")
     add("answers", help="the file for the answers, one JSON object per line")
     add("--images", metavar="FOLDER", help="ask about each picture in this folder")
     add("--prompt", metavar="TEXT", help="the question about each of them")
+    add("--prompt-column", default="prompt", metavar="C", help="the column with the questions")
+    add("--image-column", default="image", metavar="C", help="the column with the pictures")
+    add("--encoding", metavar="E", help="of the file of questions, UTF-8 by default")
+    add("--separator", metavar="C", help="between the cells of a table: ';', tab")
     add("--concurrency", type=int, default=4, metavar="N", help="questions at once, 4 by default")
     add("--patience", type=float, default=900, metavar="S",
         help="seconds to wait for a Space that refuses questions, 900 by default")
@@ -90,7 +94,9 @@ def _prepare(args: argparse.Namespace, report: _Report) -> Run:
     return partial(
         answer_file, args.images or args.questions, args.answers, prompt=args.prompt,
         concurrency=args.concurrency, patience=args.patience, limit=args.limit,
-        retry_failed=args.retry_failed, progress=report, **space_options(args))
+        retry_failed=args.retry_failed, progress=report, prompt_column=args.prompt_column,
+        image_column=args.image_column, encoding=args.encoding, separator=args.separator,
+        **space_options(args))
 
 
 async def _run_until_signal(run: Run) -> list[int]:
@@ -131,26 +137,31 @@ class _Report(logging.Handler):
         elif time.monotonic() > self._next_line and not self._quiet:
             self._next_line = time.monotonic() + LOG_INTERVAL
             of_all = "" if summary.total is None else f" of {summary.total}"
-            print(f"{summary.done}{of_all}: {summary}", file=sys.stderr, flush=True)
+            _say(f"{summary.done}{of_all}: {summary.figures}")
 
     def emit(self, record: logging.LogRecord) -> None:
         line = f"qvq-batch: {printable(record.getMessage())}"
         if self._bar:
             self._bar.write(line)
         elif not self._quiet:
-            print(line, file=sys.stderr, flush=True)
+            _say(line)
 
     def end(self, error: str, status: int) -> int:
         """Print the last lines. Return the exit status."""
         if self._bar:
             self._bar.close()
         if self.summary and not self._quiet:
-            print(self.summary, file=sys.stderr)
+            _say(str(self.summary))
         if error:
             hint = ". The same command goes on from here." if self.summary else ""
             error = error.rstrip(".") + hint if hint else error
-            print(f"qvq-batch: {printable(error)}", file=sys.stderr)
+            _say(f"qvq-batch: {printable(error)}")
         return status
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the log's disk may be full, and the answers' disk not
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

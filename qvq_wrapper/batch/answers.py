@@ -1,106 +1,72 @@
-"""The file of answers: locked, mended, appended to, and cleared of outdated failures."""
+"""The file of answers: what earlier runs left there, and what this one adds."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections import Counter
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import urlsplit
 
-from .brake import logger
-from .keys import Keys, to_line
+from ..question.address import is_loopback
+from .keys import KEY, STAMP, Keys, set_text
+from .ownfile import OwnFile
+from .plain import to_line
+from .progress import Summary
 from .rows import Row
 from .run import Result
 
-if TYPE_CHECKING:
-    from filelock import FileLock
-
-
-@dataclass
-class Summary:
-    """How far a run is.
-
-    Attributes:
-        total: the number of questions, or None if that is not known.
-        skipped: questions that earlier runs had answered.
-        answered: questions that this run has answered.
-        failed: the number of failed questions by the kind of the error.
-        asked_again: how often a question was asked once more.
-        seconds: since the start.
-    """
-
-    total: int | None = None
-    skipped: int = 0
-    answered: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    asked_again: int = 0
-    seconds: float = 0.0
-
-    @property
-    def done(self) -> int:
-        return self.skipped + self.answered + self.failed.total()
-
-    @property
-    def a_minute(self) -> float:
-        return 60 * self.answered / self.seconds if self.seconds else 0.0
-
-    def __str__(self) -> str:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in self.failed.most_common())
-        failed = f"{self.failed.total()} failed ({kinds})" if kinds else "0 failed"
-        earlier = f" and {self.skipped} earlier" if self.skipped else ""
-        return (f"{self.answered} answered{earlier}, {failed}, {self.asked_again} asked again, "
-                f"{self.a_minute:.1f} a minute")
+logger = logging.getLogger("qvq_wrapper")
 
 
 class AnswerFile:
-    """The answers in a file, locked and open for more.
+    """The answers in a file, locked and open for more while a ``with`` block is active.
+
+    Args:
+        path: the file.
+        keys: gives each row its key.
+        url: the Space of this run, or "" if that is not known.
+        only_failed: ask no rows but those that failed in earlier runs.
 
     Attributes:
-        path: the file, without symbolic links.
+        file: the file.
         summary: what this run has done.
         complete: this run has read all questions.
     """
 
-    def __init__(self, path: Path, keys: Keys, only_failed: bool = False) -> None:
-        if path.suffix.lower() in (".csv", ".json", ".parquet", ".xlsx"):
+    def __init__(self, path: Path, keys: Keys, url: str = "", only_failed: bool = False) -> None:
+        if path.suffix.lower() in (".csv", ".json", ".parquet", ".tsv", ".xlsx"):
             raise ValueError(f"answers are lines of JSON; give {path.with_suffix('.jsonl').name}")
         if path.exists() and not path.is_file():
             raise ValueError(f"answers must be a file, and {path} is none")
-        self.path = path.resolve()
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {self.path.parent}")
+        self.file = OwnFile(path)
+        if not self.file.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.file.path.parent}")
         self.summary = Summary()
         self.complete = False
-        self._keys = keys
-        self._only_failed = only_failed
-        self._answered: dict[str, int] = {}  # the number of the line to keep for each key
-        self._failed: dict[str, int] = {}
-        self._earlier = self._lines = 0
+        self._keys, self._url, self._only_failed = keys, url, only_failed
+        self._answered: set[str] = set()
+        self._failed: dict[str, int] = {}  # the hash of the line to keep for each key
+        self._failed_now: set[str] = set()
+        self._earlier = 0  # answers of earlier runs
+        self._outdated = 0  # lines that nobody needs any more
 
     def __enter__(self) -> AnswerFile:
-        self._lock = _lock(self.path)
-        try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-        except BaseException:
-            self._lock.release()
-            raise
+        self.file.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         try:
-            oldest = self._earlier if self.complete else 0  # who failed earlier was asked again
-            failed = {number for number in self._failed.values() if number >= oldest}
-            if self._lines > len(self._answered) + len(failed):
-                self._drop_outdated(failed.union(self._answered.values()))
+            if error[0] is None:
+                self.file.check()
+            if self.complete:
+                self._forget_old_failures()
+            if self._outdated and not self.file.change():  # nor while it has been read in part
+                self.file.replace(self._kept_lines())
         finally:
-            os.close(self._fd)
-            self._lock.release()
+            self.file.__exit__()
 
     def read(self) -> None:
         """Read the answers that are there, and mend a last line that was cut off.
@@ -108,42 +74,60 @@ class AnswerFile:
         Raises:
             ValueError: the file holds something else. It has not been changed.
         """
-        end, line, lines = 0, b"\n", 0
-        with open(self.path, "rb") as file:
-            for number, line in enumerate(file):
+        urls: set[str] = set()
+        path, line = self.file.path, b"\n"
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
                 try:
-                    self._note(*self._read_line(line, number), number)
-                except (ValueError, LookupError, TypeError) as error:
+                    key, answered, asked = _read_line(line)
+                except (ValueError, LookupError, TypeError, RecursionError) as error:
                     cut_off = line.startswith(b"{") and not line.endswith(b"\n")
                     if not cut_off or not isinstance(error, ValueError):
                         raise ValueError(
-                            f"{self.path}, line {number + 1}, is no answer of an earlier run; give "
-                            "another file for the answers, or remove that line") from None
-                    logger.warning("%s: the cut-off last line was removed", self.path)
-                    os.truncate(self.path, end)
+                            f"{path}, line {number}, is no answer of an earlier run; give another "
+                            "file for the answers, or remove that line") from None
+                    logger.warning("%s: the cut-off last line was removed", path)
+                    self.file.cut()
                     line = b"\n"
                     break
-                lines, end = number + 1, end + len(line)
-        self._earlier = self._lines = lines
+                if not KEY.fullmatch(key):
+                    raise ValueError(
+                        f"{path}, line {number}, has a key of another version of this package; "
+                        "give another file for the answers")
+                self.file.size += len(line)
+                self._note(key, answered, line)
+                self._remember(asked, urls)
+                if answered:
+                    self._keys.answered(key)
         if not line.endswith(b"\n"):
-            os.write(self._fd, b"\n")
+            self.file.append(b"\n")
+        self._earlier = len(self._answered)
+        others = {url for url in urls if _place(url) != _place(self._url)}
+        if self._url and others:
+            logger.warning(
+                "%s has answers of %s, and this run asks %s; to keep them apart, give another file "
+                "for the answers", path, " and ".join(sorted(others)[:3]), self._url)
 
-    def _read_line(self, line: bytes, number: int) -> tuple[str, bool]:
-        columns = json.loads(line)
-        answered = "answer" in columns
-        if not answered and "error" not in columns:
-            raise LookupError
-        if answered:
-            self._keys.answered(columns, f"answer {number + 1} in {self.path.name}")
-        return str(columns["key"]), answered
+    def _remember(self, asked: Any, urls: set[str]) -> None:
+        """Remember where an answer came from and what its picture was, if the line says so."""
+        asked = asked if isinstance(asked, dict) else {}
+        if url := asked.get("url"):
+            urls.add(str(url))
+        if isinstance(picture := asked.get("picture"), dict):
+            with suppress(LookupError, TypeError, ValueError):
+                size, changed, inode = (int(picture[name]) for name in STAMP)
+                self._keys.pictures[size, changed, inode] = str(picture["digest"])
 
-    def _note(self, key: str, answered: bool, number: int) -> None:
+    def _note(self, key: str, answered: bool, line: bytes) -> None:
         """Remember which line to keep: the first answer, or else the last failure."""
+        if key in self._answered:
+            self._outdated += 1
+            return
+        self._outdated += self._failed.pop(key, None) is not None
         if answered:
-            self._answered.setdefault(key, number)
-            self._failed.pop(key, None)
-        elif key not in self._answered:
-            self._failed[key] = number
+            self._answered.add(key)
+        else:
+            self._failed[key] = hash(line)
 
     def accept(self, row: Row) -> bool:
         """Give the row its key. Return whether this run is to ask it."""
@@ -151,60 +135,65 @@ class AnswerFile:
         if row.key in self._answered:
             self.summary.skipped += 1
             return False
-        return bool(row.key) and (row.key in self._failed or not self._only_failed)
+        row.tried = row.key in self._failed and not self._only_failed
+        is_wanted = bool(row.key) and (row.key in self._failed or not self._only_failed)
+        if is_wanted:
+            set_text(row)
+        return is_wanted
 
-    def write(self, key: str, result: Result) -> None:
-        line = to_line({**result, "key": key})
-        end = os.fstat(self._fd).st_size
-        try:
-            while line:  # a full disk may take a part
-                line = line[os.write(self._fd, line):]
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._fd, end)
-            reason = f"{error.strerror}; the answers before this one are safe"
-            raise OSError(error.errno, reason, str(self.path)) from None
-        self._note(key, "answer" in result, self._lines)
-        self._lines += 1
+    def write(self, row: Row, result: Result) -> None:
+        """Append a result.
+
+        Raises:
+            OSError: it cannot be written, or someone else has changed the file.
+        """
+        asked = {**result.pop("asked", {}), **({"picture": row.picture} if row.picture else {})}
+        result = {**result, **({"asked": asked} if asked else {}), "key": row.key}
+        line = to_line(row.text, result)
+        self.file.append(line)
+        self._note(row.key, "answer" in result, line)
         if "answer" in result:
             self.summary.answered += 1
         else:
-            self.summary.failed[result["error"]["kind"]] += 1
+            self._failed_now.add(row.key)
+            self.summary.add_error(row.place, **result["error"])
 
-    def _drop_outdated(self, kept: set[int]) -> None:
-        """Remove the failures of questions that have been answered, or asked again, since."""
-        try:
-            with open(self.path, "rb") as file:
-                self._replace(line for number, line in enumerate(file) if number in kept)
-        except OSError as error:  # nothing is lost: the file has some lines too many
-            logger.warning("%s keeps outdated failures: %s", self.path, error.strerror)
+    def _forget_old_failures(self) -> None:
+        """Every row has been asked, so earlier failures of others belong to no row any more."""
+        kept = {key: line for key, line in self._failed.items() if key in self._failed_now}
+        self._outdated += len(self._failed) - len(kept)
+        self._failed = kept
+        if (others := self._earlier - self.summary.skipped) > 0:
+            logger.warning(
+                "%s: %d answers belong to no row of this run: their questions have changed, or are "
+                "elsewhere", self.file.path, others)
 
-    def _replace(self, lines: Iterable[bytes]) -> None:
-        """Replace the file by one with these lines. Its mode stays."""
-        # In a new file: others may have put a file or a link where they expect ours.
-        with NamedTemporaryFile(
-            dir=self.path.parent, prefix=f"{self.path.name}.", suffix=".tmp", delete=False
-        ) as copy:
-            try:
-                copy.writelines(lines)
-                copy.flush()
-                os.fsync(copy.fileno())
-                shutil.copymode(self.path, copy.name)
-                os.replace(copy.name, self.path)
-            except BaseException:
-                os.unlink(copy.name)
-                raise
+    def _kept_lines(self) -> Iterator[bytes]:
+        """Yield the lines that are to stay: the first answer to each question, or its failure."""
+        kept: set[str] = set()
+        with open(self.file.path, "rb") as lines:
+            for line in lines:
+                key, answered, _ = _read_line(line)
+                if key not in kept and (answered or self._failed.get(key) == hash(line)):
+                    kept.add(key)
+                    yield line
 
 
-def _lock(path: Path) -> FileLock:
-    """Lock the file for this process, not for those that it forks or starts."""
-    try:
-        from filelock import FileLock, Timeout
-    except ImportError:
-        raise ImportError('answer_file needs: pip install "qvq_wrapper[batch]"') from None
-    lock = FileLock(f"{path}.lock", thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BlockingIOError(f"another run writes its answers to {path}") from None
-    return lock
+def _read_line(line: bytes) -> tuple[str, bool, Any]:
+    """Return the key, whether it is an answer, and where it came from.
+
+    Other tools write null, or an empty text, for a column that a line does not have.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is no line of an answer file.
+    """
+    columns = json.loads(line)
+    if "answer" not in columns and "error" not in columns:
+        raise LookupError
+    answered = not columns.get("error") and columns.get("answer") is not None
+    return str(columns["key"]), answered, columns.get("asked")
+
+
+def _place(url: str) -> str:
+    """Return what tells two addresses apart. Ports of this machine do not."""
+    return "" if is_loopback(urlsplit(url).hostname or "") else url.rstrip("/")

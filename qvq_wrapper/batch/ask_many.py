@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextvars import copy_context
 from typing import Any
 
@@ -14,7 +15,8 @@ from anyio.lowlevel import current_token
 
 from ..base import hide_arguments
 from ..question.options import Options
-from .read import open_rows
+from .plain import own_names
+from .read import Source
 from .rows import Row, Rows
 from .run import Ask, Result, Run
 
@@ -28,24 +30,32 @@ CLEANUP = 3.0  # seconds that the end of a run waits for the answers under way t
 
 @hide_arguments
 def ask_many(
-    questions: Iterable[Any] | AsyncIterable[Any], *, concurrency: int = 4, ask: Ask | None = None,
-    patience: float = 900.0, model: str = "", api_key: str | None = None, proxy: str | None = None,
-    **options: Unpack[Options],
+    questions: str | os.PathLike[str] | Iterable[Any] | AsyncIterable[Any], *,
+    prompt: str | None = None, prompt_column: str = "prompt", image_column: str = "image",
+    encoding: str | None = None, separator: str | None = None, concurrency: int = 4,
+    ask: Ask | None = None, patience: float = 900.0, model: str = "", api_key: str | None = None,
+    proxy: str | None = None, **options: Unpack[Options],
 ) -> AsyncGenerator[Result, None]:
     """Ask many questions and yield each result as soon as it is there, in no promised order.
 
-    A result is the question's dict with ``answer`` or ``error`` (a dict of ``kind``, ``message``
-    and ``retryable``), ``seconds`` and ``attempts``. A column of yours with such a name comes back
-    as ``given_answer`` and so on. Questions are read as they are needed; the iterable may be
+    A result is the question's dict with ``answer`` and ``asked`` (where it came from) or ``error``
+    (a dict of ``kind``, ``message`` and ``retryable``), ``seconds`` and ``attempts``. A column of
+    yours with such a name comes back as ``given_answer`` and so on. Questions are read
+    as they are needed; the iterable may be
     endless. Leave early with ``async with contextlib.aclosing(ask_many(...)) as results``: that
     cancels the answers under way.
 
     Args:
         questions: dicts with ``prompt`` (or ``messages`` in OpenAI's form), ``image`` (whatever
-            ``qvq_wrapper.ask`` takes) and any other columns; a DataFrame; the path of a JSONL or
-            CSV file. A synchronous iterable is read in a thread, as it may block.
+            ``qvq_wrapper.ask`` takes) and any other columns; a DataFrame; the path of a JSONL, CSV
+            or TSV file. A synchronous iterable is read in a thread, as it may block.
+        prompt: the question about each picture of a folder, or of an iterable of pictures.
+        prompt_column, image_column: the names of these columns, if they have others.
+        encoding, separator: of a file. The default is UTF-8 (or UTF-16 with a byte order mark), and
+            a comma, or a tab in a ``.tsv`` file.
         concurrency: how many questions may be under way at once.
-        ask: a function from a question's dict to an awaitable text, in place of the Space.
+        ask: a function from a question's dict to an awaitable text, in place of the Space. It may
+            also give what ``answer_row`` does.
         patience: seconds to wait for a Space that refuses questions (rate limit, quota, full queue,
             starting). A longer wait ends the run. A Space that cannot be reached gets 60 s at most.
         **options: options of ``qvq_wrapper.ask`` for every question.
@@ -63,7 +73,8 @@ def ask_many(
     """
     given = {"model": model, "api_key": api_key, "proxy": proxy, **options}
     run = Run(concurrency, ask, patience, given)
-    return _results(run, Rows(open_rows(questions)))
+    source = Source(questions, prompt, prompt_column, image_column, encoding, separator)
+    return _results(run, Rows(source.rows()))
 
 
 async def _results(run: Run, rows: Rows) -> AsyncGenerator[Result, None]:
@@ -78,7 +89,8 @@ async def _results(run: Run, rows: Rows) -> AsyncGenerator[Result, None]:
 
     async def emit(row: Row, result: Result) -> None:
         nonlocal room
-        results.append(result)
+        columns = own_names(row.columns) if isinstance(row.columns, Mapping) else {}
+        results.append({**columns, **result})
         news.set()
         while len(results) > run.concurrency:  # the reader is slow
             room = anyio.Event() if room.is_set() else room

@@ -12,11 +12,12 @@ from typing import Any
 from anyio import to_thread
 
 from ..base import hide_arguments
-from ..question.options import Options
-from .answers import AnswerFile, Summary
+from ..question.options import Options, count
+from .answers import AnswerFile
+from .asking import source_of
 from .keys import Keys
-from .progress import Bar
-from .read import count_rows, open_rows
+from .progress import Bar, Summary
+from .read import Source
 from .rows import Row, Rows
 from .run import Ask, Result, Run
 
@@ -29,27 +30,29 @@ else:
 @hide_arguments
 def answer_file(
     questions: str | os.PathLike[str] | Iterable[Any] | AsyncIterable[Any],
-    answers: str | os.PathLike[str], *, prompt: str | None = None, concurrency: int = 4,
-    ask: Ask | None = None, patience: float = 900.0, limit: int | None = None,
-    retry_failed: bool = False, progress: bool | Callable[[Summary], object] = False,
-    model: str = "", api_key: str | None = None, proxy: str | None = None,
-    **options: Unpack[Options],
+    answers: str | os.PathLike[str], *, prompt: str | None = None, prompt_column: str = "prompt",
+    image_column: str = "image", encoding: str | None = None, separator: str | None = None,
+    concurrency: int = 4, ask: Ask | None = None, patience: float = 900.0,
+    limit: int | None = None, total: int | None = None, retry_failed: bool = False,
+    progress: bool | Callable[[Summary], object] = False, model: str = "",
+    api_key: str | None = None, proxy: str | None = None, **options: Unpack[Options],
 ) -> Coroutine[Any, Any, Summary]:
     """Answer questions into a file. Started again, it goes on where it has ended.
 
-    Each answer is appended as one line of JSON: what ``ask_many`` yields, and ``key``. Questions
-    that have an answer there are not asked again; those that failed are. A question is known by its
-    ``id``, or else by its prompt, its picture (the text of a path or URL, the hash of bytes) and
-    the options that decide the answer. Lines are flushed, but not synced: a power failure may cost
-    the last ones. A file ``<answers>.lock`` keeps a second run away.
+    Each answer is appended as one line of JSON: what ``ask_many`` yields, ``asked`` (where the
+    answer came from, and what tells whether a picture has changed) and ``key``. Questions that have
+    an answer there are not asked again. Those that failed are, after those that were never tried.
+    The README says what makes two rows the same question. Lines are flushed, but not synced: a
+    power failure may cost the last ones. A file ``<answers>.lock`` keeps a second run away.
 
     Args:
-        questions: the path of a JSONL or CSV file, in which a picture's path starts from the file's
-            folder; a folder of pictures; or what ``ask_many`` takes.
+        questions: the path of a JSONL, CSV or TSV file, in which a picture's path starts from the
+            file's folder; a folder of pictures; or what ``ask_many`` takes.
         answers: the path of the file for the answers, such as ``answers.jsonl``.
-        prompt: the question about each picture of a folder.
+        prompt, prompt_column, image_column, encoding, separator: as in ``ask_many``.
         concurrency, ask, patience: as in ``ask_many``.
         limit: the number of questions to ask in this run. None is no limit.
+        total: the number of questions, for the progress, where an iterable cannot tell it.
         retry_failed: ask only the questions that have failed in earlier runs.
         progress: True shows a bar (``tqdm``). A function is called with the Summary after each
             result.
@@ -57,10 +60,11 @@ def answer_file(
 
     Raises:
         ValueError, TypeError: an argument cannot be used. Raised by the call itself.
-        ValueError: when awaited: two rows have the same id but different questions, or the answer
-            file holds something else.
+        ValueError: when awaited: two rows have the same id but different questions, the questions
+            cannot be read, or the answer file holds something else.
         BlockingIOError: another run writes to this file.
-        OSError: a file cannot be read or written. Answers written before are safe.
+        OSError: a file cannot be read or written, or someone else has changed the answers
+            meanwhile. Answers written before are safe, as far as the file still has them.
         ResponseError: the run has ended early, as in ``ask_many``.
 
     Example::
@@ -68,43 +72,47 @@ def answer_file(
         summary = await answer_file("questions.jsonl", "answers.jsonl", concurrency=8)
         print(summary)
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int)):
-        raise TypeError(f"limit must be a whole number, not {type(limit).__name__}")
-    if limit is not None and limit < 0:
-        raise ValueError(f"limit must be 0 or more, not {limit}")
+    limit = None if limit is None else count("limit", limit, 0)
+    total = None if total is None else count("total", total, 0)
     given = {"model": model, "api_key": api_key, "proxy": proxy, **options}
     run = Run(concurrency, ask, patience, given)
-    rows = open_rows(questions, prompt)
-    file = AnswerFile(Path(answers), Keys(given), only_failed=retry_failed)
-    if isinstance(questions, (str, os.PathLike)) and file.path == Path(questions).resolve():
+    source = Source(questions, prompt, prompt_column, image_column, encoding, separator)
+    url = "" if ask else source_of(given)["url"]
+    file = AnswerFile(Path(answers).expanduser(), Keys(given), url, only_failed=retry_failed)
+    if source.path and file.file.path == source.path.resolve():
         raise ValueError(f"questions and answers are the same file, {answers}")
     report = Bar() if progress is True else progress or (lambda summary: None)
-    return _answer_file(run, rows, file, limit, report, lambda: count_rows(questions, prompt))
+    return _answer_file(run, source, file, limit, total, report)
 
 
 async def _answer_file(
-    run: Run, source: Any, file: AnswerFile, limit: int | None,
-    report: Callable[[Summary], object], count: Callable[[], int | None],
+    run: Run, source: Source, file: AnswerFile, limit: int | None, total: int | None,
+    report: Callable[[Summary], object],
 ) -> Summary:
     summary, start = file.summary, time.monotonic()
 
-    async def emit(row: Row, result: Result) -> None:
-        file.write(row.key, result)
-        summary.asked_again += max(0, row.attempts - 1)
+    def show() -> None:
         summary.seconds = time.monotonic() - start
+        if limit is not None and total is not None:
+            summary.total = min(total, summary.skipped + limit)
         report(summary)
+
+    async def emit(row: Row, result: Result) -> None:
+        file.write(row, result)
+        summary.asked_again += max(0, row.attempts - 1)
+        show()
 
     with file:
         await to_thread.run_sync(file.read)
-        summary.total = await to_thread.run_sync(count)
-        report(summary)
-        rows = Rows(source, file.accept, limit)
+        counted = await to_thread.run_sync(source.count)
+        total = summary.total = counted if total is None else total
+        show()
+        rows = Rows(source.rows(), file.accept, limit)
         try:
             await run.answer_all(rows, emit)
             file.complete = rows.ended and limit is None
         finally:
-            summary.seconds = time.monotonic() - start
-            report(summary)
+            show()
             if isinstance(report, Bar):
                 report.close()
     return summary

@@ -3,45 +3,70 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
+from urllib.request import url2pathname
 
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
+from .asking import missing
+
 READ_AHEAD = 32  # rows; each may hold a picture
 
 
-@dataclass
+@dataclass(frozen=True)
+class Layout:
+    """Where a row has its question.
+
+    Attributes:
+        prompt_column, image_column: the names of the columns.
+        folder: where the relative path of a picture starts, or None for the current folder.
+    """
+
+    prompt_column: str = "prompt"
+    image_column: str = "image"
+    folder: str | None = None
+
+
+@dataclass(slots=True)
 class Row:
     """One question.
 
     Attributes:
         place: where it was found, for messages: ``line 7``.
         columns: the row as it was given.
-        folder: the folder that a relative path in the column ``image`` starts from.
+        layout: where in it the question is.
+        path: the picture of a row that stands for a file.
         error: why the row cannot be asked, or None.
-        plain: the columns as JSON can hold them, and the key, where there is an output file.
+        text, key, picture, unreadable: what `Keys` sets for an output file: the columns in JSON,
+            what tells whether the picture's file has changed, or that it cannot be read.
+        tried: it failed in an earlier run, so the others come first.
         attempts: how often the question has been asked.
-        strikes: how often it failed while the Space answered others; see `ask_many`.
+        answers: how many the Space had given when the connection for this question first broke.
+        retries: how often it has broken since, while the Space answered others.
     """
 
     place: str
     columns: Any
-    folder: Path | None = None
+    layout: Layout = Layout()
+    path: str | None = None
     error: Exception | None = None
-    plain: dict[str, Any] = field(default_factory=dict)
+    text: str = "{}"
     key: str = ""
+    picture: dict[str, Any] | None = None
+    unreadable: bool = False
+    tried: bool = False
     attempts: int = 0
-    strikes: int = 0
-    failed_at: int | None = None
+    answers: int | None = None
+    retries: int = 0
 
     def check(self) -> None:
         """Set ``error`` if the row is no question."""
@@ -50,33 +75,63 @@ class Row:
         if not isinstance(self.columns, Mapping):
             kind = type(self.columns).__name__
             self.error = TypeError(f"a question must be a dict with a prompt, not {kind}")
-        elif missing(self.columns.get("prompt")) and missing(self.columns.get("messages")):
-            self.error = ValueError("the question has neither prompt nor messages")
+            return
+        name = self.layout.prompt_column
+        if missing(self.columns.get(name)) and missing(self.columns.get("messages")):
+            self.error = ValueError(f"the question has neither {name} nor messages")
 
     def question(self) -> dict[str, Any]:
-        """Return the columns to ask with: paths start from the file's folder."""
-        columns, image = dict(self.columns), self.columns.get("image")
-        if self.folder and isinstance(image, str) and image:
-            if not re.match(r"https?://|data:", image, re.I):
-                columns["image"] = str(self.folder / image)
+        """Return the columns to ask with: ``prompt``, ``image``, and the others.
+
+        A picture's path starts from the file's folder. A picture of Hugging Face's ``datasets``
+        becomes what ``ask`` takes
+        (https://huggingface.co/docs/datasets/about_dataset_features#image-feature).
+        """
+        columns, layout = dict(self.columns), self.layout
+        for wanted, own in (("prompt", layout.prompt_column), ("image", layout.image_column)):
+            if wanted != own:
+                columns[wanted] = columns.get(own)
+        image: Any = self.path or columns.get("image")
+        if image is None:
+            return columns
+        if isinstance(image, Mapping) and image.keys() == {"bytes", "path"}:
+            name = None if missing(image["path"]) else image["path"]
+            image = name if missing(image["bytes"]) else (image["bytes"], name)
+        if layout.folder is not None and (path := self.path or local_path(image)):
+            image = os.path.join(layout.folder, path)
+        columns["image"] = image
         return columns
 
 
-def missing(value: Any) -> bool:
-    """Tell whether a cell is empty: None, or pandas' NaN, NA and NaT."""
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+def error_text(error: Exception) -> str:
+    """Return what an error says. Its own code can raise anything."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:
+        return type(error).__name__
+
+
+def local_path(image: Any) -> str | None:
+    """Return the path of a picture on this machine, or None for another picture."""
+    if not isinstance(image, (str, os.PathLike)):
+        return None
+    path = os.fsdecode(image)
+    if local := re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", path, re.I | re.S):
+        return url2pathname(local[1])
+    if not path or re.match(r"\s*(data:|[a-z][a-z0-9+.-]+://)", path, re.I):
+        return None
+    return os.path.expanduser(path)
 
 
 class Rows:
     """Gives one row after the other, and reads only a few ahead.
 
-    A synchronous iterable may block, so a thread reads it: a daemon, which does not hold up the
-    interpreter's exit.
+    Rows that failed in earlier runs come last. A synchronous iterable may block, so a thread reads
+    it: a daemon, which does not hold up the interpreter's exit.
 
     Args:
-        accept: tells whether a row is wanted. It is called in the thread.
+        rows: gives objects of ``Row``.
+        accept: tells whether a row is wanted. It is called in a thread.
         limit: the number of rows to give, or None.
 
     Attributes:
@@ -85,16 +140,16 @@ class Rows:
     """
 
     def __init__(
-        self, questions: AsyncIterable[Any] | Iterable[Any],
+        self, rows: AsyncIterable[Row] | Iterable[Row],
         accept: Callable[[Row], bool] = lambda row: True, limit: int | None = None,
     ) -> None:
-        self._async = aiter(questions) if isinstance(questions, AsyncIterable) else None
-        self._iterator = iter(()) if isinstance(questions, AsyncIterable) else iter(questions)
+        self._async = aiter(rows) if isinstance(rows, AsyncIterable) else None
+        self._iterator = iter(()) if isinstance(rows, AsyncIterable) else iter(rows)
         self._accept = accept
         self._left = math.inf if limit is None else limit
-        self._count = 0
         self._closed = False
         self._ready: deque[Row] = deque()
+        self._tried: deque[Row] = deque()
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
         self._thread: threading.Thread | None = None
         self._room = threading.Event()
@@ -112,6 +167,9 @@ class Rows:
             if len(self._ready) < READ_AHEAD // 2 and not self._room.is_set():
                 self._room.set()
             return row
+        if self._tried and self._left > 0 and not self.failure:
+            self._left -= 1
+            return self._tried.popleft()
         return None
 
     def close(self) -> None:
@@ -125,7 +183,7 @@ class Rows:
         elif self._async is not None:
             await checkpoint()  # gives other tasks a turn, however many rows are skipped
             try:
-                self._take(await anext(self._async))
+                await anyio.to_thread.run_sync(self._take, await anext(self._async))
             except StopAsyncIteration:
                 self.ended = True
             except Exception as error:
@@ -158,12 +216,17 @@ class Rows:
             self.ended = True
             wake(self._news.set)
 
-    def _take(self, item: Any) -> bool:
-        self._count += 1
-        row = item if isinstance(item, Row) else Row(f"row {self._count}", item)
-        row.check()
-        accepted = self._accept(row)
-        if accepted:
-            self._ready.append(row)
-            self._left -= 1
-        return accepted
+    def _take(self, row: Row) -> bool:
+        """Check a row. Return whether it is to be asked now."""
+        try:
+            row.check()
+        except Exception as error:  # a mapping's own code can raise anything
+            row.error = ValueError(f"the row cannot be read ({type(error).__name__})")
+        if not self._accept(row):
+            return False
+        if row.tried:
+            self._tried.append(row)
+            return False
+        self._ready.append(row)
+        self._left -= 1
+        return True

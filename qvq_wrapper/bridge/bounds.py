@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import httpx
@@ -17,15 +18,18 @@ MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estima
 MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
 
 
-def bound_body(response: httpx.Response, *, endless: bool) -> None:
+def bound_body(
+    response: httpx.Response, *, endless: bool, is_wanted: Callable[[Any], bool]
+) -> None:
     """Bound the body of a response, and unpack it if a proxy on the way has compressed it.
 
     Args:
         endless: the response is a stream of any length, whose reader bounds each part of it.
+        is_wanted: called with each piece. If it returns False, the body ends.
     """
     stream = response.stream
     assert isinstance(stream, httpx.SyncByteStream)
-    pieces = iter(stream)
+    pieces: Iterator[bytes] = takewhile(is_wanted, stream)
     # httpx would unpack each piece that arrives as a whole, whatever its size is then.
     coding = response.headers.pop("content-encoding", "").strip().lower()
     if coding not in ("", "identity"):
@@ -91,7 +95,7 @@ def weigh_json(data: bytes) -> int:
 
 def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
     """Return what JSON holds. None if it is not JSON, or would take more bytes than ``most``."""
-    if 85 * len(data) > most and weigh_json(data) > most:  # less data than that weighs less
+    if 85 * len(data) > most and weigh_json(data) > most:  # it never weighs more for one byte
         return None
     try:
         return json.loads(data)
@@ -102,8 +106,9 @@ def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
 class OutputBounds:
     """Bounds what gradio_client keeps and computes of a job's outputs, before it gets them.
 
-    gradio_client copies an output for each edit of a message. ``limit`` bounds the characters of
-    all outputs, ``MAX_EDIT_WORK`` the characters that one message makes it copy.
+    Args:
+        limit: characters of all outputs together. ``MAX_EDIT_WORK`` bounds the characters that
+            gradio_client copies for one message: an output for each of its edits.
     """
 
     def __init__(self, limit: int) -> None:

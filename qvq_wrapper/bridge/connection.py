@@ -108,7 +108,7 @@ class Connection(httpx.Auth):
 
     def send(
         self, method: str, url: str, *, stream: bool = False, patience: float | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT, **options: Any,
+        connect_timeout: float | None = None, **options: Any,
     ) -> httpx.Response:
         """Send a request over the kept connection.
 
@@ -118,7 +118,7 @@ class Connection(httpx.Auth):
         if not self.http.is_reusable():
             self.http.wire.close()  # httpcore opens another connection then
         wait = self.limits.read_timeout
-        self.http.wire.begin(patience or wait, min(connect_timeout, wait))
+        self.http.wire.begin(patience or wait, min(connect_timeout or CONNECT_TIMEOUT, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)
@@ -155,7 +155,7 @@ class Connection(httpx.Auth):
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
-        bound_body(response, endless=wire.streams)
+        bound_body(response, endless=wire.streams, is_wanted=lambda data: not self.cancelled)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped

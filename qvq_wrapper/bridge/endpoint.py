@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import SpaceUnavailableError
 from ..question.options import Question
 from .failures import one_line
-from .outputs import TextReader
+from .outputs import TextFinder
 
 logger = logging.getLogger("qvq_wrapper")
 
@@ -62,7 +62,7 @@ def _only_fitting(endpoints: dict[str, Endpoint], question: Question) -> Endpoin
     if not endpoints:
         raise SpaceUnavailableError("The Space has no endpoint with a name, so it cannot be asked.")
     fitting = [each for each in _for_people(endpoints.values()) if each.fits(question)]
-    fitting = [each for each in fitting if all(each.places(question))] or fitting
+    fitting = [each for each in fitting if all(each.places(question))] or fitting  # best: both
     if len(fitting) == 1 and not question.named:
         return fitting[0]
     message = f"The Space has no endpoint {question.api_name}"
@@ -167,13 +167,13 @@ class Endpoint:
         """Return whether the endpoint takes the question and gives text."""
         try:
             self.arguments(question, None)
-            self.reader()
+            self.finder()
         except SpaceUnavailableError:
             return False
         return True
 
     def places(self, question: Question) -> tuple[Parameter | None, Parameter | None]:
-        """Return the parameters for picture and prompt, found by component type, then position.
+        """Return where picture and prompt go: the best kind of component, and of those the first.
 
         A parameter that the caller names is neither.
         """
@@ -217,7 +217,7 @@ class Endpoint:
         message = f"The Space's {self.name} {reason}. It takes: {takes}."
         return SpaceUnavailableError(one_line(message))
 
-    def reader(self) -> TextReader:
+    def finder(self) -> TextFinder:
         """Return a reader of the outputs that are text. The first of them is the answer.
 
         Raises:
@@ -233,11 +233,11 @@ class Endpoint:
                 one_line(f"The Space's {self.name} gives no text, but: {gives}."))
 
         def is_reset(number: int) -> bool:
-            """An app often empties the question's textbox, and changes a choice's options."""
+            """Return whether the output only resets an input, such as the question's box."""
             is_input = outputs[number]["id"] in self._dependency["inputs"]
             return kinds[number] in _NO_PROMPTS or is_input and kinds[number] != "chatbot"
 
-        return TextReader(sorted(texts, key=is_reset), len(outputs))
+        return TextFinder(sorted(texts, key=is_reset), len(outputs))
 
 
 def _is_hidden(component: dict[str, Any]) -> bool:

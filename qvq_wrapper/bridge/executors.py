@@ -29,7 +29,8 @@ class JobExecutor(Executor):
                 future.set_exception(error)
 
         if self._daemon:
-            threading.Thread(target=run, name="qvq_wrapper", daemon=True).start()
-        elif fn is not utils.check_for_cancel:  # polls, and posts past the proxy; a cut ends a job
+            threading.Thread(target=run, name="gradio_client", daemon=True).start()
+        elif fn is not utils.check_for_cancel:
+            # That one polls, and posts past the proxy. We end a job by cutting its connection.
             run()
         return future

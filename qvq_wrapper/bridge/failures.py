@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..printable import printable
 from ..question.media import Picture
+from .titles import error_from
 from .waits import retry_after_of, wait_in
 
 MAX_ERROR_BYTES = 2**16  # of what a Space says of an error; the rest is not read
@@ -156,7 +157,7 @@ def from_exception(error: BaseException, picture: Picture | None = None) -> Exce
         case ResponseError() | MediaError() | ModelNotSupportedError():
             mapped: Exception = copy(error)  # calls that wait for the same info get one error
         case exceptions.AppError() | exceptions.ValidationError():
-            mapped = _from_app(str(error), picture)
+            mapped = _from_app(str(error), getattr(error, "title", None), picture)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
         case httpx.TimeoutException() | futures.TimeoutError():
@@ -191,7 +192,7 @@ def _machine_trouble(error: BaseException | None) -> str:
     return ""
 
 
-def _from_app(message: str, picture: Picture | None) -> ResponseError:
+def _from_app(message: str, title: object, picture: Picture | None) -> ResponseError:
     """Return the error for what a Space's own code raised, in its own words."""
     message = message[:MAX_ERROR_BYTES]
     if _REPR.fullmatch(message):  # gradio 4 sends the repr of gr.Error's words
@@ -213,9 +214,8 @@ def _from_app(message: str, picture: Picture | None) -> ResponseError:
             f"{message.rstrip('. ')}. {hint}", retry_after=wait, retryable=wait is not None)
     if _NO_GPU.search(message):
         return RateLimitError(message, retryable=True)
-    if "(HTTP 429" in message:  # of the model behind a Space (serve/upstream.py)
-        return RateLimitError(
-            message, status_code=429, retry_after=wait_in(message), retryable=True)
+    if passed_on := error_from(title, message):
+        return passed_on
     if picture and picture.url:
         message = f"The Space, which fetches the picture from its URL, says: {message}"
     return ResponseError(message)

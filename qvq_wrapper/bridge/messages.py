@@ -14,11 +14,11 @@ from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
 from .connection import Connection
 from .failures import CallCancelled, one_line
-from .outputs import TextReader
+from .outputs import TextFinder
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
 
-_STAGES: dict[str, Stage] = {
+_STAGE_OF_CODE: dict[str, Stage] = {
     "IN_QUEUE": "queued", "PROCESSING": "processing", "PROGRESS": "processing",
     "LOG": "processing", "ITERATING": "streaming",
 }
@@ -31,7 +31,7 @@ OnStatus = Callable[[Status], None]
 
 
 def publish(
-    connection: Connection, on_text: OnText, on_status: OnStatus, reader: TextReader, update: Any
+    connection: Connection, on_text: OnText, on_status: OnStatus, finder: TextFinder, update: Any
 ) -> None:
     """Pass an update on to the call, or end the job of a call that was cancelled.
 
@@ -40,10 +40,10 @@ def publish(
     if connection.cancelled:  # one read can bring many messages
         raise CallCancelled
     if update.type == "output" and not update.final:
-        text = reader.read(update.outputs)
+        text = finder.find(update.outputs)
         if text is not None:
             on_text(text)
-    elif update.type == "status" and update.code.name in _STAGES:
+    elif update.type == "status" and update.code.name in _STAGE_OF_CODE:
         usual = update.code.name == "ITERATING" and not update.progress_data and not update.log
         on_status(_STREAMING if usual else _status(update))
 
@@ -65,7 +65,7 @@ class MessageQueue(deque[Any]):
         return super().__len__()
 
 
-def read_messages(
+def space_messages(
     connection: Connection, url: str, session_hash: str, event_id: str, headers: dict[str, str]
 ) -> Generator[dict[str, Any], None, None]:
     """Yield the messages of a session's job, as the Space sends them."""
@@ -125,7 +125,7 @@ def _status(update: Any) -> Status:
     if log is not None:
         log = str(log)[:MAX_LOG_CHARS].encode("utf-8", "replace").decode()
     return Status(
-        _STAGES[update.code.name],
+        _STAGE_OF_CODE[update.code.name],
         position=None if rank is None else int(rank) + 1,
         queue_size=None if queue_size is None else int(queue_size),
         eta=_number(update.eta),

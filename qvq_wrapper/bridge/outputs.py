@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class TextReader:
+class TextFinder:
     """Finds the answer's text in the outputs of one job, step by step.
 
     Args:
@@ -17,7 +17,7 @@ class TextReader:
         self._places, self._count = places, count
         self._latest: tuple[int, str] | None = None  # where the text was, and the text
 
-    def read(self, outputs: Any, *, final: bool = False) -> str | None:
+    def find(self, outputs: Any, *, final: bool = False) -> str | None:
         """Return the whole text so far, or None if there is none. Takes anything.
 
         An update without a value, such as ``gr.skip()``, leaves a text as it was.

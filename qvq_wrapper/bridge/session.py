@@ -16,7 +16,9 @@ gradio_client's name    what gradio_client's own does            what is lost wi
 ``helper_executor``,    interpreter's exit
 ``stream_executor``
 ``send_data``           opens a connection for each request and  the kept connection; words
-                        polls for messages every 50 ms           come up to 50 ms late
+                        polls for messages every 50 ms           come up to 50 ms late, and a
+                                                                 cancel ends the job at its
+                                                                 next message
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
 ``_upload_file``        reads the picture from a file            it is sent twice, the second
@@ -49,13 +51,14 @@ from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
 from .executors import JobExecutor
 from .info import SpaceInfo
-from .messages import MessageQueue, OnStatus, OnText, publish, read_messages
+from .messages import MessageQueue, OnStatus, OnText, publish, space_messages
 from .space import Space
 from .telemetry import no_telemetry
 from .tls import tls_context
 
 CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
-CANCEL_PATIENCE = 0.3  # gradio 6.31 answers only when the app's current step has ended
+# Seconds to wait for the answer to /cancel. gradio 6.31 sends it only after the app's current step.
+CANCEL_PATIENCE = 0.3
 HEARTBEAT_TIMEOUT = 1.0  # seconds for connecting and TLS, and for the first byte
 NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
 
@@ -76,7 +79,7 @@ def answer(
     """
     info = space.info(connection)
     try:
-        text = _answer(question, space, connection, info, on_text, on_status, later)
+        text = _ask(question, space, connection, info, on_text, on_status, later)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended.
         if not error.retryable and info.fetched < connection.began:
@@ -86,7 +89,7 @@ def answer(
     on_text(text)
 
 
-def _answer(
+def _ask(
     question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> str:
@@ -94,9 +97,9 @@ def _answer(
     if picture := question.picture:
         file = {"path": picture.url or NO_FILE, "meta": {"_type": "gradio.FileData"}}
     endpoint = find_endpoint(info.config, info.api, question)
-    arguments, reader = endpoint.arguments(question, file), endpoint.reader()
+    arguments, finder = endpoint.arguments(question, file), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
-    publish_update = partial(publish, connection, on_text, on_status, reader)
+    publish_update = partial(publish, connection, on_text, on_status, finder)
     session = Session(space, info, connection, endpoint.function, publish_update)
     try:
         output = session.run_job(arguments, file, picture)
@@ -108,7 +111,7 @@ def _answer(
             space.expect(connection)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
-    text = reader.read(output, final=True)
+    text = finder.find(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
     space.confirm(info)
@@ -215,7 +218,7 @@ class Session(Client):
         if invalid is not None:
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
-        connection.messages = read_messages(
+        connection.messages = space_messages(
             connection, self.sse_url, self.session_hash, self._event_id, self.headers)
         self.pending_messages_per_event[self._event_id] = MessageQueue(connection.messages)
         return self._event_id

@@ -25,7 +25,7 @@ from .wire import close_inherited
 INFO_MAX_AGE = 4.0  # seconds for which the info is used without a check
 MAX_SPACES = 64  # Spaces that are remembered
 MAX_INFO_BYTES = 2**27  # of memory for what they said, estimated
-FORGET_AFTER = 600.0  # seconds after its last call, a Space is forgotten by the next call to any
+FORGET_AFTER = 600.0  # seconds; then the next call to any Space drops one that was not called
 MAX_IDLE = 8  # idle connections to a Space
 MAX_ALL_IDLE = 64  # idle connections of this process
 ENDING_WAIT = 0.05  # seconds that a call waits for a connection whose answer is complete

@@ -166,7 +166,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
             raise ConnectionAbortedError("it was cut")
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("it took too long")
+            raise TimeoutError
         return min(left, TIMEOUT_MAX)
 
 
@@ -192,7 +192,7 @@ def _raised_as(late: type[Exception], failed: type[Exception]) -> Iterator[None]
     try:
         yield
     except TimeoutError as error:
-        raise late(str(error)) from error
+        raise late("it took too long") from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be looked up
         raise failed(str(error)) from error
 

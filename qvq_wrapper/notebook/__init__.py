@@ -142,7 +142,7 @@ class _CellOutput:
         text = self._stream.text
         if text != self._shown_text:
             self._shown_text = text
-            self._update_answer(await anyio.to_thread.run_sync(_answer, text, True))
+            self._update_answer(await anyio.to_thread.run_sync(_bundle, text, True))
         half_second = int(2 * self.elapsed)
         if half_second != self._shown_half_second:
             self._shown_half_second = half_second
@@ -154,11 +154,11 @@ class _CellOutput:
     def finish(self, status: MimeBundle) -> None:
         if self._stream.text or self._shown_text:
             partial = self._stream.status.stage != "finished"
-            self._update_answer(_answer(self._stream.text, partial))
+            self._update_answer(_bundle(self._stream.text, partial))
         self._update_status(status)
 
 
-def _answer(text: str, partial: bool) -> MimeBundle:
+def _bundle(text: str, partial: bool) -> MimeBundle:
     text = printable(text, "\n\t")  # nor could Jupyter send a lone surrogate
     return {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
 

@@ -25,7 +25,7 @@ _PRICE_LEVEL = re.compile(rf"[^\w\\]*|(?:\s+{_WORD}){{2,}}\s*")
 def is_formula(text: str, start: int, end: int) -> bool:
     """Return whether ``text[start:end]``, which begins and ends with ``$``, is a formula."""
     body = text[start + 1:end - 1]
-    # Then the second $ is perhaps not the end of this formula but the start of the next.
+    # If a formula could begin right after it, the second $ may be an opening one.
     is_start = _FIRST.match(text, end)
     plain = _COMMAND.sub("", body)
     if _OTHER.match(text, start) or is_start and not _LAST.search(body):

@@ -40,7 +40,8 @@ def format_link(address: str, label: str = "") -> str:
         return ""
     destination = re.sub("%(?![0-9A-Fa-f]{2})", "%25", destination)
     destination = re.sub("&(#|[A-Za-z0-9]+(?![A-Za-z0-9=]))", _no_entity, destination)
-    return f"[{label}]({destination})" if label else f"<{destination}>"
+    # Where a parser sees no link in the brackets, the address ends at the > all the same.
+    return f"[{label}](<{destination}>)" if label else f"<{destination}>"
 
 
 def _no_entity(match: re.Match[str]) -> str:

@@ -216,7 +216,7 @@ def _code_block(block: Block, source: str) -> str:
     if has_dollar:
         first, indent = first[:len(first) - len(indent)], ""
     # JupyterLab would draw a mermaid diagram, which can load pictures.
-    language = re.sub(r"[^\w+#.-].*", "", block.info.strip(), flags=re.S)
+    language = re.sub(r"[^\w+#.-].*", "", block.info.strip(), flags=re.S | re.A)
     language = "" if "mermaid" in language.lower() else language
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", body))])
     return first + f"{fence}{language}\n{body}\n{fence}".replace("\n", "\n" + indent)

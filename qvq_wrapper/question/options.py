@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .proxies import Proxy
 
 own_spaces: set[str] = set()
-"""URLs of the Spaces that this process has started. They are not asked through a proxy of the
-environment. Other loopback addresses are: people put a recording proxy before a local Space."""
+"""URLs of the Spaces that this process has started. They are not asked through a proxy.
+
+Other local Spaces are asked through the environment's proxy: it may be there to record them."""
 
 
 class Options(TypedDict, total=False):

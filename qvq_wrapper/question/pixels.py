@@ -10,7 +10,8 @@ from ..errors import MediaError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# PNG has 1, 2, 4, 8 and 16 bits (https://www.w3.org/TR/png-3/#table111). with_8_bits() removes 16.
+# PNG (https://www.w3.org/TR/png-3/#table111) would also take 16 bits; with_8_bits() has converted
+# those.
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 _MASK = "all values of the picture are 0 or 1 (a mask? multiply by 255)"
 

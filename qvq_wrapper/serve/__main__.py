@@ -68,6 +68,9 @@ def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -
     # Set before the imports below, some of which read them. The first two turn telemetry off.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", ORT_DISABLE_TELEMETRY="1")
     os.environ.update(GRADIO_RUN_HISTORY="False", GRADIO_TEMP_DIR=str(folder))
+    # Otherwise gradio 6.31 makes statistics of its last 10,000 answers after each answer.
+    os.environ.update(
+        GRADIO_ANALYTICS_MAX_EVENTS="1", GRADIO_ANALYTICS_CACHE_FREQUENCY=str(10**9))
     from .disconnect import Readers
     from .uploads import MAX_FILE, Uploads
 

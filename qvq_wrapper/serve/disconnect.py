@@ -6,10 +6,14 @@ Gradio looks for the reader only after each new piece of text. A model can be si
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs
+
+from ..errors import ResponseError
+
+PATIENCE = 30.0  # seconds that an answer waits for its reader to come
 
 
 class Readers:
@@ -22,6 +26,7 @@ class Readers:
     def __init__(self, app: Any = None) -> None:
         self.app = app
         self._answers: dict[str, set[asyncio.Task[Any]]] = {}
+        self._reading: Counter[str] = Counter()  # open connections by session
         self._left: deque[str] = deque(maxlen=1000)  # sessions whose reader left, the latest
 
     async def while_reading(
@@ -31,6 +36,9 @@ class Readers:
 
         Iterate in a task of your own. While Gradio passes on an earlier text, its task does not
         wait for this generator. Cancelling that task would leave the generator open.
+
+        Raises:
+            ResponseError: the reader did not come.
         """
         if session in self._left:
             raise asyncio.CancelledError
@@ -38,10 +46,24 @@ class Readers:
         assert task
         answers = self._answers.setdefault(session, set())
         answers.add(task)
+        nobody_came = False
+
+        def stop_if_unread() -> None:
+            nonlocal nobody_came
+            if not self._reading[session]:
+                nobody_came = True
+                task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(PATIENCE, stop_if_unread)
         try:
             async for text in texts:
                 yield text
+        except asyncio.CancelledError:
+            if not nobody_came:
+                raise
+            raise ResponseError(f"Nobody read this answer for {PATIENCE:g} s.") from None
         finally:
+            timer.cancel()
             answers.discard(task)
             if not answers:
                 self._answers.pop(session, None)
@@ -65,9 +87,14 @@ class Readers:
             ended = ended or is_body and not message.get("more_body")
             await send(message)
 
+        if session:
+            self._reading[session] += 1
         try:
             await self.app(scope, receive_on, send_on)
         finally:
+            if session:
+                self._reading[session] -= 1
+                self._reading += Counter()  # drops those without a connection
             if session and (left or not ended):  # a reader may leave, and gradio 6 end its response
                 self._left.append(session)
                 for task in self._answers.get(session, ()):

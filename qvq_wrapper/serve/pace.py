@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 STEP = 0.001
-"""Seconds that Gradio needs to pass on a piece of an answer, about."""
+"""About how many seconds Gradio takes to pass one piece on."""
 _running = 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ..bridge.titles import title_of
 from ..errors import MediaError, ResponseError
 from .child import SAMPLE
 from .disconnect import Readers
@@ -21,6 +22,8 @@ if TYPE_CHECKING:  # each needs packages that the other does without
 FORMULAS = [{"left": left, "right": right, "display": left != r"\("}
             for left, right in (("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"))]
 CSS = ".katex-display { overflow: auto hidden }"  # a formula that is wider than the page scrolls
+MAX_SESSIONS = 100
+"""Sessions that Gradio remembers, at 38 kB each. Each question through the API is one."""
 ABOUT = """# {name}
 This Space asks a model, `{name}`. Your picture and your question go to the server that runs the
 model. The Space itself deletes pictures after about an hour."""
@@ -62,7 +65,7 @@ def model_page(upstream: Upstream, readers: Readers, concurrency: int) -> gr.Blo
                 yield text
         except ResponseError as error:
             message = html.escape(error.message, quote=False)  # the page shows HTML
-            raise gr.Error(message, print_exception=False) from None
+            raise gr.Error(message, title=title_of(error), print_exception=False) from None
 
     def add_settings() -> list[Any]:
         with gr.Accordion("Settings", open=False):
@@ -103,5 +106,6 @@ def _page(
             api_name="generate", concurrency_limit=concurrency_limit)
         stop.click(None, cancels=asking)
     page.max_threads = max(page.max_threads, concurrency_limit)  # of all events together
+    page.state_session_capacity = MAX_SESSIONS
     page.queue()
     return page

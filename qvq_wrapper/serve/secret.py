@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from ..bridge.failures import one_line
 
+_SHORTEST = 8  # characters; a shorter key is a placeholder, such as EMPTY, and also a word
 _MAX_CHARS = 100_000  # of an error that is looked at; far less of it is shown
 _MAX_LAYERS = 20
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})")
@@ -19,7 +20,7 @@ class Secret:
     """A key that nobody may read, or "" if there is none."""
 
     def __init__(self, key: str) -> None:
-        self._key = key
+        self._key = key = key if len(key) >= _SHORTEST else ""
         # Also with spaces or marks between its characters, as removed HTML tags leave them.
         letters = r"[\W_]*".join(re.escape(letter) for letter in key if letter.isalnum())
         self._pattern = re.compile(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from dataclasses import KW_ONLY, InitVar, dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import openai
 from anyio import CapacityLimiter, to_thread
 
-from ..errors import MediaError, ResponseError
+from ..bridge.waits import retry_after_of
+from ..errors import MediaError, RateLimitError, ResponseError, SpaceUnavailableError
 from .picture import data_uri
 from .repetition import Repetition
 from .secret import Secret
@@ -140,8 +139,11 @@ class Upstream:
             detail = self._secret.out_of_error(f"{kind}: {cause}").rstrip(": ")
             if kind == "ReadTimeout":
                 return ResponseError(f"The model's server was silent for {READ_TIMEOUT:g} s.")
-            happened = "broke off" if begun else "failed; it may still be starting"
-            return ResponseError(f"The connection to the model's server {happened} ({detail}).")
+            if begun:
+                return ResponseError(f"The connection to the model's server broke off ({detail}).")
+            return SpaceUnavailableError(
+                "The connection to the model's server failed; it may still be starting "
+                f"({detail}).", retryable=True)
         body = error.body
         said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
         words = self._secret.out_of_error(str(said or error.message))
@@ -149,10 +151,16 @@ class Upstream:
         if not isinstance(error, openai.APIStatusError):
             return ResponseError(message)
         code = error.status_code
-        wait = error.response.headers.get("retry-after", "")
-        known = re.fullmatch(r"\d{1,7}", wait, re.ASCII)
-        retry = f", retry in {timedelta(seconds=int(wait))}" if known else ""
-        return ResponseError(f"{message} (HTTP {code}{retry})" + _HINT * (code == 404))
+        known: dict[str, Any] = {
+            "status_code": code, "retry_after": retry_after_of(error.response.headers)}
+        message = f"{message} (HTTP {code})" + _HINT * (code == 404)
+        if code == 429:
+            return RateLimitError(message, retryable=True, **known)
+        if code >= 500:
+            return SpaceUnavailableError(message, retryable=True, **known)
+        if code in (401, 403, 404):  # for the owner of this Space to mend
+            return SpaceUnavailableError(message, **known)
+        return ResponseError(message, **known)
 
 
 def _note(reason: str, limit: int, text: str) -> str:

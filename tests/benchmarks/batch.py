@@ -123,17 +123,27 @@ def measure_rows(options):
 
 def measure_file(options):
     """Time from file to file, and of a second run, which finds everything answered."""
+    measure_answer_file(options.rows)
+    measure_answer_file(options.rows // 10, b"\x89PNG\r\n\x1a\n".ljust(100_000))
+
+
+def measure_answer_file(count, picture=b""):
     with tempfile.TemporaryDirectory() as folder:
         questions, answers = Path(folder) / "q.jsonl", Path(folder) / "a.jsonl"
         with questions.open("w") as file:
-            for number in range(options.rows):
-                file.write(json.dumps({"prompt": f"question {number}", "image": "a.png"}) + "\n")
+            for number in range(count):
+                row = {"prompt": f"question {number}"}
+                if picture:
+                    row["image"] = f"{number}.png"
+                    (Path(folder) / row["image"]).write_bytes(picture)
+                file.write(json.dumps(row) + "\n")
         for words in ("to a file", "resume"):
             start, cpu = time.perf_counter(), time.process_time()
             asyncio.run(answer_file(questions, answers, ask=at_once))
             wall, cpu = time.perf_counter() - start, time.process_time() - cpu
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-            print(f"{words}: {options.rows:,} rows in {wall:.2f} s (CPU {cpu:.2f} s), "
+            about = f"{len(picture) // 1000} kB of picture each, " if picture else ""
+            print(f"{words}: {count:,} rows in {wall:.2f} s (CPU {cpu:.2f} s), {about}"
                   f"{most:.0f} MB")
 
 

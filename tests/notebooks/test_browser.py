@@ -15,6 +15,8 @@ import nbformat
 import pytest
 from conftest import free_port, script, wait_until
 from examples import EXAMPLES
+from formulas import FORMULAS
+from test_markdown import ATTACKS
 
 from qvq_wrapper.notebook.markdown import as_markdown
 
@@ -320,3 +322,60 @@ def test_formulas_money_and_code_in_jupyterlab(tmp_path):
         assert page.count("mjx-merror") == 0
     for (sent, formulas, text), output in zip(EXAMPLES, seen):
         assert output == [len(formulas), text], sent
+
+
+ACTIVE = """
+return [...document.querySelectorAll('.jp-RenderedMarkdown *')].flatMap(element =>
+    [...element.attributes].map(({name, value}) => [element.localName, name, value])
+).filter(([element, name, value]) =>
+    name.startsWith('on') || ['src', 'srcdoc', 'action', 'formaction'].includes(name)
+    || name.endsWith('href') && !/^https?:/.test(value) && !value.startsWith('#')
+).concat([...document.querySelectorAll(
+    '.jp-RenderedMarkdown :is(img, script, iframe, object, embed, form, svg, style, link)')
+].map(element => [element.localName]))
+"""
+"""Every attribute and element of the outputs that a script or a foreign address could use."""
+
+
+def test_an_answer_runs_no_script_in_jupyterlab(start_space, tmp_path):
+    flag = "window.pwned = (window.pwned || 0) + 1"
+    attacks = [attack.replace("alert(1)", flag) for attack in ATTACKS]
+    attacks += [f'[x](https://a.b/$" on{event}="{flag}" tabindex="0" autofocus x="$)'
+                for event in ("focus", "mouseover", "animationstart", "error", "load")]
+    attacks += [f"<img src=x onerror='{flag}'>", f"<script>{flag}</script>",
+                f"![x](https://a.b/$\" onerror=\"{flag}\" x=\"$)", r"$\href{javascript:x}{y}$"]
+    answer = "\n\n".join([*attacks, "The end."])
+    scripts = {"Attack": script(1, *[answer[:end] for end in range(0, len(answer), 400)], answer)}
+    with start_space("--at-once", 1) as space, jupyterlab(tmp_path, "JupyterLab Light") as url, \
+            browser(tmp_path) as driver:
+        (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
+        page = Page(driver, url, tmp_path,
+                    "from qvq_wrapper.notebook import show\nfrom prepare import ask\n"
+                    "await show(ask('Attack'))")
+        page.run()
+        page.wait_text("The end.")
+        page.wait_idle()
+        page.wait("return document.querySelectorAll('mjx-container').length > 8")
+        driver.execute_script(
+            "for (const each of document.querySelectorAll('.jp-RenderedMarkdown *')) {"
+            "    for (const name of ['mouseover', 'focus', 'error', 'click', 'animationstart'])"
+            "        each.dispatchEvent(new Event(name)); }")
+        page.keep("attacks")
+        assert driver.execute_script("return window.pwned ?? null") is None
+        assert driver.execute_script(ACTIVE) == []
+        assert page.count(".jp-RenderedMarkdown a[href^='https://a.b/']") > 20
+        assert not [each for each in page.requests() if "a.b" in each]
+
+
+def test_formulas_of_models_in_jupyterlab(tmp_path):
+    texts = [as_markdown(f"\\[{formula}\\]") for formula in FORMULAS]
+    text = "\n\n".join(text for text in texts if text.startswith("$$"))
+    cell = f"from IPython.display import Markdown\nMarkdown({text!r})"
+    with jupyterlab(tmp_path, "JupyterLab Light") as url, browser(tmp_path) as driver:
+        page = Page(driver, url, tmp_path, cell)
+        page.run()
+        count = text.count("$$") // 2
+        page.wait(f"return document.querySelectorAll('mjx-container').length >= {count}")
+        page.keep("formulas")
+        assert page.count("mjx-merror") == 0
+        assert page.count("mtext[mathcolor=red]") == 0  # a command that MathJax does not know

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from examples import EXAMPLES, TABLES
+from formulas import FORMULAS
 
 from qvq_wrapper.notebook.markdown import as_markdown
 
@@ -61,6 +62,11 @@ def test_formulas_money_and_code(render):
     for (sent, formulas, text), page in zip(EXAMPLES, pages):
         assert "katex-error" not in page
         assert seen(page) == (formulas, text), sent
+
+
+def test_formulas_that_models_write(render):
+    for formula, page in zip(FORMULAS, render([as_markdown(f"\\[{each}\\]") for each in FORMULAS])):
+        assert "katex-error" not in page and ("<math" in page or formula == r"\ce{H2O}"), formula
 
 
 def test_a_tables_cells_are_kept(render):

@@ -172,7 +172,8 @@ def serve(arguments):
         help="put another function before the others, which changes their numbers")
     parser.add_argument("--hide-errors", action="store_true")
     parser.add_argument("--endpoint", default="generate")
-    parser.add_argument("--door", nargs=2, type=int, help="start with batch.Door(count, seconds)")
+    parser.add_argument(
+        "--door", nargs="+", type=int, help="start with batch.Door(count, seconds, every)")
     parser.add_argument("--shapes", nargs="*", help="start shapes.py, with these endpoints or all")
     parser.parse_args(arguments, options)
     if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):

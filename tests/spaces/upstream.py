@@ -5,7 +5,8 @@ number is a pause in seconds. A dict does what its key says: ``at_once`` waits u
 have run at the same time; for the others see ``_do``. Any other prompt is echoed word by word. A
 script that does not finish its answer itself ends with ``stop``.
 
-``python tests/spaces/upstream.py`` serves until standard input closes, and prints its address.
+``python tests/spaces/upstream.py [PORT]`` serves until standard input closes, and prints its
+address.
 """
 
 import asyncio
@@ -27,13 +28,14 @@ class Upstream:
         headers: the headers of each request, with names in lower case.
         paths: the path of each request.
         left: the time at which a client left before the end of its answer.
+        running: how many answers are under way.
         most_at_once: how many answers have run at the same time, at most.
     """
 
     def __init__(self, port=0, scripts=None):
         self._port, self._scripts = port, scripts or {}
         self.requests, self.headers, self.paths, self.left = [], [], [], []
-        self.most_at_once = self._running = 0
+        self.most_at_once = self.running = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -67,14 +69,14 @@ class Upstream:
         self.requests.append(body)
         answer = asyncio.ensure_future(self._answer(writer, body, key))
         leaving = asyncio.ensure_future(reader.read())  # ends when the client closes its side
-        self._running += 1
-        self.most_at_once = max(self.most_at_once, self._running)
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         try:
             await asyncio.wait([answer, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not answer.done() or answer.exception():  # writing failed
                 self.left.append(time.monotonic())
         finally:
-            self._running -= 1
+            self.running -= 1
             answer.cancel()
             leaving.cancel()
             writer.close()
@@ -166,6 +168,6 @@ class _Stream:
 
 
 if __name__ == "__main__":
-    with Upstream() as server:
+    with Upstream(*map(int, sys.argv[1:])) as server:
         print(server.url, flush=True)
         sys.stdin.read()

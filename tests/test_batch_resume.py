@@ -1,0 +1,316 @@
+"""Which rows a resumed run asks: what makes two rows the same question, as the README says it."""
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+from cases import each
+from conftest import PNG
+
+from qvq_wrapper import Qwen_QVQ_72B
+from qvq_wrapper.batch import answer_file
+
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
+with_and_without_id = pytest.mark.parametrize("has_id", [False, True], ids=["", "id"])
+
+
+class Asker:
+    """Counts what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def __call__(self, row):
+        await anyio.sleep(0)
+        self.asked.append(row["prompt"])
+        return row["prompt"].upper()
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write(path, rows):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+async def asked_again(questions, answers, **options):
+    """Run once more. Return the prompts that were asked."""
+    ask = Asker()
+    await answer_file(questions, answers, ask=ask, **options)
+    return ask.asked
+
+
+@pytest.fixture
+def answers(tmp_path):
+    return tmp_path / "answers.jsonl"
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.WARNING, "qvq_wrapper")
+    return lambda: "\n".join(caplog.messages)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two pictures and a file of questions about them."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name, data in {"01.png": PNG, "02.png": PNG + b"2"}.items():
+        (folder / name).write_bytes(data)
+    rows = [{"prompt": f"about {name}", "image": name} for name in ("01.png", "02.png")]
+    write(folder / "questions.jsonl", rows)
+    return folder
+
+
+def give_ids(folder):
+    rows = lines(folder / "questions.jsonl")
+    write(folder / "questions.jsonl", [{"id": n, **row} for n, row in enumerate(rows)])
+
+
+@with_and_without_id
+async def test_two_folders_with_the_same_names_are_not_mixed(folder, tmp_path, answers, has_id):
+    if has_id:
+        give_ids(folder)
+    other = shutil.copytree(folder, tmp_path / "other")
+    for name in ("01.png", "02.png"):  # of the same size
+        (other / name).write_bytes((other / name).read_bytes()[:-1] + b"z")
+    assert len(await asked_again(folder / "questions.jsonl", answers)) == 2
+    if has_id:
+        with pytest.raises(ValueError, match="line 1: its id, '0', was answered with another"):
+            await asked_again(other / "questions.jsonl", answers)
+    else:
+        assert len(await asked_again(other / "questions.jsonl", answers)) == 2
+    assert await asked_again(folder / "questions.jsonl", answers) == []
+
+
+@with_and_without_id
+async def test_a_changed_picture_is_another_question(folder, answers, has_id):
+    if has_id:
+        give_ids(folder)
+    await asked_again(folder / "questions.jsonl", answers)
+    (folder / "01.png").write_bytes(PNG[:-1] + b"z")
+    if has_id:
+        with pytest.raises(ValueError, match="another prompt or picture; give the row another id"):
+            await asked_again(folder / "questions.jsonl", answers)
+    else:
+        assert await asked_again(folder / "questions.jsonl", answers) == ["about 01.png"]
+
+
+@with_and_without_id
+async def test_a_folder_that_was_moved_is_not_asked_again(folder, tmp_path, answers, has_id):
+    if has_id:
+        give_ids(folder)
+    await asked_again(folder / "questions.jsonl", answers)
+    moved = shutil.copytree(folder, tmp_path / "moved")  # other inodes and times
+    shutil.rmtree(folder)
+    assert await asked_again(moved / "questions.jsonl", answers) == []
+
+
+@with_and_without_id
+async def test_a_changed_prompt_is_another_question(answers, said, has_id):
+    old, new = [{"prompt": "a", **({"id": 1} if has_id else {})} for _ in range(2)]
+    new["prompt"] = "b"
+    await asked_again([old], answers)
+    if has_id:
+        with pytest.raises(ValueError, match="another prompt or picture; give the row another id"):
+            await asked_again([new], answers)
+    else:
+        assert await asked_again([new], answers) == ["b"]
+        assert "1 answers belong to no row of this run" in said()
+    assert [line["answer"] for line in lines(answers)][0] == "A"
+
+
+@with_and_without_id
+async def test_another_model_gives_other_answers(space, answers, monkeypatch, has_id):
+    monkeypatch.setattr(Qwen_QVQ_72B, "models", [*Qwen_QVQ_72B.models, "another"])
+    rows = [{"prompt": "resume model", **({"id": 1} if has_id else {})}]
+    for case, same in each([
+        {}, {"model": "qvq-72b"}, {"api_name": "generate"}, {"timeout": 50}, {"max_retries": 1},
+        {"headers": {"a": "b"}},
+    ]):
+        with case:
+            await answer_file(rows, answers, url=space.url, **same)
+            assert len(lines(answers)) == 1
+    first = answers.read_text()
+    for case, other in each([
+        {"model": "another"}, {"api_name": "/text"}, {"parameters": {"image": None}},
+    ]):
+        answers.write_text(first)
+        with case:
+            if has_id:
+                message = "another model, api_name or parameters; give another"
+                with pytest.raises(ValueError, match=message):
+                    await answer_file(rows, answers, url=space.url, **other)
+            else:
+                await answer_file(rows, answers, url=space.url, **other)
+            assert len(lines(answers)) == (1 if has_id else 2)
+
+
+@with_and_without_id
+async def test_the_address_does_not_count(space, start_space, answers, said, has_id):
+    rows = [{"prompt": f"resume {n}", **({"id": n} if has_id else {})} for n in range(3)]
+    await answer_file(rows[:2], answers, url=space.url)
+    await answer_file(rows[:2], answers, url=f"{space.url}/")
+    with start_space() as elsewhere:
+        port = elsewhere.url
+        summary = await answer_file(rows, answers, url=elsewhere.url)
+    assert (summary.skipped, summary.answered) == (2, 1) and said() == ""
+    assert [line["asked"] for line in lines(answers)] == [
+        {"url": f"{space.url}/"}] * 2 + [{"url": f"{port}/"}]
+    summary = await answer_file(rows, answers, url="owner/name")
+    assert summary.skipped == 3
+    assert "and this run asks https://owner-name.hf.space/; to keep them apart" in said()
+    assert f"{port}/" in said()
+
+
+async def test_a_file_that_has_not_changed_is_not_read_again(folder, answers, monkeypatch):
+    await asked_again(folder / "questions.jsonl", answers)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    assert await asked_again(folder / "questions.jsonl", answers) == []
+
+
+async def test_a_picture_that_several_rows_ask_about_is_read_once(folder, answers, monkeypatch):
+    read = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
+    rows = [{"prompt": f"{n}", "image": str(folder / "01.png")} for n in range(5)]
+    assert len(await asked_again(rows, answers)) == 5
+    assert len(read) == 1
+
+
+async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
+    forms = [
+        str(folder / "01.png"), folder / "01.png", (folder / "01.png").as_uri(), PNG,
+        (PNG, "a.png"), {"bytes": PNG, "path": None}, {"bytes": None, "path": folder / "01.png"},
+        memoryview(PNG)]
+    await asked_again([{"prompt": "a", "image": forms[0]}], answers)
+    for case, form in each(forms):
+        with case:
+            assert await asked_again([{"prompt": "a", "image": form}], answers) == []
+    assert len(await asked_again([{"prompt": "a", "image": PNG + b"x"}], answers)) == 1
+
+
+async def test_an_id_keeps_its_answer_when_its_picture_is_gone(folder, answers):
+    give_ids(folder)
+    await asked_again(folder / "questions.jsonl", answers)
+    (folder / "01.png").unlink()
+    assert await asked_again(folder / "questions.jsonl", answers) == []
+
+
+async def test_keys_of_an_earlier_kind_are_refused_before_anything_is_asked(answers):
+    message = "line 1, has a key of another version.*give another file"
+    for case, key in each(["7", "0123456789abcdef01234567", "0123456789abcdef01234567-2"]):
+        write(answers, [{"prompt": "a", "answer": "A", "seconds": 1, "attempts": 1, "key": key}])
+        with case:
+            with pytest.raises(ValueError, match=message):
+                await answer_file([{"prompt": "b"}], answers, ask=pytest.fail)
+            assert len(lines(answers)) == 1
+
+
+@with_and_without_id
+async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers, has_id):
+    import pandas
+
+    if has_id:
+        give_ids(folder)
+
+    async def ask(row):
+        if "02" in row["prompt"]:
+            raise ValueError("too dark")
+        return "007"
+
+    def by_pandas():
+        pandas.read_json(answers, lines=True).to_json(answers, orient="records", lines=True)
+
+    def by_a_spreadsheet():
+        table = pandas.read_json(answers, lines=True).astype(str)
+        table = table.replace("None|nan", "", regex=True)
+        table.to_json(answers, orient="records", lines=True)
+
+    await answer_file(folder / "questions.jsonl", answers, ask=ask)
+    for save in (by_pandas, by_a_spreadsheet):
+        before = answers.read_text()
+        save()
+        assert answers.read_text() != before
+        assert await asked_again(folder / "questions.jsonl", answers, limit=0) == []
+    assert await asked_again(folder / "questions.jsonl", answers) == ["about 02.png"]
+
+
+async def test_rows_that_failed_are_asked_last(answers):
+    rows = [{"prompt": name} for name in "abcd"]
+
+    async def fail(row):
+        raise ValueError("too dark")
+
+    await answer_file(rows[:2], answers, ask=fail)
+    assert await asked_again(rows, answers, concurrency=1, limit=3) == ["c", "d", "a"]
+    assert await asked_again(rows, answers, concurrency=1) == ["b"]
+
+
+# The file is ours while we write
+
+
+def remove(path):
+    path.unlink()
+
+
+def replace(path):
+    path.with_name("new").write_bytes(path.read_bytes())
+    os.replace(path.with_name("new"), path)
+
+
+def shorten(path):
+    os.truncate(path, 10)
+
+
+def append(path):
+    with path.open("a") as file:
+        file.write("{}\n")
+
+
+CHANGE = "by someone else during the run. Only the answers that the"
+
+
+async def test_a_change_by_someone_else_ends_the_run(tmp_path):
+    rows = [{"prompt": f"{n}"} for n in range(10)]
+    for case, (change, left) in each([(remove, 10), (replace, 6), (shorten, None), (append, None)]):
+        answers, asked = tmp_path / f"{change.__name__}.jsonl", []
+
+        async def ask(row):
+            asked.append(row)
+            if len(asked) == 5:
+                change(answers)
+            return "fine"
+
+        with case:
+            with pytest.raises(OSError, match=CHANGE):
+                await answer_file(rows, answers, ask=ask, concurrency=1)
+            assert len(asked) == 5
+            if left:
+                assert len(await asked_again(rows, answers)) == left
+
+
+async def test_a_change_after_the_last_answer_is_told_too(tmp_path):
+    rows = [{"prompt": f"{n}"} for n in range(10)]
+    for case, (change, left) in each([(remove, 10), (replace, 0), (shorten, None), (append, None)]):
+        answers, changed = tmp_path / f"{change.__name__}.jsonl", []
+
+        def report(summary):
+            if summary.done == 10 and not changed:
+                changed.append(True)
+                change(answers)
+
+        with case:
+            with pytest.raises(OSError, match=CHANGE):
+                await answer_file(rows, answers, ask=Asker(), concurrency=1, progress=report)
+            assert changed
+            if left is not None:
+                assert len(await asked_again(rows, answers)) == left
