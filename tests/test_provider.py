@@ -310,6 +310,7 @@ async def test_the_token_and_headers_go_to_the_space(provider, space):
     headers = space.seen(prompt)["headers"]
     assert headers["authorization"] == headers["x-hf-authorization"] == "Bearer hf_secret"
     assert headers["accept"] == "application/json, text/event-stream"
+    assert headers["accept-encoding"] == "identity"
     assert headers["x-more"] == "yes"
     prompt = "without a token"
     await provider.ask(prompt).read()

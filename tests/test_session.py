@@ -29,8 +29,13 @@ SEVERAL = {"all": list(UNDO), "executors": [name for name in UNDO if name.endswi
 
 @pytest.mark.parametrize("seam", WITHOUT)
 async def test_a_seam_that_is_not_used(monkeypatch, provider, space, seam):
-    """The answer arrives all the same, and a job is cancelled."""
+    """The answer arrives all the same, and a job is cancelled.
+
+    Our own Space is never asked through the environment's proxy.
+    """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setattr("qvq_wrapper.question.options.own_spaces", {f"{space.url}/"})
     undo_seams(monkeypatch, *SEVERAL.get(seam, [seam]))
     prompt = f"without {time.time_ns()}"
     assert await provider.ask(prompt, PNG).read() == f"You asked: {prompt}"
