@@ -13,7 +13,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 from conftest import BOUND, PNG, calls_ended, failure, script, sockets_to, wait_until
-from inside import Clock, forget_info, set_bounds, slow_down_ends
+from inside import Clock, close_idle, forget_info, set_bounds, slow_down_ends
 from network import HttpProxy, Relay, SocksProxy, TlsRelay, add_header
 
 from qvq_wrapper import ResponseError, ResponseTimeoutError, SpaceConnectionError, ask
@@ -159,6 +159,7 @@ async def test_a_connection_is_kept_for_less_than_its_keep_alive_header_says(rel
     """Otherwise the server may close it just when the next question is on its way."""
     clock = Clock(monkeypatch)
     for said, kept in ((0, 0), (1, 0), (2, 1), (99, 4)):
+        close_idle()
         relay.behave()
         relay.add_header(b"Keep-Alive: timeout=%d, max=9" % said)
         await ask("kept", url=relay.url).read()
