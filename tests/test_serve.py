@@ -475,10 +475,11 @@ def test_a_folder_with_the_name_of_a_missing_package(monkeypatch, tmp_path):
 
 
 def test_the_text_reader_gets_no_key(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("OPENAI_API_KEY", "QVQ_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, KEY)
 
     def popen(command, env, **options):
-        assert KEY not in env.values() and "--base-url" not in command
+        assert KEY not in env.values() and "PATH" in env and "--base-url" not in command
         raise OSError("not started")
 
     monkeypatch.setattr(subprocess, "Popen", popen)
