@@ -6,9 +6,9 @@ import pytest
 
 
 def each(cases):
-    """Yield each case with a context manager for its check. At the end, fail for all wrong ones.
+    """Yield a context manager for the check of each case, and the case.
 
-    The message names them. Example::
+    After the last one, fail if any was wrong. The message has all wrong ones. Example::
 
         for case, (given, url) in each(ADDRESSES):
             with case:
@@ -17,12 +17,12 @@ def each(cases):
     wrong = []
 
     @contextmanager
-    def noted(case):
+    def noted(number, case):
         try:
             yield
         except (Exception, pytest.fail.Exception) as error:
-            wrong.append(f"{case!r:.300}: {type(error).__name__}: {error}")
+            wrong.append(f"case {number}, {case!r:.300}: {type(error).__name__}: {error}")
 
-    for case in cases:
-        yield noted(case), case
-    assert not wrong, "\n\n".join([f"{len(wrong)} cases are wrong", *wrong])
+    for number, case in enumerate(cases, 1):
+        yield noted(number, case), case
+    assert not wrong, "\n\n".join([f"wrong cases: {len(wrong)}", *wrong])

@@ -24,8 +24,15 @@ def test_pictures():
             assert check_head(buffer.getvalue()[:HEAD_BYTES]) == (name, suffix)
 
 
-def test_heic():
-    assert check_head(b"\0\0\0\x18ftypheic\0\0\0\0") == ("HEIC", ".heic")
+def test_pictures_that_pillow_does_not_write():
+    for case, (head, found) in each([
+        (b"\0\0\0\x18ftypheic\0\0\0\0", ("HEIC", ".heic")),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0", ("HEIC", ".heic")),
+        (b"\0\0\0\x18ftypavis\0\0\0\0", ("AVIF", ".avif")),
+        (b"GIF89a", ("GIF", ".gif")), (b"MM\0*", ("TIFF", ".tif")),
+    ]):
+        with case:
+            assert check_head(head) == found
 
 
 def test_other_files():
@@ -46,7 +53,7 @@ def test_other_files():
         (b"\x1a\x45\xdf\xa3", "a video"),
         (b"RIFF\0\0\0\0AVI LIST", "a video"),
         (b"RIFF\0\0\0\0WAVEfmt ", "audio"),
-        (b"ID3\4", "audio"),
+        (b"ID3\4", "audio"), (b"OggS\0", "audio"), (b"fLaC\0", "audio"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL file"),
         (b"\xff\n\xfa\x1f", "a JPEG XL file"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"),
