@@ -19,8 +19,8 @@ from qvq_wrapper.bridge.tls import forget_tls_contexts
 __all__ = ["close_idle", "forget_tls_contexts"]
 MODULES = (
     "bridge.space", "bridge.connection", "bridge.attempts", "bridge.bounds", "bridge.failures",
-    "stream", "question.files", "batch.brake", "serve.repetition", "serve.uploads", "serve.picture",
-    "serve.upstream")
+    "stream", "question.files", "batch.brake", "batch.run", "serve.repetition", "serve.uploads",
+    "serve.picture", "serve.upstream")
 
 
 def bound(name):
@@ -37,7 +37,7 @@ def set_bounds(monkeypatch, **bounds):
 def skip_random_waits(monkeypatch):
     """Let a retry wait only as long as it must. Return a list of its shortest and longest wait."""
     waits = []
-    monkeypatch.setattr(attempts.random, "uniform", lambda *ends: waits.append(ends) or ends[0])
+    monkeypatch.setattr(attempts.random, "uniform", lambda *ends: waits.append(ends) or 1e-6)
     return waits
 
 

@@ -22,14 +22,16 @@ from network import web_server
 
 import qvq_wrapper
 from qvq_wrapper import MediaError, ResponseError, ResponseTimeoutError, ask
-from qvq_wrapper.batch import answer_file
+from qvq_wrapper.batch import answer_file, ask_many
 from qvq_wrapper.serve.options import parse
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 SOURCE = (HERE.parent / "README.rst").read_text()
 README = " ".join(SOURCE.replace("``", "").split())
-WORDS = {"half a": 0.5, "an": 1, "a": 1, "twice": 2, "four": 4, "six": 6, "eight": 8, "ten": 10}
+WORDS = {
+    "half a": 0.5, "an": 1, "a": 1, "twice": 2, "three": 3, "four": 4, "six": 6, "eight": 8,
+    "ten": 10}
 NUMBER = rf"(\b(?:{'|'.join(WORDS)})\b|-?\b\d(?:[\d.,]*\d)?)"
 
 TABLES = [
@@ -352,6 +354,28 @@ def test_no_repr_shows_a_secret():
 # A data set
 
 
+async def test_when_a_run_ends():
+    (patience,) = numbers("if nothing was answered for patience (# s)")
+    for function in (answer_file, ask_many):
+        assert signature(function).parameters["patience"].default == patience
+    (minutes,) = numbers("A Space that cannot be reached has # minute")
+    (tries,) = numbers("has # tries while the Space answers others")
+    assert (bound("unreachable"), bound("max_retries") + 1) == (60 * minutes, tries)
+    times, factor = numbers("if the same error has come # times, or # concurrency if that is more")
+
+    async def fail(question):
+        asked.append(question)
+        await anyio.sleep(0)
+        raise KeyError("prompt")
+
+    for concurrency in (1, int(times)):
+        asked = []
+        with pytest.raises(KeyError):
+            async for _ in ask_many([{"prompt": "Hi"}] * 99, ask=fail, concurrency=concurrency):
+                pass
+        assert len(asked) == max(times, factor * concurrency)
+
+
 async def test_the_lines_of_a_data_set(hostile, tmp_path):
     names, error = re.search(
         r"A line has your columns, (.*?)\. A failed question has error \((.*?)\)", README).groups()
@@ -359,7 +383,8 @@ async def test_the_lines_of_a_data_set(hostile, tmp_path):
     with open(tmp_path / "questions.csv", "w", newline="") as file:
         csv.writer(file).writerows([["prompt", "city"], ["What, then; is\tit?", 'a "quoted", one']])
     for messages, left_out, added in [
-            (messages_of(RIGHT), set(), set()), ([failed("too dark")], {"answer"}, {"error"})]:
+            (messages_of(RIGHT), set(), set()),
+            ([failed("too dark")], {"answer", "asked"}, {"error"})]:
         hostile.messages = messages
         answers = tmp_path / f"{len(messages)}.jsonl"
         await answer_file(tmp_path / "questions.csv", answers, url=hostile.url)

@@ -222,6 +222,8 @@ async def test_a_call_wins_over_the_classs_options(space):
         await Own.ask(script("a", 2)).read()
     prompt = script("a", 0.5, "own")
     assert await Own.ask(prompt, timeout=None, api_key=None).read() == "own"
+    messages = [{"role": "user", "content": prompt}]
+    assert await Own.create_async("", messages, timeout=None) == "own"
     headers = space.seen(prompt)["headers"]
     assert headers["authorization"] == "Bearer hf_own" and headers["x-mine"] == "yes"
     await Own.ask("other", timeout=None, api_key="hf_other", headers=None).read()
