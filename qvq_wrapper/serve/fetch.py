@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 import gradio as gr
 import httpx
@@ -38,9 +39,10 @@ class PublicTransport(httpx.AsyncBaseTransport):
         request.headers["Accept-Encoding"] = "identity"  # a few compressed bytes can be many
         try:
             with fail_after(MAX_SECONDS):
-                secure: httpx.AsyncBaseTransport = safehttpx.AsyncSecureTransport(address)
-                async with secure as transport:
-                    body = await _read(response := await transport.handle_async_request(request))
+                async with safehttpx.AsyncSecureTransport(address) as transport:
+                    found = await transport.handle_async_request(request)
+                    response = cast("httpx.Response", found)  # not typed
+                    body = await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise _refusal(f"cannot be fetched ({type(error).__name__})") from None
         if response.status_code >= 400:
