@@ -154,7 +154,10 @@ def started(*arguments, log, bounds=None):
             process.terminate()
 
 
-@pytest.fixture(scope="module", params=["model", "reader"])
+READER = pytest.param("reader", marks=pytest.mark.test_all)  # needs the extra demo
+
+
+@pytest.fixture(scope="module", params=["model", READER])
 def visit(request, server, site, tmp_path_factory):
     folder = tmp_path_factory.mktemp("private")
     (folder / "picture.png").write_bytes(PRIVATE)
