@@ -162,11 +162,14 @@ class AnswerStream(AsyncGenerator[str, None]):
     def _stop_in_thread(self) -> None:
         """Do what ``_stop`` does, in synchronous code."""
         call, deadline = self._call, time.monotonic() + CLEANUP
-        call.cancel()
-        while not call.thread_ended and time.monotonic() < deadline:
-            news = _listen_in_thread(call)
-            if not call.thread_ended:
-                _get(news, deadline - time.monotonic())
+        try:
+            call.cancel()
+            while not call.thread_ended and time.monotonic() < deadline:
+                news = _listen_in_thread(call)
+                if not call.thread_ended:
+                    _get(news, deadline - time.monotonic())
+        finally:
+            call.cancel()  # a Ctrl-C may have ended the first one half-way
 
     def __iter__(self) -> Iterator[str]:
         return self.iterate()

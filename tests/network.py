@@ -1,13 +1,17 @@
-"""Servers that stand between a client and a Space: relays, an HTTP proxy and a SOCKS5 proxy."""
+"""Servers on this machine: relays to a Space, proxies, and web servers that are no Space."""
 
+import asyncio
 import base64
 import http.client
 import http.server
+import math
+import re
 import socket
+import ssl
 import threading
 import time
 import zlib
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 
 
 def connect(address):
@@ -17,24 +21,26 @@ def connect(address):
 class Relay:
     """A TCP relay from its own port to ``target``, a port on this machine.
 
-    A test can watch, change and hold up what passes. It may change these attributes at any time.
+    A test says what it does with what passes, at any time. A ``path`` is the beginning or any other
+    part of what a request asks for. Responses are changed piece by piece, as they arrive.
+
+    Args:
+        keep_alive: False has the Space close the connection after each response.
 
     Attributes:
-        up: called with each piece of data that a client sends. The relay passes on what ``up``
-            returns. If that is None, it closes the connection.
-        down: the same for each piece that the server sends.
         stalled: an event. While it is set, nothing is passed on.
         connections: how many connections clients have made.
-        requests: the first line of each request. A request that does not begin a piece is missed.
+        heads: the head of each request. A request that does not begin a piece is missed.
+        faults: how many requests have met a fault that a test asked for.
     """
 
-    def __init__(self, target=None):
-        self.target = target
-        self.up = self.down = lambda data: data
+    def __init__(self, target=None, *, keep_alive=True):
+        self.target, self.keep_alive = target, keep_alive
         self.stalled = threading.Event()
-        self.connections = 0
-        self.requests = []
-        self._open = set()
+        self.connections = self.faults = 0
+        self.heads = []
+        self._open, self._links = set(), []
+        self._faults, self._changes = [], []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -43,20 +49,120 @@ class Relay:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def requests(self):
+        """The first line of each request."""
+        return [first_line(head).decode("latin-1") for head in self.heads]
+
     def count(self, path):
         """Return the number of requests for this path."""
         return sum(f"{path} " in line or f"{path}?" in line for line in self.requests)
 
+    @property
+    def call_connections(self):
+        """How many connections had other requests than a heartbeat, which has one of its own."""
+        return sum(link.has_call for link in self._links)
+
+    # What it does with requests
+
+    def stall(self):
+        """Pass on nothing, in no connection, until ``resume()``."""
+        self.stalled.set()
+
+    def stall_at(self, path):
+        """Stall as soon as such a request comes, which is not passed on before ``resume()``."""
+        def stall(link, data):
+            self.stall()
+            self.wait()
+            return data
+
+        self._faults.append([path, stall, 1])
+
+    def resume(self):
+        self.stalled.clear()
+
     def wait(self):
         """Block while the relay is stalled."""
         while self.stalled.is_set():
-            time.sleep(0.05)
+            time.sleep(0.01)
+
+    def close_at(self, path, times=1):
+        """Close the connection at such a request, which is not passed on."""
+        self._faults.append([path, lambda link, data: None, times])
+
+    def lose_answer(self, path, times=1):
+        """Pass on such a request, and close the connection when its response arrives."""
+        def lose(link, data):
+            link.is_lost = True
+            return data
+
+        self._faults.append([path, lose, times])
+
+    def answer(self, path, status, body=b"", times=1):
+        """Answer such a request with this HTTP status. It is not passed on."""
+        def answer(link, data):
+            with suppress(OSError):
+                link.client.sendall(
+                    b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+                    % (status, len(body), body))
+                link.client.shutdown(socket.SHUT_WR)
+                while link.client.recv(65536):  # closing with unread data would reset it
+                    pass
+
+        self._faults.append([path, answer, times])
+
+    def replace_in_requests(self, old, new):
+        self._faults.append(["", lambda link, data: data.replace(old, new), math.inf])
+
+    # What it does with responses
+
+    def change(self, function, path=""):
+        """Pass on what a function returns for each piece of a response to such a request.
+
+        If that is None, the connection is closed.
+        """
+        self._changes.append(lambda link, data: function(data) if link.asks(path) else data)
+
+    def change_whole(self, path, function):
+        """Pass on what a function returns for each whole response to such a request."""
+        def change(link, data):
+            if not link.asks(path):
+                return data
+            link.response += data
+            return function(bytes(link.response)) if is_complete(link.response) else b""
+
+        self._changes.append(change)
+
+    def replace(self, old, new=b""):
+        """Replace bytes in each piece of a response."""
+        self.change(lambda data: data.replace(old, new))
+
+    def add_header(self, header, path=""):
+        """Add a header to each response to such a request."""
+        self.change(lambda data: add_header(data, header), path)
+
+    def cut_at(self, text, path=""):
+        """Close the connection in the middle of such a response, just before this text."""
+        def cut(link, data):
+            kept, found, _ = data.partition(text)
+            if not found or not link.asks(path):
+                return data
+            link.client.sendall(kept)
+
+        self._changes.append(cut)
 
     def cut(self):
         """Break off every connection."""
         for end in list(self._open):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def behave(self):
+        """From now on, pass on everything as it is."""
+        self._faults, self._changes = [], []
+        self.resume()
+
+    # How it works
 
     def handle(self, client):
         """Serve one connection; subclasses override this."""
@@ -76,14 +182,16 @@ class Relay:
         """Copy data in both directions until one end closes, and close ``server``.
 
         Args:
-            down: used instead of the attribute ``down``.
+            down: called with each piece that the server sends. The relay passes on what it returns.
         """
-        pair = {client, server}
+        pair, link = {client, server}, _Link(client)
         self._open |= pair
+        self._links.append(link)
         thread = threading.Thread(
-            target=self._copy, args=(client, server, self._see_request), daemon=True)
+            target=self._copy, args=(client, server, lambda data: self._up(link, data)),
+            daemon=True)
         thread.start()
-        self._copy(server, client, down or (lambda data: self.down(data)))
+        self._copy(server, client, down or (lambda data: self._down(link, data)))
         thread.join()
         self._open -= pair
         server.close()
@@ -99,11 +207,27 @@ class Relay:
         with suppress(OSError), closing(client):
             self.handle(client)
 
-    def _see_request(self, data):
-        line = first_line(data).decode("latin-1")
-        if line.endswith(" HTTP/1.1"):
-            self.requests.append(line)
-        return self.up(data)
+    def _up(self, link, data):
+        if first_line(data).endswith(b" HTTP/1.1"):
+            link.head, link.response = data.partition(b"\r\n\r\n")[0], bytearray()
+            self.heads.append(link.head)
+            link.has_call = link.has_call or not link.asks("/heartbeat/")
+            if not self.keep_alive:
+                data = data.replace(b"keep-alive", b"close", 1)
+            for fault in self._faults:
+                path, happen, times = fault
+                if times and data is not None and link.asks(path):
+                    fault[2] -= 1
+                    self.faults += 1
+                    data = happen(link, data)
+        return data
+
+    def _down(self, link, data):
+        if link.is_lost:
+            return None
+        for change in self._changes:
+            data = data and change(link, data)
+        return data
 
     def _copy(self, source, sink, change):
         with suppress(OSError):
@@ -122,8 +246,19 @@ class Relay:
 
     def __exit__(self, *error):
         self._listener.close()
-        self.stalled.clear()
+        self.resume()
         self.cut()
+
+
+class _Link:
+    """One connection through a relay: its latest request, and what its response has so far."""
+
+    def __init__(self, client):
+        self.client, self.head, self.response = client, b"", bytearray()
+        self.has_call = self.is_lost = False
+
+    def asks(self, path):
+        return path.encode() in first_line(self.head)
 
 
 def read_head(client):
@@ -148,43 +283,57 @@ def add_header(data, header):
     return data
 
 
-class Faulty(Relay):
-    """A relay at which the first requests for one path fail. It passes on all others.
+def is_complete(response):
+    head, _, body = response.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.I)
+    return len(body) == int(length[1]) if length else body.endswith(b"0\r\n\r\n")
 
-    Args:
-        path: a part of the path of the requests that fail.
-        fault: how they fail. ``"before"``: the connection is closed before the Space has the
-            request. ``"after"``: the Space has the request, and the connection is closed before
-            its answer arrives. A number: the relay answers with this HTTP status itself.
-        times: how many requests fail.
-        body: the body of the relay's own answer.
+
+class TlsRelay:
+    """A relay in this event loop to ``port``, with TLS if there is a certificate.
+
+    A socket of TLS cannot be read and written by two threads, which a ``Relay`` has.
+
+    Attributes:
+        versions: the TLS version of each connection.
     """
 
-    def __init__(self, target, path, fault, times=1, body=b""):
-        super().__init__(target)
-        self.path, self.fault, self.times, self.body = path.encode(), fault, times, body
+    def __init__(self, port, certificate=None):
+        self.port, self.versions, self._clients, self._context = port, [], [], None
+        if certificate:
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(*certificate)
 
-    def handle(self, client):
-        head = read_head(client)
-        fault = None
-        if self.times and self.path in first_line(head):
-            self.times -= 1
-            fault = self.fault
-        space = ("127.0.0.1", self.target)
-        if fault is None:
-            self.forward(client, head, space)
-        elif fault == "after":
-            self.forward(client, head, space, down=lambda data: None)
-        elif fault != "before":
-            self._answer(client, fault)
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
+        scheme = "https" if self._context else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
 
-    def _answer(self, client, status):
-        client.sendall(
-            b"HTTP/1.1 %d No\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-            % (status, len(self.body), self.body))
-        client.shutdown(socket.SHUT_WR)
-        while client.recv(65536):  # closing with unread data would reset the connection
-            pass
+    async def __aexit__(self, *error):
+        self._server.close()
+        for client in self._clients:
+            client.close()
+
+    def send(self, data):
+        """Send something of its own to every client."""
+        for client in self._clients:
+            if not client.is_closing():
+                client.write(data)
+
+    async def _serve(self, reader, writer):
+        if self._context:
+            self.versions.append(writer.get_extra_info("ssl_object").version())
+        self._clients.append(writer)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        self._clients.remove(writer)
+
+    async def _copy(self, reader, writer):
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
 
 
 class HttpProxy(Relay):
@@ -255,7 +404,42 @@ class SocksProxy(Relay):
         self.pump(client, server)
 
 
-class CompressingProxy:
+class WebServer:
+    """An HTTP server with this request handler, while a ``with`` block is active."""
+
+    def __init__(self, handler):
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads, self._server.block_on_close = True, False
+        self._server.handle_error = lambda *arguments: None  # the client may leave
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+        # shutdown() waits for one poll interval.
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Handles GET and POST alike, by ``serve``."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise a small body waits 40 ms for an acknowledgement
+
+    def do_GET(self):
+        self.serve(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    do_POST = do_GET
+
+    def log_message(self, *arguments):
+        pass
+
+
+class CompressingProxy(WebServer):
     """A reverse proxy to ``target`` that compresses each response, whatever the client accepts.
 
     Args:
@@ -263,17 +447,11 @@ class CompressingProxy:
     """
 
     def __init__(self, target, coding):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self):
+        class Compressing(Handler):
+            def serve(self, body):
                 with closing(http.client.HTTPConnection("127.0.0.1", target, timeout=30)) as space:
-                    body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                     space.request(self.command, self.path, body, dict(self.headers))
                     self.compress(space.getresponse())
-
-            do_POST = do_GET
 
             def compress(self, response):
                 self.send_response(response.status)
@@ -290,32 +468,16 @@ class CompressingProxy:
             def send_chunk(self, data):
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-            def log_message(self, *arguments):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads, self._server.block_on_close = True, False
-        self._server.handle_error = lambda *arguments: None  # the client may leave
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Compressing)
 
 
-@contextmanager
 def web_server(status, body="", headers=()):
-    """Run a web server that is not a Gradio app. ``requests`` has the path of each request."""
-    requests = []
+    """Return a web server that is not a Gradio app. ``requests`` has the path of each request."""
     content = body.encode() if isinstance(body, str) else body
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            requests.append(self.path)
+    class Same(Handler):
+        def serve(self, asked):
+            server.requests.append(self.path)
             self.send_response(status)
             for name, value in headers:
                 self.send_header(name, value)
@@ -323,15 +485,6 @@ def web_server(status, body="", headers=()):
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *arguments):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    # shutdown() waits for one poll interval.
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    server.requests, server.url = requests, f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
+    server = WebServer(Same)
+    server.requests = []
+    return server

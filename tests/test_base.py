@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
+from cases import each
 from conftest import BOUND, PNG, free_port, script, wait_until
 from PIL import Image
 
@@ -87,65 +88,60 @@ def test_every_public_name_of_a_g4f_provider_exists(g4f):
     assert missing <= of_its_server
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_client(g4f, given_provider, space, stream):
-    prompt = f"sync {type(given_provider).__name__} {stream}"
-    answer = g4f.Client(provider=given_provider, api_key="hf_secret").chat.completions.create(
-        prompt, "qvq-72b", stream=stream, image=PNG, image_name="x.png", **PASSED_ALONG)
-    text = joined(answer) if stream else answer.choices[0].message.content
-    assert text == f"You asked: {prompt}"
-    seen = space.seen(prompt)
-    assert (seen["image"], seen["size"]) == ("x.png", len(PNG))
-    assert seen["headers"]["authorization"] == "Bearer hf_secret"
+def test_client(g4f, given_provider, space):
+    client = g4f.Client(provider=given_provider, api_key="hf_secret")
+    for case, stream in each([False, True]):
+        with case:
+            prompt = f"sync {type(given_provider).__name__} {stream}"
+            answer = client.chat.completions.create(
+                prompt, "qvq-72b", stream=stream, image=PNG, image_name="x.png", **PASSED_ALONG)
+            text = joined(answer) if stream else answer.choices[0].message.content
+            assert text == f"You asked: {prompt}"
+            seen = space.seen(prompt)
+            assert (seen["image"], seen["size"]) == ("x.png", len(PNG))
+            assert seen["headers"]["authorization"] == "Bearer hf_secret"
 
 
 @pytest.mark.backends("asyncio")  # g4f does not run on trio
-@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.anyio
-async def test_async_client(g4f, given_provider, space, stream):
-    prompt = f"async {type(given_provider).__name__} {stream}"
-    answer = g4f.AsyncClient(provider=given_provider).chat.completions.create(
-        [{"role": "user", "content": prompt}], stream=stream, media=[(PNG, "x.png")],
-        **PASSED_ALONG)
-    if stream:
-        text = joined([chunk async for chunk in answer])
-    else:
-        text = (await answer).choices[0].message.content
-    assert text == f"You asked: {prompt}"
-    assert space.seen(prompt)["image"] == "x.png"
+async def test_async_client(g4f, given_provider, space):
+    client = g4f.AsyncClient(provider=given_provider)
+    for case, stream in each([False, True]):
+        with case:
+            prompt = f"async {type(given_provider).__name__} {stream}"
+            answer = client.chat.completions.create(
+                [{"role": "user", "content": prompt}], stream=stream, media=[(PNG, "x.png")],
+                **PASSED_ALONG)
+            if stream:
+                text = joined([chunk async for chunk in answer])
+            else:
+                text = (await answer).choices[0].message.content
+            assert text == f"You asked: {prompt}"
+            assert space.seen(prompt)["image"] == "x.png"
 
 
-FORMS = ["bytes", "path", "path as text", "file", "PIL", "data", "URL"]
-KEYWORDS = ["image", "media", "list", "pairs", "images"]
-
-
-@pytest.mark.parametrize(
-    ("form", "keyword"),
-    [*((form, "image") for form in FORMS), *(("path", keyword) for keyword in KEYWORDS[1:])])
-def test_pictures(g4f, provider, space, tmp_path, picture_url, form, keyword):
+def test_pictures(g4f, provider, space, tmp_path, picture_url):
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
-    picture = {
-        "bytes": PNG,
-        "path": path,
-        "path as text": str(path),
-        "file": path.open("rb"),
-        "PIL": Image.open(path),
-        "data": "data:image/png;base64," + base64.b64encode(PNG).decode(),
-        "URL": picture_url,
-    }[form]
-    given = {
-        "image": {"image": picture},
-        "media": {"media": picture},
-        "list": {"media": [picture]},
-        "pairs": {"media": [(picture, "x.png")]},
-        "images": {"images": [picture]},
-    }[keyword]
-    prompt = f"{form} as {keyword}"
-    g4f.Client(provider=provider).chat.completions.create(prompt, **given)
-    seen = space.seen(prompt)
-    assert seen["size"] == len(PNG) or form == "PIL" and seen["size"] > 0  # PIL encodes it again
-    assert seen["image"] == "x.png" or form not in ("path", "file")
+    forms = {
+        "bytes": {"image": PNG},
+        "path": {"image": path},
+        "path as text": {"image": str(path)},
+        "file": {"image": path.open("rb")},
+        "PIL": {"image": Image.open(path)},
+        "data": {"image": "data:image/png;base64," + base64.b64encode(PNG).decode()},
+        "URL": {"image": picture_url},
+        "path as media": {"media": path},
+        "path in a list": {"media": [path]},
+        "path in pairs": {"media": [(path, "x.png")]},
+        "path in images": {"images": [path]},
+    }
+    for case, form in each(forms):
+        with case:
+            g4f.Client(provider=provider).chat.completions.create(form, **forms[form])
+            seen = space.seen(form)
+            assert seen["size"] == len(PNG) or form == "PIL" and seen["size"] > 0  # encoded again
+            assert seen["image"] == "x.png" or form in ("bytes", "PIL", "data", "URL")
 
 
 def test_models(g4f, provider):
@@ -186,21 +182,22 @@ def test_a_dict_of_tokens(g4f, provider, space):
     assert space.seen("dict of tokens")["headers"]["authorization"] == "Bearer hf_secret"
 
 
-@pytest.mark.parametrize("end", ["max_tokens", "break"])
-def test_ending_early_cancels_the_job(g4f, given_provider, space, end):
-    seen = len(space.log("left", prompt=SLOW))
-    answer = g4f.Client(provider=given_provider).chat.completions.create(
-        SLOW, stream=True, max_retries=0, max_tokens=2 if end == "max_tokens" else None)
-    next(chunk for chunk in answer if chunk.choices[0].delta.content)
-    if end == "break":
-        answer.close()
-    else:
-        list(answer)
-    # g4f keeps the first provider's exception, whose traceback refers to our stream, until the
-    # garbage collector runs.
-    gc.collect()
-    wait_until(lambda: len(space.log("left", prompt=SLOW)) > seen)
-    assert not space.log("finished", prompt=SLOW)
+def test_ending_early_cancels_the_job(g4f, given_provider, space):
+    for case, max_tokens in each([2, None]):
+        with case:
+            seen = len(space.log("left", prompt=SLOW))
+            answer = g4f.Client(provider=given_provider).chat.completions.create(
+                SLOW, stream=True, max_retries=0, max_tokens=max_tokens)
+            next(chunk for chunk in answer if chunk.choices[0].delta.content)
+            if max_tokens:
+                list(answer)
+            else:
+                answer.close()
+            # g4f keeps the first provider's exception, whose traceback refers to our stream, until
+            # the garbage collector runs.
+            gc.collect()
+            wait_until(lambda: len(space.log("left", prompt=SLOW)) > seen)
+            assert not space.log("finished", prompt=SLOW)
 
 
 @pytest.mark.backends("asyncio")

@@ -10,18 +10,21 @@ from contextlib import aclosing
 from functools import partial
 
 import anyio
+import numpy
 import pytest
-from conftest import BOUND, PNG, free_port, script, wait_until
+from cases import each
+from conftest import BOUND, PNG, free_port, script, wait_until, wait_until_async
+from inside import set_bounds
 
 from qvq_wrapper import (
     AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
     SpaceUnavailableError,
 )
-from qvq_wrapper.batch import answer_file, answer_row, ask_many, brake
+from qvq_wrapper.batch import answer_file, answer_row, ask_many
 
-pytestmark = pytest.mark.anyio
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-"""For tests that take seconds, and whose subject is the same for both backends."""
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
+on_both = pytest.mark.backends("asyncio", "trio")
+"""For tests of the tasks of a run, which each backend starts and ends in its own way."""
 
 
 def questions(count):
@@ -69,6 +72,7 @@ class Asker:
 # What a result is
 
 
+@on_both
 async def test_answers_of_a_space(space, tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     rows = [
@@ -131,20 +135,25 @@ async def test_never_more_at_once_than_concurrency():
     assert ask.most_at_once == 3
 
 
-@pytest.mark.parametrize(("wrong", "error"), [
-    ({"concurrency": 0}, ValueError), ({"concurrency": 1.5}, TypeError),
-    ({"concurrency": True}, TypeError), ({"patience": -1}, ValueError),
-    ({"patience": float("nan")}, ValueError), ({"patience": "long"}, TypeError),
-    ({"ask": "me"}, TypeError), ({"ask": echo, "url": "a/b"}, TypeError),
-    ({"url": "nonsense"}, ValueError), ({"timeout": "soon"}, TypeError),
-    ({"colour": "red"}, TypeError), ({"model": "gpt"}, ValueError),
-    ({"questions": 5}, TypeError), ({"questions": {"prompt": "a"}}, TypeError),
-    ({"questions": "no.jsonl"}, FileNotFoundError), ({"questions": "a.txt"}, ValueError),
-])
-async def test_wrong_arguments_are_refused_at_the_call(wrong, error):
-    arguments = {"questions": questions(1), **wrong}
-    with pytest.raises(error):
-        ask_many(arguments.pop("questions"), **arguments)
+async def test_wrong_arguments_are_refused_at_the_call():
+    for case, (wrong, error) in each([
+        ({"concurrency": 0}, ValueError), ({"concurrency": 1.5}, TypeError),
+        ({"concurrency": True}, TypeError), ({"patience": -1}, ValueError),
+        ({"patience": float("nan")}, ValueError), ({"patience": "long"}, TypeError),
+        ({"ask": "me"}, TypeError), ({"ask": echo, "url": "a/b"}, TypeError),
+        ({"url": "nonsense"}, ValueError), ({"timeout": "soon"}, TypeError),
+        ({"colour": "red"}, TypeError), ({"model": "gpt"}, ValueError),
+        ({"questions": 5}, TypeError), ({"questions": {"prompt": "a"}}, TypeError),
+        ({"questions": "no.jsonl"}, FileNotFoundError), ({"questions": "a.txt"}, ValueError),
+    ]):
+        arguments = {"questions": questions(1), **wrong}
+        with case, pytest.raises(error):
+            ask_many(arguments.pop("questions"), **arguments)
+
+
+async def test_numbers_of_other_kinds():
+    rows, two = questions(3), numpy.int64(2)
+    assert len(await results(rows, ask=echo, concurrency=two, patience=float("inf"))) == 3
 
 
 # Rows
@@ -185,13 +194,14 @@ async def test_an_endless_iterable_is_read_as_needed():
 
 async def test_a_blocking_iterable_does_not_hold_up_the_event_loop():
     """Nor does it hold up the end of a run that is left."""
-    turn, stop = threading.Event(), threading.Event()
+    turn, stop, ended = threading.Event(), threading.Event(), []
 
     def slow():
         yield {"prompt": "first"}
         turn.wait(BOUND)  # until the event loop has shown that it runs
         yield {"prompt": "second"}
         stop.wait(BOUND)
+        ended.append(True)
 
     async with aclosing(ask_many(slow(), ask=echo)) as stream:
         assert (await anext(stream))["answer"] == "FIRST"
@@ -199,11 +209,11 @@ async def test_a_blocking_iterable_does_not_hold_up_the_event_loop():
         assert (await anext(stream))["answer"] == "SECOND"
         with anyio.move_on_after(0.05):
             await anext(stream)
-        start = time.monotonic()
-    assert time.monotonic() - start < BOUND / 2
+    assert not ended
     stop.set()
 
 
+@on_both
 async def test_an_error_of_the_iterable_ends_the_run_after_the_rows_before_it():
     def broken():
         yield from questions(3)
@@ -213,7 +223,6 @@ async def test_an_error_of_the_iterable_ends_the_run_after_the_rows_before_it():
     assert len(found) == 3 and isinstance(error, OSError)
 
 
-@on_asyncio
 async def test_memory_does_not_grow_with_the_number_of_rows():
     async def peak(count):
         gc.collect()
@@ -231,6 +240,7 @@ async def test_memory_does_not_grow_with_the_number_of_rows():
 # The end of a run
 
 
+@on_both
 async def test_leaving_early_cancels_the_answers_under_way():
     started, cancelled = [], []
     all_started = anyio.Event()
@@ -261,17 +271,21 @@ async def test_leaving_early_cancels_the_jobs(space):
     await space.wait_job_gone(prompt)
 
 
+@on_both
 async def test_a_cancelled_reader():
     """A cancellation while the reader waits ends the run, and stays a cancellation."""
     ask = Asker(seconds=1000)
-    with anyio.move_on_after(0.05) as scope:
-        await results(questions(3), ask=ask)
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+
+            async def cancel():
+                await wait_until_async(lambda: ask.at_once == 3)
+                scope.cancel()
+
+            group.start_soon(cancel)
+            await results(questions(3), ask=ask)
     assert scope.cancelled_caught
-    for _ in range(100):
-        if ask.at_once == 0:
-            break
-        await anyio.sleep(0.01)
-    assert ask.at_once == 0
+    await wait_until_async(lambda: ask.at_once == 0)
 
 
 async def test_a_slow_reader_gets_every_result():
@@ -282,6 +296,7 @@ async def test_a_slow_reader_gets_every_result():
     assert sorted(found) == sorted(row["prompt"] for row in questions(20))
 
 
+@on_both
 async def test_no_scope_is_open_across_a_step():
     """Each step can be made in another task (PEP 789)."""
     stream = ask_many(questions(5), ask=Asker(seconds=0.001))
@@ -299,7 +314,6 @@ async def test_no_scope_is_open_across_a_step():
     assert len(found) == 5
 
 
-@on_asyncio  # which lets anyone cancel anything
 async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently():
     import asyncio
 
@@ -318,11 +332,10 @@ async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently():
 @pytest.fixture
 def quick(monkeypatch):
     """Make a run give up after two seconds."""
-    monkeypatch.setattr(brake, "UNREACHABLE", 2.0)
+    set_bounds(monkeypatch, unreachable=2.0)
 
 
 @pytest.mark.usefixtures("quick")
-@on_asyncio
 async def test_a_space_that_is_gone_ends_the_run():
     rows = iter(questions(100_000))
     found, error = await failing_run(rows, url=f"http://127.0.0.1:{free_port()}")
@@ -332,7 +345,6 @@ async def test_a_space_that_is_gone_ends_the_run():
 
 
 @pytest.mark.usefixtures("quick")
-@on_asyncio
 async def test_a_space_that_goes_away_in_mid_run(start_space):
     with start_space() as space:
         rows = [{"prompt": script(0.05, str(number))} for number in range(500)]
@@ -345,7 +357,6 @@ async def test_a_space_that_goes_away_in_mid_run(start_space):
     assert all("answer" in result for result in found)
 
 
-@on_asyncio
 async def test_a_space_that_is_away_for_a_while(start_space):
     """The answers under way are asked again, and no others."""
     with start_space() as space:
@@ -375,11 +386,14 @@ async def _restart(start_space, port, task_status):
         await anyio.sleep_forever()
 
 
-@pytest.mark.parametrize("error", [
-    AuthenticationError("refused"), SpaceUnavailableError("no such endpoint")])
-async def test_an_error_that_cannot_pass_ends_the_run_at_once(error):
-    found, raised = await failing_run(questions(100), ask=Asker(*[error] * 4), concurrency=4)
-    assert raised is error and found == []
+async def test_an_error_that_cannot_pass_ends_the_run_at_once():
+    for case, error in each([
+        AuthenticationError("refused"), SpaceUnavailableError("no such endpoint"),
+    ]):
+        with case:
+            ask = Asker(*[error] * 4)
+            found, raised = await failing_run(questions(100), ask=ask, concurrency=4)
+            assert raised is error and found == []
 
 
 async def test_a_wrong_login(start_space):
@@ -390,7 +404,6 @@ async def test_a_wrong_login(start_space):
         assert "secret-word" not in str(error) and not space.log("asked")
 
 
-@on_asyncio
 async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_run():
     """It fails, and the others are answered, whatever the concurrency."""
     async def ask(row):
@@ -406,16 +419,18 @@ async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_
         assert failed[0]["attempts"] == 3
 
 
-@pytest.mark.parametrize("error", [
-    KeyError("promt"), ResponseTimeoutError("silent"), OSError("scheduler gone"), TimeoutError(),
-    ResponseError("the app is broken")])
-@pytest.mark.parametrize("concurrency, asked", [(2, 10), (16, 32)])
-async def test_the_same_error_again_and_again_ends_the_run(error, concurrency, asked):
+async def test_the_same_error_again_and_again_ends_the_run():
     """A bug in `ask`, a broken app, or a Space that never answers in time."""
-    ask = Asker(*[error] * 1000, seconds=0.001)
-    found, raised = await failing_run(questions(1000), ask=ask, concurrency=concurrency)
-    assert raised is error and len(found) == len(ask.asked) == asked
-    assert all(result["error"]["kind"] == type(error).__name__ for result in found)
+    for case, (error, concurrency, asked) in each([
+        (KeyError("promt"), 2, 10), (ResponseTimeoutError("silent"), 5, 10),
+        (OSError("scheduler gone"), 1, 10), (TimeoutError(), 6, 12),
+        (ResponseError("the app is broken"), 16, 32),
+    ]):
+        with case:
+            ask = Asker(*[error] * 1000, seconds=0.001)
+            found, raised = await failing_run(questions(1000), ask=ask, concurrency=concurrency)
+            assert raised is error and len(found) == len(ask.asked) == asked
+            assert all(result["error"]["kind"] == type(error).__name__ for result in found)
 
 
 async def test_numbers_and_quoted_words_do_not_make_another_error():
@@ -424,13 +439,15 @@ async def test_numbers_and_quoted_words_do_not_make_another_error():
     assert len(found) == 10 and raised in errors
 
 
-@pytest.mark.parametrize("outcomes", [
-    [ValueError("a bad row")] * 50, [ResponseError(f"{'x' * n}") for n in range(50)],
-    [ResponseError("too dark") if n % 9 else "fine" for n in range(50)]])
-async def test_any_number_of_bad_questions_does_not_end_the_run(outcomes):
+async def test_any_number_of_bad_questions_does_not_end_the_run():
     """They have errors of their own, or others are answered between them."""
-    found = await results(questions(50), ask=Asker(*outcomes), concurrency=1)
-    assert len(found) == 50
+    for case, outcomes in each([
+        [ValueError("a bad row")] * 50, [ResponseError(f"{'x' * n}") for n in range(50)],
+        [ResponseError("too dark") if n % 9 else "fine" for n in range(50)],
+    ]):
+        with case:
+            found = await results(questions(50), ask=Asker(*outcomes), concurrency=1)
+            assert len(found) == 50
 
 
 async def test_errors_of_pictures_on_this_machine_never_end_the_run(space, tmp_path):
@@ -460,7 +477,6 @@ async def test_an_answer_that_is_no_text():
 # The brake
 
 
-@on_asyncio
 async def test_a_short_queue(start_space):
     """Sixteen ask, three have a place. Each question is answered, without a storm of attempts."""
     with start_space("--queue", 2, "--at-once", 1, "--door", 10**6, 1) as space:
@@ -471,7 +487,6 @@ async def test_a_short_queue(start_space):
         assert len(space.log("join")) < 60 + 40
 
 
-@on_asyncio
 async def test_retry_after_is_respected_by_all(start_space, caplog):
     with start_space("--door", 10, 2) as space:
         rows = [{"prompt": f"door {number}"} for number in range(25)]
@@ -483,7 +498,6 @@ async def test_retry_after_is_respected_by_all(start_space, caplog):
 
 
 @pytest.mark.batch
-@on_asyncio
 async def test_a_space_that_refuses_every_third_question(start_space, tmp_path):
     with start_space("--door", 10**6, 1, 3) as space:
         rows = [{"prompt": f"third {number}"} for number in range(200)]
@@ -493,14 +507,14 @@ async def test_a_space_that_refuses_every_third_question(start_space, tmp_path):
 
 
 async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch):
-    monkeypatch.setattr(brake, "WORTH_SAYING", 0.1)
+    set_bounds(monkeypatch, worth_saying=0.1)
     quota = [RateLimitError("quota used up", retry_after=0.3, retryable=True) for _ in range(4)]
     ask = Asker(*quota, seconds=0.01)
     with caplog.at_level(logging.WARNING, "qvq_wrapper"):
         start = time.monotonic()
         found = await results(questions(20), ask=ask, concurrency=4)
     assert len(found) == 20 and len(ask.asked) == 24
-    assert 0.3 <= time.monotonic() - start < BOUND
+    assert time.monotonic() - start >= 0.3
     assert caplog.messages == ["waiting 0 s: quota used up"]
 
 
@@ -542,5 +556,6 @@ async def test_the_brake_lets_go_again():
 
 
 def test_a_run_in_a_notebook_style_loop_leaves_no_thread():
+    before = set(threading.enumerate())
     anyio.run(partial(results, iter(questions(5)), ask=echo))
-    wait_until(lambda: not [t for t in threading.enumerate() if t.name == "qvq_wrapper rows"], 1)
+    wait_until(lambda: set(threading.enumerate()) <= before)

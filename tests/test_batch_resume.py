@@ -8,13 +8,14 @@ from pathlib import Path
 
 import anyio
 import pytest
+from cases import each
 from conftest import PNG
 
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.batch import answer_file
 
-pytestmark = pytest.mark.anyio
-with_and_without_id = pytest.mark.parametrize("has_id", [False, True])
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
+with_and_without_id = pytest.mark.parametrize("has_id", [False, True], ids=["", "id"])
 
 
 class Asker:
@@ -128,20 +129,29 @@ async def test_a_changed_prompt_is_another_question(answers, said, has_id):
 
 
 @with_and_without_id
-@pytest.mark.parametrize("other", [
-    {"model": "another"}, {"api_name": "/text"}, {"parameters": {"image": None}}])
-async def test_another_model_gives_other_answers(space, answers, monkeypatch, has_id, other):
+async def test_another_model_gives_other_answers(space, answers, monkeypatch, has_id):
     monkeypatch.setattr(Qwen_QVQ_72B, "models", [*Qwen_QVQ_72B.models, "another"])
     rows = [{"prompt": "resume model", **({"id": 1} if has_id else {})}]
-    for same in ({}, {"model": "qvq-72b"}, {"api_name": "generate"}, {"timeout": 50}):
-        await answer_file(rows, answers, url=space.url, **same)
-    assert len(lines(answers)) == 1
-    if has_id:
-        with pytest.raises(ValueError, match="another model, api_name or parameters; give another"):
-            await answer_file(rows, answers, url=space.url, **other)
-    else:
-        await answer_file(rows, answers, url=space.url, **other)
-    assert len(lines(answers)) == (1 if has_id else 2)
+    for case, same in each([
+        {}, {"model": "qvq-72b"}, {"api_name": "generate"}, {"timeout": 50}, {"max_retries": 1},
+        {"headers": {"a": "b"}},
+    ]):
+        with case:
+            await answer_file(rows, answers, url=space.url, **same)
+            assert len(lines(answers)) == 1
+    first = answers.read_text()
+    for case, other in each([
+        {"model": "another"}, {"api_name": "/text"}, {"parameters": {"image": None}},
+    ]):
+        answers.write_text(first)
+        with case:
+            if has_id:
+                message = "another model, api_name or parameters; give another"
+                with pytest.raises(ValueError, match=message):
+                    await answer_file(rows, answers, url=space.url, **other)
+            else:
+                await answer_file(rows, answers, url=space.url, **other)
+            assert len(lines(answers)) == (1 if has_id else 2)
 
 
 @with_and_without_id
@@ -182,8 +192,10 @@ async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
         (PNG, "a.png"), {"bytes": PNG, "path": None}, {"bytes": None, "path": folder / "01.png"},
         memoryview(PNG)]
     await asked_again([{"prompt": "a", "image": forms[0]}], answers)
-    for form in forms:
-        assert await asked_again([{"prompt": "a", "image": form}], answers) == []
+    for case, form in each(forms):
+        with case:
+            assert await asked_again([{"prompt": "a", "image": form}], answers) == []
+    assert len(await asked_again([{"prompt": "a", "image": PNG + b"x"}], answers)) == 1
 
 
 async def test_an_id_keeps_its_answer_when_its_picture_is_gone(folder, answers):
@@ -193,18 +205,20 @@ async def test_an_id_keeps_its_answer_when_its_picture_is_gone(folder, answers):
     assert await asked_again(folder / "questions.jsonl", answers) == []
 
 
-@pytest.mark.parametrize("key", ["7", "0123456789abcdef01234567", "0123456789abcdef01234567-2"])
-async def test_keys_of_an_earlier_kind_are_refused_before_anything_is_asked(answers, key):
-    write(answers, [{"prompt": "a", "answer": "A", "seconds": 1, "attempts": 1, "key": key}])
-    ask = Asker()
-    with pytest.raises(ValueError, match="line 1, has a key of another version.*give another file"):
-        await answer_file([{"prompt": "b"}], answers, ask=ask)
-    assert ask.asked == [] and len(lines(answers)) == 1
+async def test_keys_of_an_earlier_kind_are_refused_before_anything_is_asked(answers):
+    message = "line 1, has a key of another version.*give another file"
+    for case, key in each(["7", "0123456789abcdef01234567", "0123456789abcdef01234567-2"]):
+        write(answers, [{"prompt": "a", "answer": "A", "seconds": 1, "attempts": 1, "key": key}])
+        with case:
+            with pytest.raises(ValueError, match=message):
+                await answer_file([{"prompt": "b"}], answers, ask=pytest.fail)
+            assert len(lines(answers)) == 1
 
 
 @with_and_without_id
 async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers, has_id):
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     if has_id:
         give_ids(folder)
 
@@ -262,26 +276,41 @@ def append(path):
         file.write("{}\n")
 
 
-@pytest.mark.parametrize("change", [remove, replace, shorten, append])
-@pytest.mark.parametrize("at_the_end", [False, True])
-async def test_a_change_by_someone_else_ends_the_run(answers, change, at_the_end):
-    asked = []
+CHANGE = "by someone else during the run. Only the answers that the"
 
-    async def ask(row):
-        asked.append(row)
-        if len(asked) == 5 and not at_the_end:
-            change(answers)
-        return "fine"
 
-    def report(summary):
-        if summary.done == 10 and at_the_end and not asked[10:]:
-            asked.append(None)
-            change(answers)
-
+async def test_a_change_by_someone_else_ends_the_run(tmp_path):
     rows = [{"prompt": f"{n}"} for n in range(10)]
-    with pytest.raises(OSError, match="by someone else during the run. Only the answers that the"):
-        await answer_file(rows, answers, ask=ask, concurrency=1, progress=report)
-    assert len(asked) == (11 if at_the_end else 5)
-    if change is not append and change is not shorten:
-        again = await asked_again(rows, answers)
-        assert len(again) == (10 if change is remove else 0 if at_the_end else 6)
+    for case, (change, left) in each([(remove, 10), (replace, 6), (shorten, None), (append, None)]):
+        answers, asked = tmp_path / f"{change.__name__}.jsonl", []
+
+        async def ask(row):
+            asked.append(row)
+            if len(asked) == 5:
+                change(answers)
+            return "fine"
+
+        with case:
+            with pytest.raises(OSError, match=CHANGE):
+                await answer_file(rows, answers, ask=ask, concurrency=1)
+            assert len(asked) == 5
+            if left:
+                assert len(await asked_again(rows, answers)) == left
+
+
+async def test_a_change_after_the_last_answer_is_told_too(tmp_path):
+    rows = [{"prompt": f"{n}"} for n in range(10)]
+    for case, (change, left) in each([(remove, 10), (replace, 0), (shorten, None), (append, None)]):
+        answers, changed = tmp_path / f"{change.__name__}.jsonl", []
+
+        def report(summary):
+            if summary.done == 10 and not changed:
+                changed.append(True)
+                change(answers)
+
+        with case:
+            with pytest.raises(OSError, match=CHANGE):
+                await answer_file(rows, answers, ask=Asker(), concurrency=1, progress=report)
+            assert changed
+            if left is not None:
+                assert len(await asked_again(rows, answers)) == left

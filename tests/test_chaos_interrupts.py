@@ -6,10 +6,14 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
-from conftest import HERE, script, wait_until
+from conftest import HERE, call_threads, script, wait_until
+from interrupted import Tracer, prompt_of
 from test_notebook import Kernel, jupyter  # noqa: F401  # a fixture that every test here uses
+
+from qvq_wrapper import ask
 
 pytestmark = pytest.mark.chaos
 ROUNDS = 40
@@ -42,6 +46,31 @@ def test_ctrl_c_in_a_process(start_space, tmp_path, kind):
         asked = [each["prompt"] for each in space.log("asked")]
         assert len(asked) == len(set(asked)) > ROUNDS // 4
         wait_until(lambda: jobs_ended(space, set(found["prompts"])), 20)  # a long answer takes 30 s
+
+
+def close_early(chunks, tracer):
+    """Close an iterator in mid-answer, with Ctrl-C on the way."""
+    next(chunks)
+    try:
+        tracer.start()
+        chunks.close()
+    finally:
+        tracer.stop()
+
+
+def test_ctrl_c_before_each_line_that_closes_an_answer(space):
+    def prompt(name):
+        return prompt_of(f"{name} {time.time_ns()}", 600)
+
+    seen = Tracer()
+    close_early(ask(prompt("all"), url=space.url).iterate(), seen)
+    assert len(seen.seen) > 10
+    for line in sorted(seen.seen):
+        asked = prompt(line)
+        with suppress(KeyboardInterrupt):
+            close_early(ask(asked, url=space.url).iterate(), Tracer(line))
+        wait_until(lambda: not call_threads(), BOUND)
+        assert not space.log("finished", prompt=asked), line
 
 
 READ = "await ask({0!r}).read()"

@@ -4,6 +4,7 @@ import io
 
 import numpy
 import pytest
+from cases import each
 from conftest import PNG
 from IPython.core.pylabtools import print_figure
 from PIL import Image
@@ -30,45 +31,47 @@ def grey(*row, dtype="float32"):
     return numpy.array([row], dtype)
 
 
-@pytest.mark.parametrize("array, expected", [
-    (grey(0, 7, 255, dtype="uint8"), [0, 7, 255]),
-    (grey(0, 7, 255, dtype="int64"), [0, 7, 255]),
-    (grey(0, 7, 255, dtype=">i2"), [0, 7, 255]),
-    (grey(0, 0, dtype="uint8"), [0, 0]),
-    (grey(True, False, dtype="bool"), [255, 0]),
-    (grey(0, 0.5, 1), [0, 128, 255]),
-    (grey(0, 0.5, 1, dtype="float16"), [0, 128, 255]),
-    (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
-    (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
-    (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
-    (grey(0, 257, 65535, dtype="uint16"), [0, 1, 255]),
-    (grey(0, 400, 65535, dtype="uint16"), [0, 2, 255]),
-    (grey(0, 257, 65535, dtype=">u2"), [0, 1, 255]),
-])
-def test_the_values_of_an_array(array, expected):
-    assert values(array) == [expected]
+def test_the_values_of_an_array():
+    for case, (array, expected) in each([
+        (grey(0, 7, 255, dtype="uint8"), [0, 7, 255]),
+        (grey(0, 7, 255, dtype="int64"), [0, 7, 255]),
+        (grey(0, 7, 255, dtype=">i2"), [0, 7, 255]),
+        (grey(0, 0, dtype="uint8"), [0, 0]),
+        (grey(True, False, dtype="bool"), [255, 0]),
+        (grey(0, 0.5, 1), [0, 128, 255]),
+        (grey(0, 0.5, 1, dtype="float16"), [0, 128, 255]),
+        (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
+        (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
+        (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
+        (grey(0, 257, 65535, dtype="uint16"), [0, 1, 255]),
+        (grey(0, 400, 65535, dtype="uint16"), [0, 2, 255]),
+        (grey(0, 257, 65535, dtype=">u2"), [0, 1, 255]),
+    ]):
+        with case:
+            assert values(array) == [expected]
 
 
-@pytest.mark.parametrize("array, message", [
-    (grey(0, 1, dtype="uint8"), r"a mask\? multiply by 255"),
-    (grey(1, 1, dtype="int64"), r"a mask\? multiply by 255"),
-    (grey(0, 1, dtype="uint16"), r"a mask\? multiply by 255"),
-    (grey(0.5, NAN), "NaN"),
-    (grey(NAN, NAN), "NaN"),
-    (grey(0.5, INFINITY), "infinity"),
-    (grey(-INFINITY, 0.5), "infinity"),
-    (grey(0, 1.3), r"floats are from 0 to 1\.3.*divide by 255, or astype\('uint8'\)"),
-    (grey(-0.3, 1), "divide by 255"),
-    (grey(0, 255), "divide by 255"),
-    (grey(0, 256, dtype="int32"), "from 0 to 256.*uint16"),
-    (grey(-1, 5, dtype="int8"), "from -1 to 5"),
-    (grey(2**64 - 1, dtype="uint64"), "must be from 0 to 255"),
-])
-def test_values_of_uncertain_brightness_are_refused_at_the_call(array, message):
-    with pytest.raises(MediaError, match=message):
-        picture_from(array)
-    with pytest.raises(MediaError, match=message):
-        picture_from(Tensor(array)).read()
+def test_values_of_uncertain_brightness_are_refused_at_the_call():
+    for case, (array, message) in each([
+        (grey(0, 1, dtype="uint8"), r"a mask\? multiply by 255"),
+        (grey(1, 1, dtype="int64"), r"a mask\? multiply by 255"),
+        (grey(0, 1, dtype="uint16"), r"a mask\? multiply by 255"),
+        (grey(0.5, NAN), "NaN"),
+        (grey(NAN, NAN), "NaN"),
+        (grey(0.5, INFINITY), "infinity"),
+        (grey(-INFINITY, 0.5), "infinity"),
+        (grey(0, 1.3), r"floats are from 0 to 1\.3.*divide by 255, or astype\('uint8'\)"),
+        (grey(-0.3, 1), "divide by 255"),
+        (grey(0, 255), "divide by 255"),
+        (grey(0, 256, dtype="int32"), "from 0 to 256.*uint16"),
+        (grey(-1, 5, dtype="int8"), "from -1 to 5"),
+        (grey(2**64 - 1, dtype="uint64"), "must be from 0 to 255"),
+    ]):
+        with case:
+            with pytest.raises(MediaError, match=message):
+                picture_from(array)
+            with pytest.raises(MediaError, match=message):
+                picture_from(Tensor(array)).read()
 
 
 def test_what_would_take_long_is_checked_when_it_is_sent():
@@ -81,31 +84,33 @@ def test_what_would_take_long_is_checked_when_it_is_sent():
             late.read()
 
 
-@pytest.mark.parametrize("shape, mode", [
-    ((2, 3), "L"), ((2, 3, 1), "L"), ((2, 3, 3), "RGB"), ((2, 3, 4), "RGBA")])
-def test_the_shape_of_an_array(shape, mode):
-    image = sent(numpy.full(shape, 9, "uint8"))
-    assert image.size == (3, 2) and image.mode == mode
+def test_the_shape_of_an_array():
+    for case, (shape, mode) in each([
+        ((2, 3), "L"), ((2, 3, 1), "L"), ((2, 3, 3), "RGB"), ((2, 3, 4), "RGBA"),
+    ]):
+        with case:
+            image = sent(numpy.full(shape, 9, "uint8"))
+            assert image.size == (3, 2) and image.mode == mode
 
 
-@pytest.mark.parametrize("shape, message", [
-    ((), r"shape is \(\)"),
-    ((9,), r"array\.tobytes\(\)"),
-    ((0, 3), "empty array"),
-    ((2, 2, 2), r"not \(h, w\)"),
-    ((3, 5, 6), r"moveaxis\(array, 0, -1\)"),
-    ((1, 5, 6), r"tensor\.permute\(1, 2, 0\)"),
-    ((2, 5, 6, 3), r"array\[0\]"),
-])
-def test_another_shape_is_refused_at_the_call(shape, message):
-    with pytest.raises(MediaError, match=message):
-        picture_from(numpy.zeros(shape, "uint8"))
+def test_another_shape_is_refused_at_the_call():
+    for case, (shape, message) in each([
+        ((), r"shape is \(\)"),
+        ((9,), r"array\.tobytes\(\)"),
+        ((0, 3), "empty array"),
+        ((2, 2, 2), r"not \(h, w\)"),
+        ((3, 5, 6), r"moveaxis\(array, 0, -1\)"),
+        ((1, 5, 6), r"tensor\.permute\(1, 2, 0\)"),
+        ((2, 5, 6, 3), r"array\[0\]"),
+    ]):
+        with case, pytest.raises(MediaError, match=message):
+            picture_from(numpy.zeros(shape, "uint8"))
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "object", "U3", "M8[s]", "V4"])
-def test_another_type_of_values_is_refused_at_the_call(dtype):
-    with pytest.raises(MediaError, match="give integers, floats or bool"):
-        picture_from(numpy.zeros((2, 2), dtype))
+def test_another_type_of_values_is_refused_at_the_call():
+    for case, dtype in each(["complex64", "object", "U3", "M8[s]", "V4"]):
+        with case, pytest.raises(MediaError, match="give integers, floats or bool"):
+            picture_from(numpy.zeros((2, 2), dtype))
 
 
 class Tensor:
@@ -149,35 +154,39 @@ def stored_turned(rows, orientation):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("orientation", TURNS)
-def test_an_image_arrives_upright_and_without_the_tag(orientation):
-    rows = numpy.arange(0, 120, 20, "uint8").reshape(2, 3)
-    image = Image.open(io.BytesIO(stored_turned(rows, orientation)))
-    arrived = sent(image)
-    assert numpy.array_equal(arrived, TURNS[orientation](rows))
-    assert 0x112 not in arrived.getexif()
-    assert image.size == (3, 2), "the caller's own image was changed"
+def test_an_image_arrives_upright_and_without_the_tag():
+    for case, orientation in each(TURNS):
+        with case:
+            rows = numpy.arange(0, 120, 20, "uint8").reshape(2, 3)
+            image = Image.open(io.BytesIO(stored_turned(rows, orientation)))
+            arrived = sent(image)
+            assert numpy.array_equal(arrived, TURNS[orientation](rows))
+            assert 0x112 not in arrived.getexif()
+            assert image.size == (3, 2), "the caller's own image was changed"
 
 
-@pytest.mark.parametrize("mode", [
-    "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
-def test_an_image_of_any_mode_has_its_own_colours(mode):
-    colour = (255, 255, 255) if mode in ("1", "L", "LA") else (255, 0, 0)
-    image = Image.new("RGB", (2, 2), colour)
-    if mode in ("PA", "RGBa"):
-        image = image.convert("P" if mode == "PA" else "RGBA")
-    image = image.convert(mode)
-    assert sent(image).convert("RGB").getpixel((1, 1)) == pytest.approx(colour, abs=2)
+def test_an_image_of_any_mode_has_its_own_colours():
+    for case, mode in each([
+        "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV",
+    ]):
+        with case:
+            colour = (255, 255, 255) if mode in ("1", "L", "LA") else (255, 0, 0)
+            image = Image.new("RGB", (2, 2), colour)
+            if mode in ("PA", "RGBa"):
+                image = image.convert("P" if mode == "PA" else "RGBA")
+            image = image.convert(mode)
+            assert sent(image).convert("RGB").getpixel((1, 1)) == pytest.approx(colour, abs=2)
 
 
-@pytest.mark.parametrize("mode", ["LA", "RGBA", "RGBa", "P", "PA"])
-def test_transparency_is_kept(mode):
-    image = Image.new("RGBA", (2, 2))
-    if mode == "PA":
-        image = Image.new("P", (2, 2))
-        image.putalpha(0)
-    arrived = sent(image.convert(mode))
-    assert arrived.convert("RGBA").getpixel((1, 1))[3] == 0
+def test_transparency_is_kept():
+    for case, mode in each(["LA", "RGBA", "RGBa", "P", "PA"]):
+        with case:
+            image = Image.new("RGBA", (2, 2))
+            if mode == "PA":
+                image = Image.new("P", (2, 2))
+                image.putalpha(0)
+            arrived = sent(image.convert(mode))
+            assert arrived.convert("RGBA").getpixel((1, 1))[3] == 0
 
 
 def test_the_colour_profile_of_cmyk_does_not_stay_with_rgb():
@@ -186,29 +195,30 @@ def test_the_colour_profile_of_cmyk_does_not_stay_with_rgb():
     assert "icc_profile" not in sent(image).info
 
 
-@pytest.mark.parametrize("image", [
-    Image.fromarray(RAMP.astype("uint16")),
-    Image.fromarray(RAMP.astype("int32")),
-    Image.frombytes("I;16B", (256, 256), RAMP.astype(">u2").tobytes()),
-], ids=lambda image: image.mode)
-def test_16_bits_become_8(image):
-    arrived = sent(image)
-    assert arrived.mode == "L" and numpy.array_equal(arrived, (RAMP + 128) // 257)
+def test_16_bits_become_8():
+    for case, image in each([
+        Image.fromarray(RAMP.astype("uint16")),
+        Image.fromarray(RAMP.astype("int32")),
+        Image.frombytes("I;16B", (256, 256), RAMP.astype(">u2").tobytes()),
+    ]):
+        with case:
+            arrived = sent(image)
+            assert arrived.mode == "L" and numpy.array_equal(arrived, (RAMP + 128) // 257)
 
 
 def test_an_image_of_floats_is_read_as_an_array_of_floats():
     assert values(Image.fromarray(grey(0, 0.5, 1.1))) == [[0, 128, 255]]
 
 
-@pytest.mark.parametrize("image, message", [
-    (Image.fromarray(RAMP.astype("int32") + 1), "from 1 to 65536"),
-    (Image.fromarray(RAMP.astype("int32") - 1), "from -1 to 65534"),
-    (Image.linear_gradient("L").convert("F"), r"convert\('L'\)"),
-    (Image.fromarray(grey(0, 1, dtype="uint8")), r"a mask\? multiply by 255"),
-])
-def test_images_of_uncertain_brightness_are_refused(image, message):
-    with pytest.raises(MediaError, match=message):
-        sent(image)
+def test_images_of_uncertain_brightness_are_refused():
+    for case, (image, message) in each([
+        (Image.fromarray(RAMP.astype("int32") + 1), "from 1 to 65536"),
+        (Image.fromarray(RAMP.astype("int32") - 1), "from -1 to 65534"),
+        (Image.linear_gradient("L").convert("F"), r"convert\('L'\)"),
+        (Image.fromarray(grey(0, 1, dtype="uint8")), r"a mask\? multiply by 255"),
+    ]):
+        with case, pytest.raises(MediaError, match=message):
+            sent(image)
 
 
 def test_an_image_of_a_closed_file():

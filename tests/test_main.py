@@ -283,11 +283,11 @@ def keeping_back(space, word):
     """Yield the URL of a relay that keeps this word back, and a function that lets it pass."""
     free = threading.Event()
 
-    def down(data):
+    def keep_back(data):
         return data if word not in data or free.wait(BOUND) else None
 
     with Relay(space.port) as relay:
-        relay.down = down
+        relay.change(keep_back)
         yield relay.url, free.set
 
 

@@ -320,7 +320,7 @@ def test_an_error_stops_a_run_without_a_browser():
 
 def test_a_lone_surrogate_is_shown_as_a_question_mark(space, kernel):
     with Relay(space.port) as relay:
-        relay.down = lambda data: data.replace(b"SINGLE", b"\\ud83d")
+        relay.replace(b"SINGLE", b"\\ud83d")
         cell = kernel.run(f"await show(ask({script('a SINGLE one')!r}, url={relay.url!r}))")
     assert cell.error is None and any("a ? one" in text for text in cell.all("text/plain"))
 

@@ -12,6 +12,7 @@ import types
 import warnings
 
 import pytest
+from cases import each
 from conftest import PNG, free_port, script
 from network import HttpProxy, Relay, SocksProxy, web_server
 
@@ -125,7 +126,7 @@ async def test_a_space_cannot_name_a_local_file_as_a_default(space):
         api_endpoint = "/file"
 
     with Relay(space.port) as relay:
-        relay.down = lambda data: data.replace(b"XileData", b"FileData")
+        relay.replace(b"XileData", b"FileData")
         with pytest.raises(SpaceUnavailableError, match="also needs"):
             await File.ask("Hi", url=relay.url).read()
 
@@ -142,22 +143,23 @@ MESSAGES = [{"role": "user", "content": "Hi"}]
 
 
 @pytest.mark.filterwarnings("ignore:a question was never asked")
-@pytest.mark.parametrize("call", [
-    lambda **options: ask("Hi", **options),
-    lambda **options: Qwen_QVQ_72B.ask("Hi", **options),
-    lambda **options: Qwen_QVQ_72B.create_async_generator("", MESSAGES, **options),
-    lambda **options: Qwen_QVQ_72B.create_completion("", MESSAGES, **options),
-    lambda **options: Qwen_QVQ_72B.create_async("", MESSAGES, **options).close(),
-    lambda **options: Below.ask("Hi", **options),
-    lambda **options: Below.create_completion("", MESSAGES, **options),
-])
-def test_a_token_over_plain_http_warns(call):
+def test_a_token_over_plain_http_warns():
     """The warning points at the line outside this package that made the call."""
-    with pytest.warns(UserWarning, match="192.0.2.1 over plain http") as warned:
-        call(url="http://192.0.2.1", api_key=TOKEN)
-    (warning,) = [each for each in warned if each.category is UserWarning]  # not "never asked"
-    assert warning.filename == __file__
-    assert "**options)" in linecache.getline(warning.filename, warning.lineno)
+    for case, call in each([
+        lambda **options: ask("Hi", **options),
+        lambda **options: Qwen_QVQ_72B.ask("Hi", **options),
+        lambda **options: Qwen_QVQ_72B.create_async_generator("", MESSAGES, **options),
+        lambda **options: Qwen_QVQ_72B.create_completion("", MESSAGES, **options),
+        lambda **options: Qwen_QVQ_72B.create_async("", MESSAGES, **options).close(),
+        lambda **options: Below.ask("Hi", **options),
+        lambda **options: Below.create_completion("", MESSAGES, **options),
+    ]):
+        with case:
+            with pytest.warns(UserWarning, match="192.0.2.1 over plain http") as warned:
+                call(url="http://192.0.2.1", api_key=TOKEN)
+            (warning,) = (one for one in warned if one.category is UserWarning)
+            assert warning.filename == __file__
+            assert "**options)" in linecache.getline(warning.filename, warning.lineno)
 
 
 def test_a_token_over_https_or_to_this_machine_does_not_warn():
@@ -225,11 +227,13 @@ BAD_OPTIONS = [
 
 
 def test_a_refusal_shows_no_secret():
-    for options in BAD_OPTIONS:
-        refused_without_a_secret(lambda: ask("Hi", PNG, **options))
-    for form in ("create_async_generator", "create_completion", "create_async"):
+    for case, options in each(BAD_OPTIONS):
+        with case:
+            refused_without_a_secret(lambda: ask("Hi", PNG, **options))
+    for case, form in each(["create_async_generator", "create_completion", "create_async"]):
         call = getattr(Qwen_QVQ_72B, form)
-        refused_without_a_secret(lambda: call("", MESSAGES, media=[PNG], **BAD_OPTIONS[0]))
+        with case:
+            refused_without_a_secret(lambda: call("", MESSAGES, media=[PNG], **BAD_OPTIONS[0]))
 
 
 def refused_without_a_secret(call):

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cases import each
 from conftest import PNG
 from hypothesis import given, settings
 from hypothesis.strategies import (
@@ -27,36 +28,39 @@ def user(content):
     return {"role": "user", "content": content}
 
 
-@pytest.mark.parametrize("messages, prompt", [
-    ([user("Hi")], "Hi"),
-    ([{"role": "system", "content": "Short."}], "Short."),
-    ([user("A"), {"role": "assistant", "content": "B"}, user("C")],
-     "User: A\nAssistant: B\nUser: C\nAssistant:"),
-    ([user("A"), {"role": "assistant", "content": None}, user("C")],
-     "User: A\nUser: C\nAssistant:"),
-    ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
-    ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
-])
-def test_prompt(messages, prompt):
-    assert prompt_of(messages) == (prompt, None)
+def test_prompt():
+    for case, (messages, prompt) in each([
+        ([user("Hi")], "Hi"),
+        ([{"role": "system", "content": "Short."}], "Short."),
+        ([user("A"), {"role": "assistant", "content": "B"}, user("C")],
+         "User: A\nAssistant: B\nUser: C\nAssistant:"),
+        ([user("A"), {"role": "assistant", "content": None}, user("C")],
+         "User: A\nUser: C\nAssistant:"),
+        ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
+        ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
+    ]):
+        with case:
+            assert prompt_of(messages) == (prompt, None)
 
 
 def test_a_message_that_is_only_a_picture_url():
     urls = ["https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
-    suffixes = "png PNG jpg jpeg jfif gif webp bmp tif tiff avif heic heif".split()
-    for url in urls + [f"https://h/a.{suffix}" for suffix in suffixes]:
-        for content in (url, [{"type": "text", "text": url}]):
-            prompt, picture = prompt_of([user("What?"), user(content)])
-            assert prompt == "What?" and picture.url == url.strip()
+    suffixes = "png PNG jpg jpeg jpe jfif gif webp bmp tif tiff avif heic heif".split()
+    for case, url in each(urls + [f"https://h/a.{suffix}" for suffix in suffixes]):
+        with case:
+            for content in (url, [{"type": "text", "text": url}]):
+                prompt, picture = prompt_of([user("What?"), user(content)])
+                assert prompt == "What?" and picture.url == url.strip()
 
 
 def test_other_texts_stay_text():
-    for words in (
+    for case, words in each([
         "see https://example.com/image.jpg", "https://example.com/page.html", "ftp://h/a.png",
         "/etc/passwd", "file:///etc/passwd", "picture.png", "data:image/png;base64,AAAA",
         "https://h/a.png and more", "https://h/a.pngx", "https://h/apng",
-    ):
-        assert prompt_of([user(words)]) == (words, None)
+    ]):
+        with case:
+            assert prompt_of([user(words)]) == (words, None)
     url = "https://example.com/image.jpg"
     assert prompt_of([{"role": "assistant", "content": url}]) == (url, None)
 
@@ -106,13 +110,13 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_form_of_a_picture_in_another_library(form, tmp_path, monkeypatch):
+def test_the_form_of_a_picture_in_another_library(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("picture.png").write_bytes(PNG)
-    part = FORMS[form]
-    prompt, picture = prompt_of([user([part, {"type": "text", "text": "Q"}])])
-    assert prompt == "Q" and picture.read() == PNG
+    for case, form in each(FORMS):
+        with case:
+            prompt, picture = prompt_of([user([FORMS[form], {"type": "text", "text": "Q"}])])
+            assert prompt == "Q" and picture.read() == PNG
 
 
 def test_other_forms_of_texts_and_pictures():
@@ -122,11 +126,12 @@ def test_other_forms_of_texts_and_pictures():
         assert prompt_of([user(content)])[1].read()
     for part in ({"type": "image", "url": address}, Holder(type="image", url=url)):
         assert prompt_of([user([part])])[1].url == address
-    for part in (
+    for case, part in each([
         {"text": "Q"}, {"type": "input_text", "text": "Q"}, {"type": "output_text", "text": "Q"},
         Holder(text="Q"), "Q",
-    ):
-        assert prompt_of([user([part])]) == ("Q", None)
+    ]):
+        with case:
+            assert prompt_of([user([part])]) == ("Q", None)
     thoughts = [
         {"type": "thinking", "thinking": "hm"}, {"type": "reasoning", "reasoning": "hm"},
         {"text": "hm", "thought": True}]
@@ -147,14 +152,16 @@ def test_messages_that_are_objects_of_another_library():
     output = {"type": "output_text", "text": "B", "annotations": []}
     response = ResponseOutputMessage(
         id="m", role="assistant", status="completed", type="message", content=[output])
-    for answer in (
+    for case, answer in each([
         ChatCompletionMessage(role="assistant", content="B"), response,
         Human(type="ai", content="B"), Human(type="AIMessageChunk", content="B"),
         SimpleNamespace(role="assistant", content="B"), {"role": "model", "parts": [{"text": "B"}]},
         SimpleNamespace(role="assistant", blocks=[SimpleNamespace(block_type="text", text="B")]),
-    ):
-        prompt, picture = prompt_of([Human(content=["A", {"type": "image", "url": DATA}]), answer])
-        assert prompt == "User: A\nAssistant: B\nAssistant:" and picture.read() == PNG
+    ]):
+        question = Human(content=["A", {"type": "image", "url": DATA}])
+        with case:
+            prompt, picture = prompt_of([question, answer])
+            assert prompt == "User: A\nAssistant: B\nAssistant:" and picture.read() == PNG
 
 
 def test_the_latest_picture_is_used():
@@ -163,37 +170,37 @@ def test_the_latest_picture_is_used():
     assert prompt_of(messages)[1].url[-5] == "2"
 
 
-@pytest.mark.parametrize("messages, error", [
-    ("Hi", TypeError),
-    (None, TypeError),
-    ({"role": "user"}, TypeError),
-    (["Hi"], TypeError),
-    ([user(3)], TypeError),
-    ([{"role": 3, "content": "x"}], TypeError),
-    ([], ValueError),
-    ([user("")], ValueError),
-    ([user([{"type": "audio"}])], ValueError),
-    ([user([3])], TypeError),
-    ([user("\ud800")], ValueError),
-    ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
-    ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
-    ([user([{"type": "image_url"}])], ValueError),
-    ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
-    ([user([{"type": "text", "text": PNG}])], TypeError),
-    ([Image.new("RGB", (1, 1))], TypeError),
-    ([("human", "Hi")], TypeError),
-    ([Holder(text="Hi")], TypeError),
-    ([user([{"type": "image"}])], ValueError),
-    ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
-    ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
-    ([user([{"type": "video", "video": DATA}])], ValueError),
-    ([user([{"url": DATA}])], ValueError),
-    ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
-    ([user([{"type": "tool_use", "input": {}}])], ValueError),
-])
-def test_messages_that_cannot_be_used_are_refused(messages, error):
-    with pytest.raises(error):
-        prompt_of(messages)
+def test_messages_that_cannot_be_used_are_refused():
+    for case, (messages, error) in each([
+        ("Hi", TypeError),
+        (None, TypeError),
+        ({"role": "user"}, TypeError),
+        (["Hi"], TypeError),
+        ([user(3)], TypeError),
+        ([{"role": 3, "content": "x"}], TypeError),
+        ([], ValueError),
+        ([user("")], ValueError),
+        ([user([{"type": "audio"}])], ValueError),
+        ([user([3])], TypeError),
+        ([user("\ud800")], ValueError),
+        ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
+        ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
+        ([user([{"type": "image_url"}])], ValueError),
+        ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
+        ([user([{"type": "text", "text": PNG}])], TypeError),
+        ([Image.new("RGB", (1, 1))], TypeError),
+        ([("human", "Hi")], TypeError),
+        ([Holder(text="Hi")], TypeError),
+        ([user([{"type": "image"}])], ValueError),
+        ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
+        ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
+        ([user([{"type": "video", "video": DATA}])], ValueError),
+        ([user([{"url": DATA}])], ValueError),
+        ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
+        ([user([{"type": "tool_use", "input": {}}])], ValueError),
+    ]):
+        with case, pytest.raises(error):
+            prompt_of(messages)
 
 
 def test_a_text_in_a_message_opens_no_local_file(tmp_path):

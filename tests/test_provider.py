@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import numpy
 import pytest
+from cases import each
 from conftest import PNG, script
 
 from qvq_wrapper import (
@@ -79,17 +80,20 @@ async def test_a_conversation_becomes_one_prompt(provider):
     assert answer == f"You asked: {prompt}"
 
 
-@pytest.mark.parametrize("model", [
-    "", None, "qvq-72b", "qwen-qvq-72b-preview", "Qwen/QVQ-72B-Preview", "QVQ-72B-Preview",
-    "qwen/qvq-72b-preview", "QVQ-72B"])
-async def test_models(provider, model):
-    assert await provider.create_async(model, question("Hi")) == "You asked: Hi"
+async def test_models(provider):
+    for case, model in each([
+        "", None, "qvq-72b", "qwen-qvq-72b-preview", "Qwen/QVQ-72B-Preview", "QVQ-72B-Preview",
+        "qwen/qvq-72b-preview", "QVQ-72B",
+    ]):
+        with case:
+            assert Qwen_QVQ_72B.get_model(model) == "qwen-qvq-72b-preview"
+    assert await provider.create_async(None, question("Hi")) == "You asked: Hi"
+    assert await provider.create_async("QVQ-72B", question("Hi")) == "You asked: Hi"
 
 
 def test_unknown_model():
     with pytest.raises(ModelNotSupportedError, match="gpt-9.*qwen-qvq-72b-preview, qvq-72b"):
         Qwen_QVQ_72B.create_async_generator("gpt-9", question("Hi"))
-    assert Qwen_QVQ_72B.get_model("qvq-72b") == "qwen-qvq-72b-preview"
     assert Qwen_QVQ_72B.get_models() == Qwen_QVQ_72B.models
 
 
@@ -138,26 +142,27 @@ async def test_a_missing_keyword_has_the_spaces_default(space):
 
 
 def test_ask_refuses_an_unknown_keyword_and_says_what_to_write():
-    for name, advice in {
+    for case, (name, advice) in each({
         "tiemout": "Did you mean timeout= and not tiemout=?", "header": "Did you mean headers=",
         "retries": "Did you mean max_retries=", "token": "Write api_key= and not token=",
         "image_path": "Write image= and not image_path=", "media": "Write image= and not media=",
         "temperature": "write parameters={'temperature': ...}",
-    }.items():
-        with pytest.raises(TypeError) as caught:
-            ask("Hi", **{name: 1})
-        assert str(caught.value).startswith("ask(): got an unexpected keyword argument")
-        assert advice in str(caught.value)
+    }.items()):
+        with case:
+            with pytest.raises(TypeError) as caught:
+                ask("Hi", **{name: 1})
+            assert str(caught.value).startswith("ask(): got an unexpected keyword argument")
+            assert advice in str(caught.value)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: ask(), "^ask\\(\\): missing a required argument: 'prompt'"),
-    (lambda: ask("Hi", PNG, PNG), "^ask\\(\\): too many positional arguments"),
-    (lambda: ask("Hi", prompt="Hi"), "^ask\\(\\): multiple values for argument 'prompt'"),
-])
-def test_arguments_that_do_not_fit_are_told_by_the_name_that_was_written(call, message):
-    with pytest.raises(TypeError, match=message):
-        call()
+def test_arguments_that_do_not_fit_are_told_by_the_name_that_was_written():
+    for case, (call, message) in each([
+        (lambda: ask(), "^ask\\(\\): missing a required argument: 'prompt'"),
+        (lambda: ask("Hi", PNG, PNG), "^ask\\(\\): too many positional arguments"),
+        (lambda: ask("Hi", prompt="Hi"), "^ask\\(\\): multiple values for argument 'prompt'"),
+    ]):
+        with case, pytest.raises(TypeError, match=message):
+            call()
 
 
 class AsyncCall:
@@ -165,23 +170,24 @@ class AsyncCall:
         pass
 
 
-@pytest.mark.parametrize("options", [
-    {"timeout": -1}, {"timeout": float("nan")}, {"timeout": "1"}, {"timeout": True},
-    {"timeout": numpy.array([1, 2])}, {"read_timeout": 0}, {"max_retries": numpy.float64(1)},
-    {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
-    {"on_status": 3}, {"on_status": anyio.sleep}, {"on_status": AsyncCall()},
-    {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
-    {"verify": "x"}, {"auth": "user"},
-    {"url": ""}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
-    {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": 3}, {"api_key": "a b"},
-    {"api_name": ""}, {"api_name": "/"}, {"api_name": 3},
-    {"parameters": 3}, {"parameters": {1: 2}}, {"parameters": {"a": {1}}},
-    {"parameters": {"a": float("nan")}},
-])
-def test_an_invalid_option_is_refused_at_the_call(options):
-    with pytest.raises((ValueError, TypeError), match=next(iter(options))) as caught:
-        ask("Hi", **options)
-    assert "e+" not in str(caught.value)
+def test_an_invalid_option_is_refused_at_the_call():
+    for case, options in each([
+        {"timeout": -1}, {"timeout": float("nan")}, {"timeout": "1"}, {"timeout": True},
+        {"timeout": numpy.array([1, 2])}, {"read_timeout": 0}, {"max_retries": numpy.float64(1)},
+        {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
+        {"on_status": 3}, {"on_status": anyio.sleep}, {"on_status": AsyncCall()},
+        {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
+        {"verify": "x"}, {"auth": "user"},
+        {"url": ""}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
+        {"proxy": "host:3128"}, {"proxy": 3}, {"api_key": 3}, {"api_key": "a b"},
+        {"api_name": ""}, {"api_name": "/"}, {"api_name": 3},
+        {"parameters": 3}, {"parameters": {1: 2}}, {"parameters": {"a": {1}}},
+        {"parameters": {"a": float("nan")}},
+    ]):
+        with case:
+            with pytest.raises((ValueError, TypeError), match=next(iter(options))) as caught:
+                ask("Hi", **options)
+            assert "e+" not in str(caught.value)
 
 
 async def test_numbers_of_other_kinds(provider):
@@ -192,17 +198,17 @@ async def test_numbers_of_other_kinds(provider):
         assert await answer.read() == "You asked: Hi"
 
 
-@pytest.mark.parametrize("form", ["api_name", "without a slash", "class attribute"])
-async def test_another_endpoint(space, form):
+async def test_another_endpoint(space, provider):
     class Once(Qwen_QVQ_72B):
         url = space.url
+        api_name = "/once"
 
-    if form == "class attribute":
-        Once.api_name = "/once"
-    options = {"api_name": "/once", "without a slash": "once"}
-    given = {"api_name": options[form]} if form in options else {}
-    assert await Once.ask(form, **given).read() == f"At once: {form}"
-    assert await Once.create_async("", question(form), **given) == f"At once: {form}"
+    for case, (asked, given) in each([
+        (provider, {"api_name": "/once"}), (provider, {"api_name": "once"}), (Once, {}),
+    ]):
+        with case:
+            assert await asked.ask("Hi", **given).read() == "At once: Hi"
+            assert await asked.create_async("", question("Hi"), **given) == "At once: Hi"
 
 
 async def test_a_call_wins_over_the_classs_options(space):
@@ -216,6 +222,8 @@ async def test_a_call_wins_over_the_classs_options(space):
         await Own.ask(script("a", 2)).read()
     prompt = script("a", 0.5, "own")
     assert await Own.ask(prompt, timeout=None, api_key=None).read() == "own"
+    messages = [{"role": "user", "content": prompt}]
+    assert await Own.create_async("", messages, timeout=None) == "own"
     headers = space.seen(prompt)["headers"]
     assert headers["authorization"] == "Bearer hf_own" and headers["x-mine"] == "yes"
     await Own.ask("other", timeout=None, api_key="hf_other", headers=None).read()
@@ -223,14 +231,11 @@ async def test_a_call_wins_over_the_classs_options(space):
     assert headers["authorization"] == "Bearer hf_other" and "x-mine" not in headers
 
 
-@pytest.mark.parametrize("form", ["ask", "create_async"])
-async def test_parameters_of_the_endpoint(space, form):
+async def test_parameters_of_the_endpoint(space):
     given = {"url": space.url, "parameters": {"temperature": 1.5, "headers": "in a dict"}}
-    if form == "ask":
-        answer = await More.ask("given", **given).read()
-    else:
-        answer = await More.create_async("", question("given"), **given)
-    assert answer == "given at 1.5, in a dict"
+    wanted = "given at 1.5, in a dict"
+    assert await More.ask("given", **given).read() == wanted
+    assert await More.create_async("", question("given"), **given) == wanted
 
 
 def test_the_signature_names_every_option():
@@ -243,20 +248,20 @@ def test_the_signature_names_every_option():
         assert parameters[name].annotation == hint.__forward_arg__
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (("",), "needs a prompt or a picture"),
-    ((b"x", "prompt"), "prompt must be a str, not bytes; the picture comes second"),
-    ((None,), "prompt must be a str"),
-    (("Hi", [PNG]), "a picture cannot be a list; give one picture"),
-    (("\ud800",), "a lone surrogate in prompt"),
-    (("Hi", (__file__, Path("b.png"))), "only one is taken"),
-    (("Hi", (__file__, b"x")), "only one is taken"),
-    (("Hi", ("conftest.py", __file__)), "only one is taken"),
-    (("Hi", (Path("a.png"), "https://h/b.png")), "only one is taken"),
-])
-def test_what_ask_refuses(arguments, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        ask(*arguments)
+def test_what_ask_refuses():
+    for case, (arguments, message) in each([
+        (("",), "needs a prompt or a picture"),
+        ((b"x", "prompt"), "prompt must be a str, not bytes; the picture comes second"),
+        ((None,), "prompt must be a str"),
+        (("Hi", [PNG]), "a picture cannot be a list; give one picture"),
+        (("\ud800",), "a lone surrogate in prompt"),
+        (("Hi", (__file__, Path("b.png"))), "only one is taken"),
+        (("Hi", (__file__, b"x")), "only one is taken"),
+        (("Hi", ("conftest.py", __file__)), "only one is taken"),
+        (("Hi", (Path("a.png"), "https://h/b.png")), "only one is taken"),
+    ]):
+        with case, pytest.raises((ValueError, TypeError), match=message):
+            ask(*arguments)
 
 
 async def test_the_prompt_of_ask_is_sent_as_it_is(provider, space):
@@ -271,33 +276,34 @@ async def test_a_picture_without_a_prompt(provider, space):
     assert await provider.create_async("", [], [PNG]) == "You asked: "
 
 
-@pytest.mark.parametrize("media, message", [
-    (PNG, r"for this bytes write media=\[picture\]"),
-    ("a.png", r"for this str write media=\[picture\]"),
-    ({"a": 1}, r"for this dict write"),
-    ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
-    ((PNG, "x.png"), r"2 pictures.*\[\(picture, filename\)\]"),
-    ([[PNG, PNG]], "a picture cannot be a list"),
-    ([(PNG, "x.png", 3)], "given as a tuple must be"),
-    ([(PNG,)], "given as a tuple must be"),
-    ([(PNG, 3)], "file name, a str or None"),
-    ([3], "a picture cannot be of type int"),
-    ([None], "a picture cannot be of type NoneType"),
-])
-def test_media_that_is_refused(media, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        Qwen_QVQ_72B.create_async_generator("", question("Hi"), media)
+def test_media_that_is_refused():
+    for case, (media, message) in each([
+        (PNG, r"for this bytes write media=\[picture\]"),
+        ("a.png", r"for this str write media=\[picture\]"),
+        ({"a": 1}, r"for this dict write"),
+        ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
+        ((PNG, "x.png"), r"2 pictures.*\[\(picture, filename\)\]"),
+        ([[PNG, PNG]], "a picture cannot be a list"),
+        ([(PNG, "x.png", 3)], "given as a tuple must be"),
+        ([(PNG,)], "given as a tuple must be"),
+        ([(PNG, 3)], "file name, a str or None"),
+        ([3], "a picture cannot be of type int"),
+        ([None], "a picture cannot be of type NoneType"),
+    ]):
+        with case, pytest.raises((ValueError, TypeError), match=message):
+            Qwen_QVQ_72B.create_async_generator("", question("Hi"), media)
 
 
-@pytest.mark.parametrize("media, name", [
-    ([PNG], "image.png"), ((PNG,), "image.png"), ([(PNG, "x.png")], "x.png"),
-    (((PNG, "x.png"),), "x.png"), ([(PNG, None)], "image.png"), ([], None), ((), None),
-    ([(SAMPLE, "no/such/x.png")], "x.png"), ([(SAMPLE, SAMPLE.name)], SAMPLE.name),
-])
-async def test_media(provider, space, media, name):
-    prompt = f"media {media!r:.40} {name}"
-    await provider.create_async("", question(prompt), media)
-    assert space.seen(prompt)["image"] == name
+async def test_media(provider, space):
+    for case, (media, name) in each([
+        ([PNG], "image.png"), ((PNG,), "image.png"), ([(PNG, "x.png")], "x.png"),
+        (((PNG, "x.png"),), "x.png"), ([(PNG, None)], "image.png"), ([], None), ((), None),
+        ([(SAMPLE, "no/such/x.png")], "x.png"), ([(SAMPLE, SAMPLE.name)], SAMPLE.name),
+    ]):
+        with case:
+            prompt = f"media {media!r:.40} {name}"
+            await provider.create_async("", question(prompt), media)
+            assert space.seen(prompt)["image"] == name
 
 
 async def test_the_token_and_headers_go_to_the_space(provider, space):
@@ -306,6 +312,7 @@ async def test_the_token_and_headers_go_to_the_space(provider, space):
     headers = space.seen(prompt)["headers"]
     assert headers["authorization"] == headers["x-hf-authorization"] == "Bearer hf_secret"
     assert headers["accept"] == "application/json, text/event-stream"
+    assert headers["accept-encoding"] == "identity"
     assert headers["x-more"] == "yes"
     prompt = "without a token"
     await provider.ask(prompt).read()

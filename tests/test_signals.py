@@ -3,12 +3,14 @@
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from itertools import count
 
 import anyio
 import pytest
-from conftest import BOUND, script
+from conftest import BOUND
+from hostile import generating
 
 from qvq_wrapper import ResponseTimeoutError, ask
 
@@ -30,7 +32,7 @@ class SignalAtLine:
             (each, signal.signal(each, handler))
             for each, handler in ((signal.SIGUSR1, self._cancel), (signal.SIGALRM, self._fail))]
         self._tracer = sys.gettrace()
-        signal.alarm(5)
+        signal.alarm(BOUND)
         sys.settrace(self._trace)
         return self
 
@@ -90,9 +92,18 @@ def test_a_signal_at_any_line_of_a_reader_in_an_event_loop(ask_silent, anyio_bac
     assert anyio.run(read_each, backend=anyio_backend_name) > 20
 
 
-def test_a_signal_at_any_line_of_close(provider):
+class OneWord:
+    """A Space's messages: one word, and then nothing for a while."""
+
+    def __iter__(self):
+        yield generating("a")
+        time.sleep(BOUND)
+
+
+def test_a_signal_at_any_line_of_close(hostile):
+    hostile.messages = OneWord()
     for number in count():
-        stream = provider.ask(script("a", 30))
+        stream = ask("one word", url=hostile.url)
         chunks = stream.iterate()
         next(chunks)
         with SignalAtLine(number, stream) as block:

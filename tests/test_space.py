@@ -5,9 +5,9 @@ import signal
 
 import anyio
 import pytest
-from conftest import call_threads, failure, free_port, script, wait_until_async
-from inside import doubt, info_of, known_tokens, set_bounds
-from network import Relay, web_server
+from conftest import BOUND, call_threads, failure, free_port, script, wait_until_async
+from inside import Clock, known_tokens, set_bounds
+from network import web_server
 
 from qvq_wrapper import ResponseError, SpaceUnavailableError, ask
 
@@ -36,18 +36,42 @@ async def test_each_waiting_call_gets_its_own_error():
     assert len(set(errors)) == 5
 
 
-async def test_the_read_timeout_of_one_call_does_not_end_another(space):
-    with Relay(space.port) as relay:
-        relay.stalled.set()
-        async with anyio.create_task_group() as group:
-            impatient = ask("impatient", url=relay.url, read_timeout=0.5, max_retries=0)
-            group.start_soon(failure, impatient)
-            await anyio.sleep(0.1)
-            patient = ask("patient", url=relay.url, read_timeout=30, max_retries=0)
-            group.start_soon(patient.read)
-            await anyio.sleep(1)
-            relay.stalled.clear()
-    assert patient.text == "You asked: patient"
+@pytest.mark.parametrize("how", ["read_timeout", "cancel"])
+@pytest.mark.backends("asyncio", "trio")
+async def test_the_info_is_fetched_for_another_call_if_the_first_gives_up(relay, how):
+    relay.stall_at("/config")
+    async with anyio.create_task_group() as group:
+        limit = 1 if how == "read_timeout" else BOUND
+        first = ask("first", url=relay.url, max_retries=0, read_timeout=limit)
+        group.start_soon(failure if how == "read_timeout" else read_quietly, first)
+        await wait_until_async(relay.stalled.is_set)
+        second = ask("second", url=relay.url, read_timeout=BOUND, max_retries=0)
+        group.start_soon(second.read)
+        if how == "cancel":
+            first.cancel()
+        await wait_until_async(lambda: first.status.stage in ("failed", "cancelled"))
+        relay.resume()
+    assert second.text == "You asked: second"
+
+
+@pytest.mark.backends("asyncio", "trio")
+async def test_a_call_that_waits_for_anothers_info_can_be_cancelled(relay):
+    relay.stall_at("/config")
+    async with anyio.create_task_group() as group:
+        first, second = ask("fetches", url=relay.url), ask("waits", url=relay.url)
+        group.start_soon(first.read)
+        await wait_until_async(relay.stalled.is_set)
+        group.start_soon(read_quietly, second)
+        await wait_until_async(lambda: len(call_threads()) == 2)
+        second.cancel()
+        await wait_until_async(lambda: len(call_threads()) == 1)  # the one that fetches
+        relay.resume()
+    assert first.text == "You asked: fetches" and relay.count("/config") == 1
+
+
+async def read_quietly(stream):
+    async for _ in stream:
+        pass
 
 
 async def test_calls_with_different_tokens_share_no_info(relay):
@@ -56,18 +80,34 @@ async def test_calls_with_different_tokens_share_no_info(relay):
     assert relay.count("/config") == 2
 
 
-async def test_old_info_is_checked_and_kept_if_still_true(relay, monkeypatch):
-    await ask("Hi", url=relay.url).read()
-    set_bounds(monkeypatch, info_max_age=0)
-    assert await ask("Hi", url=relay.url).read() == "You asked: Hi"
-    assert relay.count("/config") == relay.count("/app_id") == 1
+async def test_old_info_is_checked_and_an_answer_confirms_it(relay, monkeypatch):
+    clock = Clock(monkeypatch)
+    async with ask(script("a", 0.1, "ab"), url=relay.url) as stream:
+        await anext(stream)
+        clock.pass_time(5)  # it is a long answer
+        await stream.read()
+    for seconds, checks in ((3, 0), (5, 1)):
+        clock.pass_time(seconds)
+        assert await ask("next", url=relay.url).read() == "You asked: next"
+        assert relay.count("/app_id") == checks
+    assert relay.count("/config") == relay.count("/info") == 1
 
 
-async def test_the_number_of_spaces_is_bounded(provider, monkeypatch):
+async def test_what_is_remembered_of_spaces_is_bounded(provider, monkeypatch):
+    """By their number, by their size, and by the time since they were used."""
+    clock = Clock(monkeypatch)
+
+    async def ask_with(*headers):
+        for number in headers:
+            await provider.ask("Hi", api_key=f"hf_{number}").read()
+        return known_tokens()[-3:]
+
     set_bounds(monkeypatch, max_spaces=2)
-    for number in range(4):
-        await provider.ask("Hi", headers={"x": str(number)}).read()
-    assert len(known_tokens()) == 2
+    assert await ask_with(1, 2, 3) == ["hf_2", "hf_3"]
+    clock.pass_time(601)
+    assert await ask_with(4) == ["hf_4"]
+    set_bounds(monkeypatch, max_info_bytes=1)
+    assert len(await ask_with(5, 6, 7)) <= 2
 
 
 @pytest.mark.parametrize("first, now", [
@@ -86,11 +126,10 @@ async def test_a_restarted_space_never_answers_with_another_function(
         assert len(space.log("finished", prompt="after")) == 1
 
 
-@pytest.mark.parametrize("before", ["answered", "cancelled", "failed"])
-async def test_a_space_that_is_launched_again_at_once(start_space, before):
+async def test_a_space_that_is_launched_again_at_once(start_space):
     """A notebook does so, in the same process. The info is recent, but the numbers have changed."""
     with start_space("--port", free_port()) as space:
-        for number in range(4):
+        for number, before in enumerate(["answered", "cancelled", "failed"]):
             if before == "cancelled":
                 async with ask(script("a", *[0.05, "b"] * 10), url=space.url) as stream:
                     await anext(stream)
@@ -100,98 +139,26 @@ async def test_a_space_that_is_launched_again_at_once(start_space, before):
                 await ask("before", url=space.url).read()
             space.signal(signal.SIGUSR1)
             await wait_until_async(lambda: len(space.log("launched again")) == number + 1)
-            answer = await ask(f"after {number}", url=space.url).read()
-            assert answer == f"You asked: after {number}"
+            answer = await ask(f"after {before}", url=space.url).read()
+            assert answer == f"You asked: after {before}"
 
 
-@pytest.mark.parametrize("pause, checks", [(0, 0), (2, 1)])
-async def test_an_answer_confirms_the_info(space, monkeypatch, pause, checks):
-    """After a long answer, the next question needs no check. After a pause, it needs one."""
-    set_bounds(monkeypatch, info_max_age=1.5)
-    with Relay(space.port) as relay:
-        await ask(script("a", 1.8, "ab"), url=relay.url).read()
-        await anyio.sleep(pause)
-        await ask("next", url=relay.url).read()
-        assert relay.count("/app_id") == checks and relay.count("/config") == 1
-        paths = [line.split()[1].split("?")[0] for line in relay.requests]
-        paths = [path.removeprefix("/gradio_api") for path in paths if "/heartbeat/" not in path]
-        assert paths[-2:] == ["/queue/join", "/queue/data"]
+async def test_waiting_calls_share_a_check(relay, monkeypatch):
+    clock = Clock(monkeypatch)
+    await ask("warm", url=relay.url).read()
+    clock.pass_time(5)
+    async with anyio.create_task_group() as group:
+        for number in range(10):
+            group.start_soon(ask(f"shared {number}", url=relay.url).read)
+    assert relay.count("/app_id") == 1 and relay.count("/config") == 1
 
 
-async def test_info_is_checked_before_it_refuses_a_question(space):
-    with Relay(space.port) as relay:
-        await ask("warm", url=relay.url).read()
-        del info_of(relay.url).api["named_endpoints"]["/generate"]
-        assert await ask("there now", url=relay.url).read() == "You asked: there now"
-        assert relay.count("/config") == 2
-
-
-async def test_waiting_calls_share_a_check(space, monkeypatch):
-    with Relay(space.port) as relay:
-        await ask("warm", url=relay.url).read()
-        doubt(relay.url)
-        async with anyio.create_task_group() as group:
-            for number in range(10):
-                group.start_soon(ask(f"shared {number}", url=relay.url).read)
-        assert 1 <= relay.count("/app_id") <= 3 and relay.count("/config") == 1
-
-
-@pytest.mark.parametrize("fault", [
-    "sse", "sse_v1", "sse_v2", "sse_v2.1", "ws", "4.43.0", "3.50", "none", ""])
-async def test_an_old_protocol_or_version_is_refused(fault):
-    is_protocol = fault.startswith(("sse", "ws"))
-    version, protocol = ("4.44.1", fault) if is_protocol else (fault, "sse_v3")
-    config = {"components": [], "dependencies": [], "protocol": protocol, "version": version}
-    with web_server(200, json.dumps(config)) as server:
-        error = await failure(ask("Hi", url=server.url, max_retries=0))
-    assert type(error) is SpaceUnavailableError and "4.44 or newer" in str(error)
-
-
-@pytest.mark.backends("asyncio", "trio")
-async def test_another_call_fetches_the_info_if_one_is_cancelled(space):
-    async def leave():
-        with anyio.move_on_after(0.3):
-            await ask("left", url=relay.url).read()
-
-    with Relay(space.port) as relay:
-        relay.stalled.set()
-        async with anyio.create_task_group() as group:
-            group.start_soon(leave)
-            await wait_until_async(lambda: relay.connections)
-            stays = ask("stays", url=relay.url, max_retries=0)
-            group.start_soon(stays.read)
-            await anyio.sleep(0.6)
-            relay.stalled.clear()
-    assert stays.text == "You asked: stays"
-
-
-async def test_a_space_and_its_token_are_forgotten_after_a_while(space, monkeypatch):
-    await ask("Hi", url=space.url, api_key="hf_forgotten").read()
-    set_bounds(monkeypatch, forget_after=0)
-    await ask("Hi", url=space.url).read()
-    assert known_tokens() == [None]
-
-
-async def test_what_is_remembered_of_spaces_is_bounded_by_its_size(space, monkeypatch):
-    set_bounds(monkeypatch, max_info_bytes=1)
-    for number in range(3):
-        await ask("Hi", url=space.url, headers={"x": str(number)}).read()
-    assert len(known_tokens()) <= 2
-
-
-@pytest.mark.backends("asyncio", "trio")
-async def test_a_call_that_waits_for_anothers_info_can_be_cancelled(space):
-    async def leave():
-        with anyio.move_on_after(0.3):
-            await ask("waits", url=relay.url).read()
-
-    with Relay(space.port) as relay:
-        relay.stalled.set()
-        async with anyio.create_task_group() as group:
-            first = ask("fetches", url=relay.url)
-            group.start_soon(first.read)
-            await wait_until_async(lambda: relay.connections)
-            await leave()
-            await wait_until_async(lambda: len(call_threads()) == 1)  # the one that fetches
-            relay.stalled.clear()
-    assert first.text == "You asked: fetches"
+async def test_an_old_protocol_or_version_is_refused():
+    for version, protocol in [
+        *(("4.44.1", each) for each in ("sse", "sse_v1", "sse_v2", "sse_v2.1", "ws")),
+        *((each, "sse_v3") for each in ("4.43.0", "3.50", "none", ""))
+    ]:
+        config = {"components": [], "dependencies": [], "protocol": protocol, "version": version}
+        with web_server(200, json.dumps(config)) as server:
+            error = await failure(ask("Hi", url=server.url, max_retries=0))
+        assert type(error) is SpaceUnavailableError and "4.44 or newer" in str(error), version

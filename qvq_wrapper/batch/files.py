@@ -12,7 +12,7 @@ from typing import Any
 from anyio import to_thread
 
 from ..base import hide_arguments
-from ..question.options import Options
+from ..question.options import Options, count
 from .answers import AnswerFile
 from .asking import source_of
 from .keys import Keys
@@ -72,11 +72,8 @@ def answer_file(
         summary = await answer_file("questions.jsonl", "answers.jsonl", concurrency=8)
         print(summary)
     """
-    for name, number in {"limit": limit, "total": total}.items():
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-            raise TypeError(f"{name} must be a whole number, not {type(number).__name__}")
-        if number is not None and number < 0:
-            raise ValueError(f"{name} must be 0 or more, not {number}")
+    limit = None if limit is None else count("limit", limit, 0)
+    total = None if total is None else count("total", total, 0)
     given = {"model": model, "api_key": api_key, "proxy": proxy, **options}
     run = Run(concurrency, ask, patience, given)
     source = Source(questions, prompt, prompt_column, image_column, encoding, separator)

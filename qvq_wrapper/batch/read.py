@@ -106,9 +106,9 @@ class Source:
             yield Row(name, columns, layout, path=name)
 
     def _items(self) -> Iterable[Any]:
-        items: Iterable[Any] = self.questions
+        items: Any = self.questions
         if not hasattr(items, "itertuples"):
-            return items
+            return items  # type: ignore[no-any-return]
         names = list(map(str, self.questions.columns))  # a DataFrame iterates over these
         cells = items.itertuples(index=False, name=None)
         return (dict(zip(names, each)) for each in cells)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections import Counter, deque
@@ -17,6 +16,7 @@ from anyio.lowlevel import checkpoint
 from ..errors import (
     AuthenticationError, RateLimitError, ResponseError, SpaceConnectionError, SpaceUnavailableError,
 )
+from ..question.options import count, seconds
 from .asking import answer_row, check_options
 from .brake import Brake
 from .rows import Row, Rows, error_text
@@ -36,8 +36,8 @@ class Run:
     def __init__(
         self, concurrency: int, ask: Ask | None, patience: float, options: dict[str, Any]
     ) -> None:
-        _check_number("concurrency", concurrency, 1, int)
-        _check_number("patience", patience, 0, (int, float))
+        self.concurrency = count("concurrency", concurrency, 1)
+        self._patience = seconds("patience", patience, 0)
         self._ask: Ask = ask or partial(answer_row, **options)
         self._of_the_row: tuple[type[Exception], ...] = (ValueError,)
         if ask is None:
@@ -47,8 +47,6 @@ class Run:
             raise TypeError(f"ask must be a function of a row, not {type(ask).__name__}")
         elif useless := [name for name, value in options.items() if value]:
             raise TypeError(f"with ask= these options have no effect: {', '.join(useless)}")
-        self.concurrency = concurrency
-        self._patience = patience
         self._again: deque[Row] = deque()  # questions to be asked again
         self._same: Counter[int] = Counter()  # equal errors since the last answer
         self._error: Exception | None = None  # why the run ends
@@ -99,7 +97,7 @@ class Run:
 
     async def _answer(self, row: Row) -> Result | None:
         """Return the result, or None if the question is to be asked again later."""
-        start, error = time.monotonic(), row.error
+        start, error, outcome = time.monotonic(), row.error, dict[str, Any]()
         if error is None:
             await self._brake.enter()
             start = time.monotonic()
@@ -174,13 +172,6 @@ def _outcome(answer: Any) -> Result:
         kind = type(columns.get("answer")).__name__
         raise TypeError(f"ask must give a str, or a dict with a str as answer, not {kind}")
     return {name: columns[name] for name in ("answer", "asked") if columns.get(name) is not None}
-
-
-def _check_number(name: str, value: Any, minimum: int, types: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, types):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not minimum <= value or math.isinf(value):
-        raise ValueError(f"{name} must be a number from {minimum}, not {value}")
 
 
 def _describe(error: Exception, place: str) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Connection(httpx.Auth):
     ``messages``      the answer's stream                             the call's thread
     ``ask_again``     nothing was asked because something that is     the call's thread
                       kept was out of date: it is new next time
+    ``_opened``       the connection is not from an earlier call      the call's thread
     ``_joining``      the question is on its way: its response        the call's thread
                       names the job, which ``/cancel`` needs
     ``_owned``        the client, until one takes it: the thread to   whoever pops it first
@@ -100,7 +101,7 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.http = access, limits, client
         self.url = str(httpx.URL(access.url))  # as httpx writes it: small letters, in ASCII
         self.cancelled = self.may_have_job = self.completed = False
-        self.ask_again = self._joining = False
+        self.ask_again = self._joining = self._opened = client.wire.opened = False
         self.began = time.monotonic()
         self.messages: Generator[dict[str, Any], None, None] | None = None
         self._on_stage = on_stage
@@ -118,6 +119,7 @@ class Connection(httpx.Auth):
         if not self.http.is_reusable():
             self.http.wire.close()  # httpcore opens another connection then
         wait = self.limits.read_timeout
+        self._opened |= self.http.wire.opened  # by an earlier request of this call
         self.http.wire.begin(patience or wait, min(connect_timeout or CONNECT_TIMEOUT, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
@@ -128,7 +130,8 @@ class Connection(httpx.Auth):
                 raise
             # The server had closed the kept connection before this request came.
             if not self.may_have_job or self._joining:
-                self.ask_again = True
+                # A new one that it closes at a request, it would close again and again.
+                self.ask_again = not self._opened
                 raise
         return self.send(method, url, stream=stream, **options)  # the answer's stream
 

@@ -62,8 +62,7 @@ def _only_fitting(endpoints: dict[str, Endpoint], question: Question) -> Endpoin
     if not endpoints:
         raise SpaceUnavailableError("The Space has no endpoint with a name, so it cannot be asked.")
     fitting = [each for each in _for_people(endpoints.values()) if each.fits(question)]
-    # Prefer those that take both picture and prompt.
-    fitting = [each for each in fitting if all(each.places(question))] or fitting
+    fitting = [each for each in fitting if all(each.places(question))] or fitting  # best: both
     if len(fitting) == 1 and not question.named:
         return fitting[0]
     message = f"The Space has no endpoint {question.api_name}"
@@ -176,7 +175,7 @@ class Endpoint:
     def places(self, question: Question) -> tuple[Parameter | None, Parameter | None]:
         """Return where picture and prompt go: the best kind of component, and of those the first.
 
-        Parameters that the caller names are not considered.
+        A parameter that the caller names is neither.
         """
         named = {*question.parameters, *question.extras}
         free = [each for each in self.parameters if each.name not in named]

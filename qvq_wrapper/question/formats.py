@@ -12,14 +12,14 @@ from ..errors import MediaError
 # reserved zeros added. TIFF follows section 2 of TIFF 6.0. AVIF and HEIC are brands in a file type
 # box (ISO/IEC 14496-12).
 _PICTURES = (  # name, file suffixes, pattern of the first bytes
-    ("PNG", (".png",), rb"\x89PNG\r\n\x1a\n"),
-    ("JPEG", (".jpg", ".jpeg", ".jfif"), rb"\xff\xd8\xff"),
+    ("PNG", (".png", ".apng"), rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), rb"\xff\xd8\xff"),
     ("GIF", (".gif",), rb"GIF8[79]a"),
     ("WebP", (".webp",), rb"RIFF....WEBP"),
-    ("BMP", (".bmp",), rb"BM....\0\0\0\0"),
+    ("BMP", (".bmp", ".dib"), rb"BM....\0\0\0\0"),
     ("TIFF", (".tif", ".tiff"), rb"II\*\0|MM\0\*"),
-    ("AVIF", (".avif",), rb"....ftypavi[fs]"),
-    ("HEIC", (".heic", ".heif"), rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
+    ("AVIF", (".avif", ".avifs"), rb"....ftypavi[fs]"),
+    ("HEIC", (".heic", ".heif", ".hif"), rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)"),
 )
 SUFFIXES = frozenset(suffix for _, suffixes, _ in _PICTURES for suffix in suffixes)
 _SUPPORTED = ", ".join(name for name, _, _ in _PICTURES)

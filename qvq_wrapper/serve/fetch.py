@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import cast
 
 import gradio as gr
 import httpx
@@ -39,7 +40,9 @@ class PublicTransport(httpx.AsyncBaseTransport):
         try:
             with fail_after(MAX_SECONDS):
                 async with safehttpx.AsyncSecureTransport(address) as transport:
-                    body = await _read(response := await transport.handle_async_request(request))
+                    found = await transport.handle_async_request(request)
+                    response = cast("httpx.Response", found)  # not typed
+                    body = await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise _refusal(f"cannot be fetched ({type(error).__name__})") from None
         if response.status_code >= 400:
