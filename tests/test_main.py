@@ -293,8 +293,8 @@ def keeping_back(space, word):
 
 def test_control_characters_are_removed_only_on_a_terminal(space, qvq):
     """A chunk of nothing else adds no line."""
-    text = "red \x1b[31m\x07 and\ttab \x9b1m\u202e\u2066\n"
-    prompt = script(text, 0.1, text + "\x01", 0.1)
+    text = "red \x1b[31m\x07 and\ttab \x9b1m\u202e\u2066\n\x02"
+    prompt = script(text, 1.5, text + "\x01")
     assert "\x1b[31m" in qvq(prompt, "--url", space.url).stdout
     with keeping_back(space, rb"\u0001") as (url, let_pass):
         with on_a_terminal(prompt, "--url", url) as (process, read_until):
@@ -303,7 +303,7 @@ def test_control_characters_are_removed_only_on_a_terminal(space, qvq):
             shown = read_until()
             assert process.wait(BOUND) == 0
     assert "red [31m and" in shown and shown.endswith("1m\r\n")
-    assert not set("\x01\x07\x9b\u202e\u2066") & set(shown)
+    assert not set("\x01\x02\x07\x9b\u202e\u2066") & set(shown)
 
 
 def test_the_status_is_on_the_terminal(start_space, qvq):

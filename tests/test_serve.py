@@ -1,6 +1,7 @@
 """The Space in front of a model's server, as its callers and the one who runs it see it."""
 
 import asyncio
+import itertools
 import os
 import re
 import subprocess
@@ -19,7 +20,7 @@ from qvq_wrapper import (
 )
 from qvq_wrapper.batch import answer_file, ask_many
 from qvq_wrapper.serve import SAMPLE, disconnect, running_space
-from qvq_wrapper.serve.__main__ import NEEDS, main
+from qvq_wrapper.serve.__main__ import NEEDS
 from qvq_wrapper.serve.disconnect import Readers
 from qvq_wrapper.serve.options import parse
 from qvq_wrapper.serve.pace import newest
@@ -51,16 +52,15 @@ async def texts_then(error=None, closed=None):
         closed and closed.set()
 
 
-@pytest.mark.parametrize("pause, seen", [(0, ["abc", "abcd"]), (0.3, ["abc", "abcd"])])
-def test_texts_that_nobody_has_time_for_are_left_out(pause, seen):
-    async def read():
+def test_texts_that_nobody_has_time_for_are_left_out():
+    async def read(pause):
         found = []
         async for text in newest(texts_then()):
             found.append(text)
             await asyncio.sleep(pause)
         return found
 
-    assert asyncio.run(read()) == seen
+    assert [asyncio.run(read(pause)) for pause in (0, 0.3)] == [["abc", "abcd"]] * 2
 
 
 def test_an_error_comes_after_all_texts():
@@ -117,39 +117,43 @@ async def test_the_parameters(server, url):
     assert request["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
-@pytest.mark.parametrize("parameters", [{"temperature": -1}, {"max_tokens": 0}])
-async def test_a_wrong_parameter(server, url, parameters):
+async def test_a_wrong_parameter(server, url):
     asked = len(server.requests)
     messages = [{"role": "user", "content": "Hi"}]
-    stream = Qwen_QVQ_72B.create_async_generator("", messages, url=url, **parameters)
-    assert "minimum" in (await failure(stream)).message
+    for parameters in ({"temperature": -1}, {"max_tokens": 0}):
+        stream = Qwen_QVQ_72B.create_async_generator("", messages, url=url, **parameters)
+        assert "minimum" in (await failure(stream)).message, parameters
     assert len(server.requests) == asked
 
 
-@pytest.mark.parametrize("before", [[], ["half", 0.2]])
-async def test_an_error_arrives_in_the_servers_words(server, url, before):
-    steps = [{"error": {"message": "Your key {key} has <no> money & time"}}]
-    error = await failure(Qwen_QVQ_72B.ask(script(*before, *steps), url=url))
-    assert type(error) is ResponseError and error.text == "".join(before[:1])
-    assert error.message == "The model's server says: Your key [key] has money & time"
+async def test_an_error_arrives_in_the_servers_words(server, url):
+    step = {"error": {"message": "Your key {key} has <no> money & time"}}
+    for before in ([], ["half", 0.2]):
+        error = await failure(Qwen_QVQ_72B.ask(script(*before, step), url=url))
+        assert type(error) is ResponseError and error.text == "".join(before[:1])
+        assert error.message == "The model's server says: Your key [key] has money & time"
 
 
-@pytest.mark.parametrize("status, wait, kind, retryable", [
+ERRORS = [
     (429, "30", RateLimitError, True), (429, None, RateLimitError, True),
     (503, "30", SpaceUnavailableError, True), (500, None, SpaceUnavailableError, True),
     (401, None, SpaceUnavailableError, False), (403, None, SpaceUnavailableError, False),
     (404, None, SpaceUnavailableError, False), (400, None, ResponseError, False),
-    (413, "30", ResponseError, False)])
-async def test_the_space_passes_on_whether_to_come_back(
-        server, url, status, wait, kind, retryable):
-    headers = {"Retry-After": wait} if wait else {}
-    step = {"status": status, "headers": headers, "body": {"error": "not now"}}
-    asked = len(server.requests)
-    error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
-    assert error.message.startswith(f"The model's server says: not now (HTTP {status})")
-    assert type(error) is kind and error.retryable is retryable
-    assert error.retry_after == (30 if wait and kind is not ResponseError else None)
-    assert len(server.requests) == asked + 1
+    (413, "30", ResponseError, False),
+]
+
+
+async def test_the_space_passes_on_whether_to_come_back(server, url):
+    for status, wait, kind, retryable in ERRORS:
+        headers = {"Retry-After": wait} if wait else {}
+        step = {"status": status, "headers": headers, "body": {"error": "not now"}}
+        asked = len(server.requests)
+        error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
+        assert error.message.startswith(f"The model's server says: not now (HTTP {status})")
+        assert (type(error), error.retryable) == (kind, retryable), (status, wait)
+        again = 30 if wait and kind is not ResponseError else None
+        assert error.retry_after == again, (status, wait)
+        assert len(server.requests) == asked + 1, f"{status} was asked again"
 
 
 async def test_a_data_set_ends_if_the_server_refuses_the_key(server, url):
@@ -202,22 +206,16 @@ async def test_a_server_that_reads_no_pictures(server, url):
 SILENT, FLOWING = [60], [{"repeat": "word ", "times": 10_000, "delay": 0.02}]
 
 
-@pytest.mark.parametrize("steps", [SILENT, ["half", *SILENT], FLOWING])
-async def test_a_caller_who_cancels_stops_the_model(server, url, steps):
-    asked, left = len(server.requests), len(server.left)
-    with anyio.CancelScope() as scope:
-        async with anyio.create_task_group() as tasks, Qwen_QVQ_72B.ask(
-                script(*steps), url=url) as stream:
-
-            async def cancel():
-                await wait_until_async(lambda: len(server.requests) > asked)
-                await wait_until_async(lambda: stream.text or steps == SILENT)
-                scope.cancel()
-
-            tasks.start_soon(cancel)
-            async for _ in stream:
-                pass
-    await wait_until_async(lambda: len(server.left) == left + 1)
+async def test_a_caller_who_cancels_stops_the_model(server, url):
+    for steps in (SILENT, ["half", *SILENT], FLOWING):
+        asked, left = len(server.requests), len(server.left)
+        async with anyio.create_task_group() as tasks:
+            stream = Qwen_QVQ_72B.ask(script(*steps), url=url)
+            tasks.start_soon(stream.read)
+            await wait_until_async(lambda: len(server.requests) > asked)
+            await wait_until_async(lambda: stream.text or steps == SILENT)
+            tasks.cancel_scope.cancel()
+        await wait_until_async(lambda: len(server.left) == left + 1)
 
 
 @contextmanager
@@ -238,14 +236,13 @@ def reader(client, kind, steps):
         yield response.iter_lines()
 
 
-@pytest.mark.parametrize("kind", ["browser", "curl"])
-@pytest.mark.parametrize("steps", [SILENT, ["half", *SILENT]])
-def test_a_reader_whose_connection_ends_stops_the_model(server, url, kind, steps):
+def test_a_reader_whose_connection_ends_stops_the_model(server, url):
     """As that of a tab that is closed, or of a process that is killed."""
-    asked, left = len(server.requests), len(server.left)
-    with httpx.Client(base_url=url) as client, reader(client, kind, steps):
-        wait_until(lambda: len(server.requests) > asked)
-    wait_until(lambda: len(server.left) > left)
+    for kind, steps in itertools.product(("browser", "curl"), (SILENT, ["half", *SILENT])):
+        asked, left = len(server.requests), len(server.left)
+        with httpx.Client(base_url=url) as client, reader(client, kind, steps):
+            wait_until(lambda: len(server.requests) > asked)
+        wait_until(lambda: len(server.left) > left)
 
 
 async def leave(readers, ends_response):
@@ -266,15 +263,15 @@ async def leave(readers, ends_response):
     await readers(scope, receive, send)
 
 
-@pytest.mark.parametrize("ends_response", [True, False])
-async def test_the_model_stops_while_gradio_passes_an_earlier_text_on(ends_response):
+async def test_the_model_stops_while_gradio_passes_an_earlier_text_on():
     """Gradio ends the response itself if it sees first that the reader has left."""
-    readers, closed = Readers(), asyncio.Event()
-    texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
-    assert await anext(texts) == "abc"
-    await leave(readers, ends_response)
-    await asyncio.wait_for(closed.wait(), 1)
-    assert [text async for text in texts] == []
+    for ends_response in (True, False):
+        readers, closed = Readers(), asyncio.Event()
+        texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
+        assert await anext(texts) == "abc"
+        await leave(readers, ends_response)
+        await asyncio.wait_for(closed.wait(), BOUND)
+        assert [text async for text in texts] == []
 
 
 async def test_the_model_is_not_asked_for_a_reader_who_has_left():
@@ -302,11 +299,13 @@ async def test_the_model_stops_if_no_reader_comes(monkeypatch):
     assert closed.is_set()
 
 
-@pytest.mark.parametrize("kind", ["browser", "curl"])
-def test_a_reader_who_stays_gets_the_whole_answer(server, url, kind):
+def test_a_reader_who_stays_gets_the_whole_answer(server, url):
     left = len(server.left)
-    with httpx.Client(base_url=url) as client, reader(client, kind, ["half", 0.3, "whole"]) as it:
-        assert "halfwhole" in "".join(it) or kind == "browser"
+    for kind in ("browser", "curl"):
+        steps = ["half", 0.3, "whole"]
+        with httpx.Client(base_url=url) as client, reader(client, kind, steps) as lines:
+            said = "".join(lines)
+        assert ("whole" if kind == "browser" else "halfwhole") in said, said
     assert len(server.left) == left
 
 
@@ -414,7 +413,7 @@ def test_a_proxy_that_cannot_be_used(server):
 MODEL = ["--base-url", "http://127.0.0.1:8000/v1", "--model", "m"]
 
 
-@pytest.mark.parametrize("arguments, message", [
+WRONG = [
     (MODEL[:2], "--base-url and --model need each other"), (MODEL[2:], "need each other"),
     (["--system", "x"], "--system needs --base-url"),
     (["--max-tokens", "5"], "--max-tokens needs --base-url"),
@@ -431,16 +430,20 @@ MODEL = ["--base-url", "http://127.0.0.1:8000/v1", "--model", "m"]
     ([*MODEL, "--api-key-file", "empty"], "has no key"),
     ([*MODEL, "--api-key-file", "two"], "has no key, or one with spaces"),
     ([*MODEL, "--auth-file", "empty"], "empty has no user:password"),
-    ([*MODEL, "--auth-file", "two"], "line 2 of two is not user:password")])
-def test_a_wrong_command(tmp_path, monkeypatch, capsys, arguments, message):
+    ([*MODEL, "--auth-file", "two"], "line 2 of two is not user:password"),
+]
+
+
+def test_a_wrong_command(tmp_path, monkeypatch, capsys):
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "two").write_text(f"ann:secret\n{KEY}\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as caught:
-        parse(arguments)
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert caught.value.code == 2 and message in said
-    assert KEY not in said and "secret" not in said
+    for arguments, message in WRONG:
+        with pytest.raises(SystemExit) as caught:
+            parse(arguments)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert caught.value.code == 2 and message in said, (arguments, said)
+        assert KEY not in said and "secret" not in said, (arguments, said)
 
 
 def test_a_key_that_no_header_can_hold(monkeypatch, capsys):
@@ -450,28 +453,29 @@ def test_a_key_that_no_header_can_hold(monkeypatch, capsys):
     assert "OPENAI_API_KEY" in (said := capsys.readouterr().err) and "sk-" not in said
 
 
-@pytest.mark.parametrize("arguments, module, extra", [
-    ([], "rapidocr", "demo"), (MODEL, "openai", "serve"), (MODEL, "pillow", "serve")])
-def test_a_missing_package(arguments, module, extra):
-    """The message names the extra of this kind of Space."""
-    name = {"pillow": "PIL"}.get(module, module)
-    code = f"import sys; sys.modules[{name!r}] = None; from importlib import util\n" \
-        f"real = util.find_spec\n" \
-        f"util.find_spec = lambda n: None if n == {name!r} else real(n) or real('json')\n" \
-        f"sys.argv[1:] = {arguments!r}\nfrom qvq_wrapper.serve.__main__ import main; main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr.strip() == (
-        f"This Space needs {module}: pip install \"qvq_wrapper[{extra}]\"")
-
-
-def test_a_folder_with_the_name_of_a_missing_package(monkeypatch, tmp_path):
-    (tmp_path / "missing_package").mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(NEEDS, "demo", {"missing_package": "missing"})
-    monkeypatch.setattr(sys, "argv", ["serve"])
-    with pytest.raises(SystemExit, match="This Space needs missing: pip install"):
-        main()
+def test_a_missing_package(tmp_path):
+    """The message names the extra of this kind of Space. A folder of its name is no package."""
+    (tmp_path / "folder").mkdir()
+    cases = [([], "rapidocr"), (MODEL, "openai"), (MODEL, "PIL")]
+    code = f"""
+import importlib.util, sys
+sys.modules.update(dict.fromkeys(["rapidocr", "openai", "PIL"]))  # importing them fails
+from qvq_wrapper.serve import __main__ as serve
+for arguments, hidden in {cases!r}:
+    for found in (None, importlib.util.find_spec("folder")):
+        serve.find_spec = lambda name: found if name == hidden else importlib.util.find_spec("json")
+        sys.argv[1:] = arguments
+        try:
+            serve.main()
+        except SystemExit as end:
+            print(end.code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    packages = [("rapidocr", "demo"), ("openai", "serve"), ("pillow", "serve")]
+    assert (done.stderr, done.stdout.splitlines()) == ("", [
+        f'This Space needs {package}: pip install "qvq_wrapper[{extra}]"'
+        for package, extra in packages for _ in range(2)])
 
 
 def test_the_text_reader_gets_no_key(monkeypatch):
