@@ -245,6 +245,8 @@ class Relay:
         return self
 
     def __exit__(self, *error):
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # close() alone does not end accept()
         self._listener.close()
         self.resume()
         self.cut()
@@ -411,6 +413,7 @@ class WebServer:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads, self._server.block_on_close = True, False
         self._server.handle_error = lambda *arguments: None  # the client may leave
+        self._server.socket.settimeout(1)  # accept() can block after all, and then shutdown() too
         self.port = self._server.server_port
         self.url = f"http://127.0.0.1:{self.port}"
         # shutdown() waits for one poll interval.

@@ -163,8 +163,6 @@ def visit(request, server, site, tmp_path_factory):
     (folder / "picture.png").write_bytes(PRIVATE)
     (folder / "text").write_text(CANARY)
     model = ["--base-url", server.url, "--model", "m", "--system", ""]
-    if request.param == "reader":
-        pytest.importorskip("rapidocr", reason="rapidocr is not installed")
     with started(*model if request.param == "model" else [], log=folder / "log") as url:
         visit = Visit(url, folder / "log")
         visit.name, visit.private, visit.site = request.param, folder, site
