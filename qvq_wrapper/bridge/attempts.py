@@ -49,7 +49,8 @@ def answer_call(call: Call, question: Question) -> None:
             delay = _retry_delay(call, error, retries)
             if delay is None:
                 break
-            retries += delay > 0
+            if not (call.connection and call.connection.ask_again):
+                retries += 1
             _finish(later)
             with suppress(Empty):
                 call.cancel_signal.get(timeout=delay)
