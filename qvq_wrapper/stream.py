@@ -116,12 +116,15 @@ class AnswerStream(AsyncGenerator[str, None]):
     async def _stop(self) -> None:
         """Do what ``aclose`` does, but never raise a cancellation in place of another error."""
         call = self._call
-        call.cancel()
-        with anyio.move_on_after(CLEANUP, shield=True):
-            while not call.thread_ended:
-                news = _listen(call)
-                if not call.thread_ended:  # look again: the news may have come just before
-                    await news.wait()
+        try:
+            call.cancel()
+            with anyio.move_on_after(CLEANUP, shield=True):
+                while not call.thread_ended:
+                    news = _listen(call)
+                    if not call.thread_ended:  # look again: the news may have come just before
+                        await news.wait()
+        finally:
+            call.cancel()  # a Ctrl-C may have ended the first one half-way
 
     async def __anext__(self) -> str:
         call, news, waited = self._call, None, False
