@@ -101,7 +101,8 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.http = access, limits, client
         self.url = str(httpx.URL(access.url))  # as httpx writes it: small letters, in ASCII
         self.cancelled = self.may_have_job = self.completed = False
-        self.ask_again = self._joining = self._opened = client.wire.opened = False
+        self.ask_again = self._joining = self._opened = False
+        client.wire.opened = False  # what an earlier call's request opened does not count
         self.began = time.monotonic()
         self.messages: Generator[dict[str, Any], None, None] | None = None
         self._on_stage = on_stage

@@ -31,6 +31,6 @@ class JobExecutor(Executor):
         if self._daemon:
             threading.Thread(target=run, name="gradio_client", daemon=True).start()
         elif fn is not utils.check_for_cancel:
-            # That one polls, and posts past the proxy. We end a job by cutting its connection.
+            # check_for_cancel polls, and posts past the proxy. We cut the job's connection instead.
             run()
         return future
