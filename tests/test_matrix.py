@@ -17,7 +17,7 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[1]
 CORE = ["provider", "stream", "media", "errors", "call", "session", "space", "connection"]
-NEEDED = ["hypothesis", "numpy", "pillow", "pytest", "socksio", "trio"]
+NEEDED = ["hypothesis", "numpy", "openai", "pillow", "pytest", "socksio", "trio"]
 OLDEST = ["gradio_client==2.7.0", "anyio==4.11.0", "httpx==0.27.0", "huggingface_hub<2"]
 SERVERS = {
     "5.50.0": [],
