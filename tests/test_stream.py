@@ -616,18 +616,25 @@ async def test_a_task_that_is_cancelled_twice(relay):
 
 
 @both
-async def test_leaving_while_the_question_is_sent_cancels_the_job(endless, space, monkeypatch):
+@pytest.mark.parametrize("held", ["the question", "its response"])
+async def test_leaving_while_the_question_is_sent_cancels_the_job(
+    endless, space, monkeypatch, anyio_backend_name, held
+):
     """Only the Space's response to the question names the job, so it is waited for."""
     set_bounds(monkeypatch, join_patience=30)  # 2 s can pass on a busy machine
+    prompt = f"{held}, {anyio_backend_name}"
     with Relay(space.port) as relay:
         def hold(data):
             relay.stall()
             relay.wait()
             return data
 
-        relay.change(hold, "/queue/join")
+        if held == "the question":
+            relay.stall_at("/queue/join")
+        else:
+            relay.change(hold, "/queue/join")
         async with anyio.create_task_group() as group:
-            stream = endless.ask("handed in", url=relay.url)
+            stream = endless.ask(prompt, url=relay.url)
             group.start_soon(stream.read)
             await wait_until_async(relay.stalled.is_set)
             group.cancel_scope.cancel()
@@ -635,7 +642,7 @@ async def test_leaving_while_the_question_is_sent_cancels_the_job(endless, space
                 await wait_until_async(lambda: stream.status.stage == "cancelled")
             relay.behave()
         await wait_until_async(lambda: relay.count("/cancel"))
-    await space.wait_job_gone("handed in")
+    await space.wait_job_gone(prompt, may_be_queued=held == "the question")
 
 
 @both
