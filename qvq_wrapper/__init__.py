@@ -32,7 +32,7 @@ from .provider import Qwen_QVQ_72B, ask
 from .stream import AnswerStream, AsyncResult
 from .types import ImageType, MediaListType, Messages, Status
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "AnswerStream",

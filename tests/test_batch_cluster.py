@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import HERE, PNG, free_port, script, wait_until
+from conftest import PNG, free_port, script, wait_until
+from readmes import examples
 
 DASK = Path(sys.executable).with_name("dask")
 pytestmark = [
@@ -20,10 +20,8 @@ pytestmark = [
 
 
 def recipe():
-    readme = (HERE.parent / "README.rst").read_text()
-    section = readme.split("\nOn a cluster\n~~~")[1]
-    block = re.search(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", section)[1]
-    return re.sub(r"^    ", "", block, flags=re.M)
+    (block,) = (block for block in examples("qvq_wrapper/batch/README.rst") if "dask" in block)
+    return block
 
 
 @contextmanager

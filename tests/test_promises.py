@@ -1,6 +1,6 @@
-"""The README's promises, in its own words, against the code and the requests that it sends.
+"""The READMEs' promises, in their own words, against the code and the requests that it sends.
 
-Each expected number is read from a sentence of README.rst, so that neither changes alone.
+Each expected number is read from a sentence of a README, so that neither changes alone.
 """
 
 import csv
@@ -15,10 +15,11 @@ from inspect import signature
 import anyio
 import numpy
 import pytest
-from conftest import HERE, PNG, call_threads, failure, wait_until_async
+from conftest import PNG, call_threads, failure, wait_until_async
 from hostile import RIGHT, Reply, completed, failed, generating, messages_of
 from inside import bound, skip_random_waits
 from network import web_server
+from readmes import READMES
 
 import qvq_wrapper
 from qvq_wrapper import MediaError, ResponseError, ResponseTimeoutError, ask
@@ -27,15 +28,16 @@ from qvq_wrapper.serve.options import parse
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
-SOURCE = (HERE.parent / "README.rst").read_text()
-README = " ".join(SOURCE.replace("``", "").split())
+REFERENCE = READMES["qvq_wrapper/README.rst"]
+README = " ".join("\n".join(READMES.values()).replace("``", "").split())
+"""All READMEs, so that a number is promised in one place only."""
 WORDS = {
     "half a": 0.5, "an": 1, "a": 1, "twice": 2, "three": 3, "four": 4, "six": 6, "eight": 8,
     "ten": 10}
 NUMBER = rf"(\b(?:{'|'.join(WORDS)})\b|-?\b\d(?:[\d.,]*\d)?)"
 
 TABLES = [
-    # A sentence of the README's tables, its unit, and the names that its numbers have in the code.
+    # A sentence of the reference's tables, its unit, and the names of its numbers in the code.
     ("If Retry-After is more than # minute, nothing is tried again", 60, "longest_delay"),
     ("is made within # s, or read_timeout if that is less", 1, "connect_timeout"),
     ("A Space's other responses have # MiB at most", 2**20, "max_body_bytes"),
@@ -59,7 +61,7 @@ ELSEWHERE = [
     ("and all together have # GB", 2**30, "max_folder"),
     ("Pictures are deleted after about # hour", 3600, "max_age"),
 ]
-BY_REQUESTS = [  # the other numbers of the README's tables; tests below make requests for them
+BY_REQUESTS = [  # the other numbers of the reference's tables; tests below make requests for them
     "up to # second at first, up to # as long each further time, and # s at most",
     "after #, # or # before the question was handed in",
     "all outputs of an endpoint together # times as many",
@@ -73,21 +75,22 @@ def pattern(sentence):
 
 
 def numbers(sentence):
-    """Return the numbers at the places of ``#`` in a sentence of the README."""
+    """Return the numbers at the places of ``#`` in a sentence of a README."""
     (found,) = re.finditer(pattern(sentence), README, re.I)
     words = [word.lower().replace(",", "") for word in found.groups()]
     return [WORDS[word] if word in WORDS else float(word) for word in words]
 
 
 def section(title):
-    """Return the lines of a part of the README's reference."""
-    return re.search(rf"^{title}\n((?:    .*\n|\n)+)", SOURCE, re.M)[1].splitlines()
+    """Return the lines of a section of the reference."""
+    rest = re.split(rf"^{title}\n-+\n", REFERENCE, flags=re.M)[1]
+    return re.split(r"^.+\n-+\n", rest, flags=re.M)[0].splitlines()
 
 
 def table(title):
-    """Return the rows of the table in a part of the reference: the text of each cell."""
+    """Return the rows of the table in a section of the reference: the text of each cell."""
     lines, rows = section(title), []
-    start, head, end = (number for number, line in enumerate(lines) if re.match(" *===", line))
+    start, head, end = (number for number, line in enumerate(lines) if line.startswith("==="))
     starts = [found.start() for found in re.finditer("=+", lines[start])]
     for line in lines[head + 1:end]:
         cells = [line[a:b].replace("``", "").strip() for a, b in zip(starts, [*starts[1:], None])]

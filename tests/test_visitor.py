@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -453,6 +454,13 @@ def test_the_folder_has_a_bound(narrow):
     assert sum(files) <= 1_000_000 and len(files) < 1000
     said = narrow.ask({"path": f"http://127.0.0.2:{narrow.site}/late.png", **META})
     assert "folder is full" in said
+
+
+def test_a_disk_that_is_nearly_full_has_room_for_a_picture(tmp_path, monkeypatch):
+    for free, room in ((2**33, True), (2**20, False)):
+        monkeypatch.setattr(
+            "shutil.disk_usage", lambda _, free=free: SimpleNamespace(total=2**40, free=free))
+        assert Uploads(tmp_path).has_room(2**20) == room
 
 
 def test_old_files_are_deleted(tmp_path):

@@ -42,8 +42,9 @@ def answer_file(
     Each answer is appended as one line of JSON: what ``ask_many`` yields, ``asked`` (where the
     answer came from, and what tells whether a picture has changed) and ``key``. Questions that have
     an answer there are not asked again. Those that failed are, after those that were never tried.
-    The README says what makes two rows the same question. Lines are flushed, but not synced: a
-    power failure may cost the last ones. A file ``<answers>.lock`` keeps a second run away.
+    README.rst beside this file says what makes two rows the same question. Lines are flushed, but
+    not synced: a power failure may cost the last ones. A file ``<answers>.lock`` keeps a second
+    run away.
 
     Args:
         questions: the path of a JSONL, CSV or TSV file, in which a picture's path starts from the

@@ -81,7 +81,7 @@ def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -
     from gradio import mount_gradio_app
 
     from .fetch import guard_fetches
-    from .page import CSS
+    from .page import CSS, theme
     from .visitors import Visitors
 
     uploads = Uploads(folder)
@@ -90,7 +90,7 @@ def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -
     guard_fetches(uploads)
     page.has_launched = True  # else Gradio checks no path; mount_gradio_app does not set it
     readers.app = mount_gradio_app(
-        FastAPI(), page, path="/", auth=options.auth, theme="soft", css=CSS,
+        FastAPI(), page, path="/", auth=options.auth, theme=theme(), css=CSS,
         max_file_size=MAX_FILE, enable_monitoring=False, mcp_server=False,
         show_error=False)  # gr.Error is shown all the same, and the log has everything
     config = uvicorn.Config(

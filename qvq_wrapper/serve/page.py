@@ -29,6 +29,11 @@ This Space asks a model, `{name}`. Your picture and your question go to the serv
 model. The Space itself deletes pictures after about an hour."""
 
 
+def theme() -> gr.Theme:
+    """Return the pages' theme. The font that comes with gradio's own is ornamental."""
+    return gr.themes.Soft(font=["system-ui", "sans-serif"])
+
+
 def reader_page(reader: Reader) -> gr.Blocks:
     """Return the text reader's page. Its endpoint takes a picture and a prompt."""
     from .reader import ABOUT, TITLE

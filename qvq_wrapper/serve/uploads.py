@@ -16,6 +16,7 @@ MAX_FOLDER = 2 * 2**30
 MAX_AGE = 3600.0
 """Seconds after which a picture is deleted. The page can ask again about the one it shows."""
 INTERVAL = 600.0
+_SPARE = 2**28  # bytes of the disk that are left to others
 _LEAST = 4096  # bytes that a file takes on a disk, however small it is
 
 
@@ -50,8 +51,8 @@ class Uploads:
         for path in self._files():
             with suppress(OSError):  # deleted meanwhile
                 used += max(_LEAST, path.lstat().st_size)
-        disk = shutil.disk_usage(self.folder)
-        return used + size <= MAX_FOLDER and size <= disk.free - disk.total // 20
+        free = shutil.disk_usage(self.folder).free
+        return used + size <= MAX_FOLDER and size <= free - _SPARE
 
     def delete_old(self) -> None:
         """Delete files that are older than ``MAX_AGE``, and then their folders."""

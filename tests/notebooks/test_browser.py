@@ -1,5 +1,10 @@
-"""``show`` in JupyterLab in headless Chromium. $QVQ_ARTIFACTS is a folder for screenshots."""
+"""``show`` in JupyterLab in headless Chromium.
 
+$QVQ_ARTIFACTS is a folder for screenshots. The READMEs show four of them, which lie in this folder.
+To make them anew, give this folder: ``-m browser tests/notebooks -k "growing or the_page"``.
+"""
+
+import io
 import json
 import os
 import re
@@ -16,6 +21,7 @@ import pytest
 from conftest import free_port, script, wait_until
 from examples import EXAMPLES
 from formulas import FORMULAS
+from PIL import Image
 from test_markdown import ATTACKS
 
 from qvq_wrapper.notebook.markdown import as_markdown
@@ -29,6 +35,7 @@ pytestmark = [
         not (CHROMIUM and DRIVER), reason="needs: apt-get install chromium chromium-driver"),
 ]
 
+QUESTION = "What is the area of this triangle?"
 ANSWER = r"""Let me look at the triangle first.
 
 Its base is \( b = 6 \) and its height is \( h = 4 \), so
@@ -41,7 +48,9 @@ With Heron's formula, where $s = \frac{a + b + c}{2}$:
 
 $$A = \sqrt{s (s - a)(s - b)(s - c)}$$
 
-In Python, for a triangle that costs \$3 or $4:
+**Final answer:** \boxed{12 \text{ cm}^2}"""
+
+NO_FORMULAS = r"""In Python, for a triangle that costs \$3 or $4:
 
 ```python
 area = base * height / 2  # $not a formula$
@@ -49,7 +58,7 @@ area = base * height / 2  # $not a formula$
 
 <img src="REMOTE/html.png"> and ![a picture](REMOTE/markdown.png)
 
-**Final answer:** \boxed{12 \text{ cm}^2}"""
+The end."""
 
 WATCH = """
 window.seen = [];
@@ -173,14 +182,16 @@ class Page:
             ".some(p => p.textContent.includes('*'))")
 
     def keep(self, name):
-        """Save a screenshot of the latest output."""
-        folder = os.environ.get("QVQ_ARTIFACTS")
-        if folder:
-            self.driver.execute_script(
-                "[...document.querySelectorAll('.jp-OutputArea-output')].at(-1)"
-                "?.scrollIntoView({block: 'end'})")
+        """Save a screenshot of the latest cell that has an output, or else of the window."""
+        if folder := os.environ.get("QVQ_ARTIFACTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self.driver.save_screenshot(f"{folder}/{name}.png")
+            cells = self.driver.find_elements(
+                "css selector", ".jp-CodeCell:has(.jp-OutputArea-output)")
+            shown = (cells or self.driver.find_elements("css selector", "body"))[-1]
+            picture = Image.open(io.BytesIO(shown.screenshot_as_png)).convert("RGB")
+            width, height = picture.size
+            picture = picture.crop((0, 0, width, height - 3))  # without the next cell's frame
+            picture.quantize().save(f"{folder}/{name}.png", optimize=True)
 
     def count(self, selector):
         return self.driver.execute_script(
@@ -239,20 +250,21 @@ def words(answer):
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, theme):
-    answer = ANSWER.replace("REMOTE", picture_url.rsplit("/", 1)[0])
     shade = theme.split()[-1].lower()
     scripts = {
-        "busy": script("busy", 3), "What is its area?": script(1, *words(answer)),
+        "busy": script("busy", 3), QUESTION: script(1, *words(ANSWER)),
+        "other": script(NO_FORMULAS.replace("REMOTE", picture_url.rsplit("/", 1)[0])),
         "long": script({"raise": f"No such file: /{'folder/' * 20}{'a' * 200}.png"})}
     jupyter = jupyterlab(tmp_path, theme)
     with start_space("--at-once", 1) as space, jupyter as url, browser(tmp_path) as driver:
+        driver.set_window_size(760, 1100)
         (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
         page = Page(
             driver, url, tmp_path,
             "from qvq_wrapper.notebook import show\nfrom prepare import ask, figure, until_busy\n"
             "busy = await until_busy()",
-            "stream = ask('What is its area?', figure)\nawait show(stream)",
-            "stream = ask('What is its area?')\nawait show(stream)",
+            f'stream = ask("{QUESTION}", figure)\nawait show(stream)',
+            f'await show(ask("{QUESTION}"))', "await show(ask('other'))",
             "await show(ask('Hello', url='http://127.0.0.1:9'))", "await show(ask('long'))")
         page.run()
         page.run()
@@ -265,7 +277,7 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         page.keep(f"{shade}-3-answer")
         page.check_growth()
         assert page.count("mjx-container[display=true]") == 2 and page.count("mjx-container") == 6
-        assert page.count("mjx-merror") == 0 and page.count(".jp-RenderedMarkdown img") == 0
+        assert page.count("mjx-merror") == 0
         page.run()
         page.wait("return document.querySelectorAll('mjx-container').length > 8")
         page.command("notebook:interrupt-kernel")
@@ -274,6 +286,13 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         page.keep(f"{shade}-4-interrupted")
         wait_until(lambda: len(space.log("left")) == 3, BOUND)
         assert len(space.log("finished")) == 2
+        formulas = page.count("mjx-container")
+        page.run()
+        page.wait_text("costs $3 or $4:")
+        page.wait_text("The end.")
+        page.wait_idle()
+        assert page.count("mjx-container") == formulas
+        assert page.count(".jp-RenderedMarkdown img") == 0
         page.run()
         page.wait_text("SpaceConnectionError")
         page.wait_idle()

@@ -1,6 +1,6 @@
 """The page of a Space with a model behind it, in headless Chromium.
 
-$QVQ_ARTIFACTS is a folder for a screenshot.
+$QVQ_ARTIFACTS is a folder for a screenshot. A README shows it (see test_browser.py).
 """
 
 import base64
@@ -117,7 +117,11 @@ def test_the_page(tmp_path):
         page.wait_text("costs $3 or $4")
         if folder := os.environ.get("QVQ_ARTIFACTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
-            driver.save_screenshot(f"{folder}/page.png")
+            window = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+            box = driver.find_element("css selector", "main").rect
+            right, bottom = box["x"] + box["width"] + 18, box["y"] + box["height"] + 18
+            window = window.crop((box["x"] - 18, 0, right, bottom))
+            window.quantize().save(f"{folder}/page.png", optimize=True)
         assert server.requests[-1]["messages"][-1]["content"][0]["type"] == "image_url"
         page.ask("broken")
         page.wait_text("The model's server says: out of memory (HTTP 500)")
