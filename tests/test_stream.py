@@ -620,7 +620,7 @@ async def test_a_task_that_is_cancelled_twice(relay):
 async def test_leaving_while_the_question_is_sent_cancels_the_job(
     endless, space, monkeypatch, anyio_backend_name, held
 ):
-    """Only the Space's response to the question names the job, so it is waited for."""
+    """Only the Space's response to the question names the job, which gradio 4.44 has to know."""
     set_bounds(monkeypatch, join_patience=30)  # 2 s can pass on a busy machine
     prompt = f"{held}, {anyio_backend_name}"
     with Relay(space.port) as relay:
@@ -642,7 +642,7 @@ async def test_leaving_while_the_question_is_sent_cancels_the_job(
                 await wait_until_async(lambda: stream.status.stage == "cancelled")
             relay.behave()
         await wait_until_async(lambda: relay.count("/cancel"))
-    await space.wait_job_gone(prompt, may_be_queued=held == "the question")
+    await space.wait_job_gone(prompt, may_be_queued=True)
 
 
 @both

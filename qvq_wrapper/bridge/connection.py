@@ -159,7 +159,9 @@ class Connection(httpx.Auth):
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
-        bound_body(response, endless=wire.streams, is_wanted=lambda data: not self.cancelled)
+        # A cancelled call reads no more, but for the name of its job.
+        is_wanted = lambda data: joins or not self.cancelled
+        bound_body(response, endless=wire.streams, is_wanted=is_wanted)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
