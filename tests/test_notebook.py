@@ -374,8 +374,11 @@ UNFIT = "\x1b]0;steer\x07\x1b[2J\x9b1m\u202e\u2066"
 
 
 def test_a_growing_answer_in_ipythons_terminal(space):
-    """It is printed once, without what would steer the terminal, and then how it ended."""
-    steps = ["A", 0.3, f"A{UNFIT}\tB", 0.3, f"A{UNFIT}\tB\nC\u2028D"]
+    """It is printed once, without what would steer the terminal, and then how it ended.
+
+    Half a character at the end is not printed.
+    """
+    steps = ["A\ufffd", 0.3, f"A{UNFIT}\tB", 0.3, f"A{UNFIT}\tB\nC\u2028D"]
     screen = in_terminal(
         f"url = {space.url!r}\nawait show(ask({script(*steps, 0.3)!r}, {PNG!r}, url=url))\n"
         f"stream = ask({script('one', 0.3, 'other', 0.3)!r}, url=url)\n"
