@@ -519,6 +519,11 @@ async def test_a_model_that_repeats_itself_is_stopped(server):
     await wait_until_async(lambda: len(server.left) == left + 1)
 
 
+async def test_a_model_that_repeats_its_thoughts_is_stopped(server):
+    texts = await answer(server, *[delta(reasoning=CIRCLE)] * 9, 60, stop_repetition=True)
+    assert texts == ["*Stopped: the model repeats itself.*"]
+
+
 async def test_repetition_is_allowed_by_default(server):
     texts = await answer(server, {"repeat": CIRCLE, "times": 20})
     assert texts[-1] == CIRCLE * 20
