@@ -406,6 +406,17 @@ async def test_a_thought_stays_in_its_quote(server):
             assert [token.content for token in tokens[end + 1:]] == ["", "Open.", ""], thought
 
 
+async def test_a_formula_in_a_thought_never_ends_in_the_answer(server):
+    """Gradio takes what is between two delimiters for a formula, before it looks for quotes."""
+    thought = "a $$$\nx \\[ y \\( z"
+    for pieces in ([thought], thought):
+        steps = [delta(reasoning=piece) for piece in pieces]
+        texts = await answer(server, *steps, r"Open $$y$$ \] \).", show_thinking=True)
+        quote, _, rest = texts[-1].partition("\n\n")
+        assert quote.replace("\u200b", "").replace("\n> x", "\nx").endswith(f"> {thought}")
+        assert not re.search(r"\$\$|\\[\[(]", quote) and rest == r"Open $$y$$ \] \)."
+
+
 async def test_a_key_in_a_thought(server):
     steps = [delta(reasoning=piece) for piece in ("It is ", *KEY, ". s")]
     for after in (["ok"], []):

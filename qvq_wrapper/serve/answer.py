@@ -8,6 +8,9 @@ import re
 from .dialects import Piece
 
 _TITLE = "> *Thinking:*\n>\n> "
+# Gradio 6.31 takes formulas out of Markdown before it looks for quotes. One that begins in a
+# thought would end in the answer. A zero-width space inside a delimiter makes it text.
+_DELIMITER = re.compile(r"\$(?=\$)|\\(?=[\[\]()])")
 
 
 class Answer:
@@ -68,6 +71,8 @@ class Answer:
             if not self._is_quoting:
                 self.text += f"\n\n{_TITLE}" if self.text else _TITLE
                 self._is_quoting = True
+            # With the last character, because a delimiter may come in two pieces.
+            piece = _DELIMITER.sub("\\g<0>\u200b", self.text[-1] + piece)[1:]
             self.text += re.sub("\r\n?|\n", "\n> ", piece)
 
     def _add_text(self, piece: str) -> None:
