@@ -124,7 +124,7 @@ def test_the_page(tmp_path):
         assert server.requests[-1]["messages"][-1]["content"][0]["type"] == "image_url"
         page.ask("think")
         page.wait_text("open daily")
-        page.wait("return document.querySelector('blockquote')?.innerText.includes('$$')")
+        page.wait("return document.querySelector('blockquote')")
         page.wait("const bold = [...document.querySelectorAll('.prose strong')]"
                   ".find(each => each.innerText === 'open daily');"
                   "return bold && !bold.closest('blockquote')")
