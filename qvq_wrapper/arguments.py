@@ -53,7 +53,12 @@ class Parser(ArgumentParser):
                     "command. Give a token by --api-key-file FILE or in the environment variable "
                     f"{self._key_variable}, and a login by --auth-file FILE")
         # Intermixed: an option may stand between two arguments of which one may be left out.
-        found, unknown = self.parse_known_intermixed_args(arguments)
+        # It forgets what "--" means, so a mark hides the hyphens behind that.
+        start = arguments.index("--") if "--" in arguments else len(arguments)
+        marked = arguments[:start] + [f"\0{each}" for each in arguments[start + 1:]]
+        found, unknown = self.parse_known_intermixed_args(marked)
+        for key, value in vars(found).items():
+            setattr(found, key, value.removeprefix("\0") if isinstance(value, str) else value)
         if names := [name[0] for each in unknown if (name := _NAME.match(each))]:
             self.error(f"unknown option: {', '.join(names)}. Options are written in full")
         if unknown:

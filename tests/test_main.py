@@ -20,6 +20,7 @@ from network import Relay, web_server
 
 from qvq_wrapper import __version__
 from qvq_wrapper.__main__ import main
+from qvq_wrapper.arguments import Parser
 from qvq_wrapper.batch.__main__ import main as batch_main
 from qvq_wrapper.printable import printable
 from qvq_wrapper.serve.options import parse as parse_for_serve
@@ -185,6 +186,7 @@ def test_a_file_with_a_secret_that_cannot_be_used(qvq, tmp_path):
 
 FORMS = [  # how question and picture are given: the arguments, and standard input
     ("Q x.png --url U", b""), ("Q --url U x.png", b"not read"), ("--url U -- -Q x.png", b""),
+    ("Q --url U -- x.png", b""), ("--url U -- Q -", PNG),
     ("-i x.png Q --url U", b""), ("--url U -i x.png", b"Q"), ("- x.png --url U", b"Q\r\n"),
     ("- --image x.png --url U", b"\xef\xbb\xbfQ\n"), ("Q - --url U", PNG),
     ("Q -i - --url U", PNG), ("Q --image=- --url U", PNG), ("Q x.png --url U", TERMINAL),
@@ -196,7 +198,7 @@ def test_the_forms_of_question_and_picture(space, qvq, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.png").write_bytes(PNG)
     for number, (command, stdin) in enumerate(FORMS):
-        question = f"form {number}"
+        question = f"form{number}"
         names = {"Q": question, "-Q": f"-{question}", "U": space.url}
         arguments = [names.get(each, each) for each in command.split()]
         if isinstance(stdin, bytes) and stdin != PNG:
@@ -207,6 +209,19 @@ def test_the_forms_of_question_and_picture(space, qvq, monkeypatch, tmp_path):
         assert result.stdout == f"You asked: {asked}\n", command
         has_picture = "x.png" in command or stdin == PNG
         assert space.seen(asked).get("size") == (len(PNG) if has_picture else None), command
+
+
+@pytest.mark.parametrize("command", [
+    "q.jsonl --limit 3 a.jsonl", "--limit 3 -- q.jsonl -a.jsonl", "q.jsonl --limit 3 -- -a.jsonl",
+    "-- q.jsonl -a.jsonl"])
+def test_an_option_may_stand_between_the_arguments(command):
+    """As those of qvq-batch, of which the first may be left out."""
+    parser, arguments = Parser("QVQ_API_KEY"), command.split()
+    parser.add_argument("questions", nargs="?")
+    parser.add_argument("answers")
+    parser.add_argument("--limit")
+    found = parser.parse(arguments)
+    assert (found.questions, found.answers) == ("q.jsonl", arguments[-1])
 
 
 REFUSED_FORMS = [
@@ -222,7 +237,8 @@ REFUSED_FORMS = [
     ("-", "cafe".encode("utf-16-le"), "UTF-16"), ("-", PNG, "standard input is a picture (PNG)"),
     ("Q -i -", b"", "the picture is empty"), ("Q --list", b"", "--list asks nothing"),
     ("--list -i x.png", b"", "--list asks nothing"), ("Q --param =1", b"", "must be NAME=VALUE"),
-    ("Q --param temperature", b"", "must be NAME=VALUE"), ("Q --param a=NaN", b"", "'a' is a float"),
+    ("Q --param temperature", b"", "must be NAME=VALUE"),
+    ("Q --param a=NaN", b"", "'a' is a float"),
     ("Q --max-retries -1", b"", "max_retries must be 0 or more"),
     ("Q --max-chars 0", b"", "max_chars must be 1 or more"),
     ("Q --max-chars many", b"", "invalid int value"),
