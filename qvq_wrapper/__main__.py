@@ -46,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: with status 2, the usage is wrong.
     """
     args = _parser().parse(arguments)
+    if sys.stdout is None:
+        print("qvq: standard output is closed", file=sys.stderr)
+        return 2
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     stream: AnswerStream | None = None
     try:

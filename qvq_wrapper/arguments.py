@@ -45,6 +45,7 @@ class Parser(ArgumentParser):
             SystemExit: with status 2, they are wrong. The message has no value of an option that
                 holds a secret or that is not known.
         """
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # 2>&- leaves None, and stdout is no place
         arguments = sys.argv[1:] if arguments is None else arguments
         for argument in takewhile("--".__ne__, arguments):
             if _SECRET.match(argument):

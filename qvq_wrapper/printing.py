@@ -91,7 +91,7 @@ def print_endpoints(offers: list[EndpointInfo], as_json: bool) -> None:
             use = " and ".join(use for use, name in uses.items() if name == each.name)
             default = "required" if each.required else json.dumps(each.default)
             rows.append([each.name, use or default, each.type])
-        cells = [[printable(cell)[:WIDEST] for cell in row] for row in rows]
+        cells = [[cell[:WIDEST] for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*cells)]
         for row in cells:
             padded = (cell.ljust(width) for cell, width in zip(row, widths))

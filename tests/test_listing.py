@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import json
 from types import SimpleNamespace
 
@@ -73,10 +74,11 @@ def test_what_is_offered_is_what_can_be_asked(shapes):
             assert error.message == offer.problem and not offer.fits
 
 
-def test_a_question_before_or_after_shares_the_info(relay):
-    asyncio.run(ask("before", url=relay.url).read())
+def test_a_question_shares_the_info_and_the_connection(relay):
     assert endpoints(relay.url)
     asyncio.run(ask("after", url=relay.url).read())
+    assert relay.call_connections == 1
+    assert endpoints(relay.url)
     assert relay.count("/config") == relay.count("/info") == 1
 
 
@@ -90,7 +92,7 @@ def test_the_options_of_a_listing(start_space, certificate):
             endpoints(space.url, auth=("user", "word"))
 
 
-def test_the_errors_of_a_listing(relay):
+def test_the_errors_of_a_listing(relay, qvq):
     relay.stall_at("/config")
     with web_server(404) as gone, web_server(429, headers=[("Retry-After", "7")]) as busy:
         for url, kind in [
@@ -103,6 +105,8 @@ def test_the_errors_of_a_listing(relay):
             assert error.__cause__ is None and error.__context__ is None
             assert "hf_secret" not in f"{error!r} {vars(error)}"
         assert len(gone.requests) == len(busy.requests) == 1 and error.retryable
+    result = qvq("--list", "--url", relay.url, "--read-timeout", "0.5")
+    assert result.status == 1 and "read_timeout" in result.stderr
     relay.resume()
     for wrong in ({"url": 3}, {"url": "nonsense"}, {"read_timeout": -1}, {"headers": "x"}):
         with pytest.raises((ValueError, TypeError)):
@@ -166,6 +170,7 @@ def test_the_list_does_not_steer_the_terminal(hostile, qvq):
     assert len(shown.splitlines()) == 3 and len(shown) < 2000 and printable(shown, "\n") == shown
 
 
+@pytest.mark.filterwarnings("error")  # a question that was never asked gives a warning
 def test_a_system_message(shapes, space, qvq):
     """It goes into the endpoint's parameter for it, and otherwise into the prompt."""
     url = ["--url", shapes.url, "--system", "be kind"]
@@ -181,3 +186,4 @@ def test_a_system_message(shapes, space, qvq):
     result = qvq("what?", "--url", space.url, "--system", "be kind")
     assert (result.stdout, result.stderr) == (f"You asked: {whole}\n", "")
     assert space.seen(whole)["image"] is None
+    gc.collect()

@@ -305,6 +305,16 @@ def test_a_picture_that_is_too_large_for_the_space(start_space, qvq, tmp_path):
     assert objects(result.stdout)[-1]["error"]["kind"] == "MediaError"
 
 
+def test_closed_output(space):
+    """Nothing goes to the wrong place, and no answer is asked for that nobody can read."""
+    prompt = script("one", 0.2, "two")  # which is told of on stderr
+    result = in_a_shell(f"{' '.join(QVQ)} '{prompt}' --url {space.url} 2>&-")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "onetwo\n", "")
+    result = in_a_shell(f"{' '.join(QVQ)} closed --url {space.url} >&-")
+    assert (result.returncode, result.stderr) == (2, "qvq: standard output is closed\n")
+    assert not space.log("asked", prompt="closed")
+
+
 def test_a_full_disk(space):
     result = in_a_shell(f"{' '.join(QVQ)} full --url {space.url} > /dev/full")
     assert result.returncode == 1
