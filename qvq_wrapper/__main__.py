@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     stream: AnswerStream | None = None
+    offers: list[EndpointInfo] = []
     try:
         with ExitStack() as demo:
             try:
@@ -145,7 +146,8 @@ def _ask(
         return stream
     stream.cancel()  # it has checked the arguments, and nothing was sent
     if name := _system_parameter(image, options):
-        return ask(question, image, **options | {"parameters": {name: args.system} | parameters})
+        options["parameters"] = {name: args.system} | parameters
+        return ask(question, image, **options)
     messages = [
         {"role": "system", "content": args.system}, {"role": "user", "content": question}]
     media: MediaListType | None = None if image is None else [image]
