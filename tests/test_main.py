@@ -235,6 +235,8 @@ REFUSED_FORMS = [
     ("-", "café".encode("latin-1"), "If it is in ISO-8859-1, convert it: iconv -f ISO-8"),
     ("-", "café".encode("utf-16"), "If it is in UTF-16, convert it: iconv -f UTF-16 -t UTF-8"),
     ("-", "cafe".encode("utf-16-le"), "UTF-16"), ("-", PNG, "standard input is a picture (PNG)"),
+    ("caf\udce9", b"", "an argument is not in UTF-8. If it is in ISO-8859-1"),
+    ("Q --system \udce9", b"", "not in UTF-8"), ("Q --param a=\udce9", b"", "not in UTF-8"),
     ("Q -i -", b"", "the picture is empty"), ("Q --list", b"", "--list asks nothing"),
     ("--list -i x.png", b"", "--list asks nothing"), ("Q --param =1", b"", "must be NAME=VALUE"),
     ("Q --param temperature", b"", "must be NAME=VALUE"),
