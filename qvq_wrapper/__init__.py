@@ -1,7 +1,8 @@
 """Ask a vision model on Hugging Face Spaces about a picture and stream its answer.
 
 ``ask`` asks one question; ``help(ask)`` lists its options. ``Qwen_QVQ_72B`` is the same as a class
-for callers of many providers. Both return an ``AnswerStream``.
+for callers of many providers. Both return an ``AnswerStream``. ``endpoints`` tells what another
+Space offers.
 
 ``qvq_wrapper.notebook.show`` displays an answer in Jupyter, ``qvq_wrapper.batch`` asks many
 questions, and ``qvq_wrapper.serve`` runs a Space of your own.
@@ -28,9 +29,10 @@ from .errors import (
     SpaceConnectionError,
     SpaceUnavailableError,
 )
+from .listing import endpoints
 from .provider import Qwen_QVQ_72B, ask
 from .stream import AnswerStream, AsyncResult
-from .types import ImageType, MediaListType, Messages, Status
+from .types import EndpointInfo, ImageType, MediaListType, Messages, ParameterInfo, Status
 
 __version__ = "0.3.0"
 
@@ -39,11 +41,13 @@ __all__ = [
     "AsyncGeneratorProvider",
     "AsyncResult",
     "AuthenticationError",
+    "EndpointInfo",
     "ImageType",
     "MediaError",
     "MediaListType",
     "Messages",
     "ModelNotSupportedError",
+    "ParameterInfo",
     "ProviderModelMixin",
     "Qwen_QVQ_72B",
     "RateLimitError",
@@ -53,6 +57,7 @@ __all__ = [
     "SpaceUnavailableError",
     "Status",
     "ask",
+    "endpoints",
 ]
 
 

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack
+from inspect import signature
+from typing import Any
 
-from . import AnswerStream, ImageType, ResponseError, Status, __version__, ask
-from .arguments import Parser, add_space_options, space_options
+from . import (
+    AnswerStream, EndpointInfo, ImageType, MediaListType, Qwen_QVQ_72B, ResponseError,
+    __version__, ask, endpoints,
+)
+from .arguments import Parser, add_space_options, parameters_from, space_options
 from .printable import printable
+from .printing import (
+    print_answer, print_answer_as_json, print_endpoints, print_error, print_status, status_line,
+)
+from .question.options import api_name_of
+from .reading import read_input
 
-EXAMPLES = """examples:
-  qvq "What is the area of this triangle?" --image triangle.png
+DESCRIPTION = """Ask QVQ-72B's Space, or another one, about a picture.
+
+  qvq "What is the area of this triangle?" triangle.png
+  qvq -i photo.jpg < question.txt > answer.md
+  qvq "What is this?" -i - --url owner/name < photo.jpg
   qvq "What does the sign say?" --demo
-  cat question.txt | qvq - --image x.png > answer.md
-  qvq "What is this?" --image - --url owner/name < photo.jpg
 """
+# The names that a parameter for the system message has in Spaces: `system` in those of
+# qvq_wrapper.serve, the others in gradio's own examples (https://www.gradio.app/guides).
+SYSTEM_NAMES = ("system", "system_prompt", "system_message")
+NOBODY_READS = 141  # as a shell shows the end of other commands by SIGPIPE
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Return 0, 1 for a failed answer, or 130 for Ctrl-C.
+    """Run the command line.
+
+    Return 0, 1 for a failed answer, 130 for Ctrl-C, or 141 if nobody reads the output any more.
 
     Args:
         arguments: the arguments after the program's name, or None for those of this process.
@@ -33,32 +45,44 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: with status 2, the usage is wrong.
     """
-    parser = _parser()
-    args = parser.parse(arguments)
+    args = _parser().parse(arguments)
+    if sys.stdout is None:
+        print("qvq: standard output is closed", file=sys.stderr)
+        return 2
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     stream: AnswerStream | None = None
+    offers: list[EndpointInfo] = []
     try:
         with ExitStack() as demo:
             try:
-                question, image = _read_input(args)
+                question, image = read_input(args)
                 options = space_options(args)
                 if args.demo:
                     options["url"], image = _start_demo(demo, image)
-                on_status = _print_status if args.json else None
-                stream = ask(question, image, on_status=on_status, **options)
+                if args.list:
+                    offers = _endpoints(options)
+                else:
+                    stream = _ask(args, question, image, options)
+            except ResponseError:  # one that is a TimeoutError is an OSError too
+                raise
             except (ValueError, OSError) as error:
                 print(f"qvq: {printable(str(error))}", file=sys.stderr)
                 return 2
-            _print_answer(stream, image, args.json)
+            if stream is None:
+                print_endpoints(offers, args.json)
+            elif args.json:
+                print_answer_as_json(stream, args.final)
+            else:
+                print_answer(stream, args.final, _size(image))
         return 0
     except (ResponseError, ValueError, RuntimeError) as error:  # RuntimeError: running_space()
         if args.json:
-            _print_error(error, str(error))
+            print_error(error, str(error))
         print(f"qvq: {printable(str(error))}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # nobody reads stdout any more; Python would report that at exit
+    except BrokenPipeError:  # Python would report that at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return NOBODY_READS
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"qvq: the answer cannot be written: {error.strerror}", file=sys.stderr)
@@ -66,59 +90,79 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         if args.json:
             length = len(stream.text) if stream else 0
-            _print_error(error, f"Ctrl-C cancelled the answer after {length} characters.")
+            print_error(error, f"Ctrl-C cancelled the answer after {length} characters.")
         return 130
 
 
 def _parser() -> Parser:
     parser = Parser(
-        "QVQ_API_KEY", prog="qvq", usage="%(prog)s [options] question", epilog=EXAMPLES,
-        description="Ask QVQ-72B's Space, or another one, about a picture.",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        "QVQ_API_KEY", prog="qvq", usage="%(prog)s [options] [question] [picture]",
+        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("question", help="what to ask; - reads it from stdin")
-    add("--image", action="append", default=[], metavar="FILE-or-URL",
-        help="the picture; - reads it from stdin")
-    add("--demo", action="store_true", help="start a local Space for this question")
+    add("question", nargs="?", help="what to ask; without it, or as -, it comes from stdin")
+    add("picture", nargs="?", help="a file or a URL; as -, it comes from stdin")
+    add("-i", "--image", action="append", default=[], metavar="P", help="the same")
+    add("--final", action="store_true", help="print only the final text, at the end")
     add("--json", action="store_true", help="one JSON object per line: status, chunk, done, error")
-    add_space_options(parser)
+    add("--list", action="store_true", help="show the endpoints of the Space, and ask nothing")
+    add("--demo", action="store_true", help="start a local Space for this question")
     add("--version", action="version", version=f"qvq_wrapper {__version__}")
+    add_for_space, add_limit = add_space_options(parser)
+    add_for_space(
+        "--param", action="append", default=[], metavar="P",
+        help="NAME=VALUE of the endpoint; the value is JSON or a text")
+    add_for_space(
+        "--system", metavar="TEXT", help="a system message, or the endpoint's parameter for it")
+    add_limit("--max-retries", type=int, metavar="N", help="how often to ask again; 2 by default")
+    add_limit("--max-chars", type=int, metavar="N", help="the longest answer, in characters")
     return parser
-
-
-def _read_input(args: argparse.Namespace) -> tuple[str, ImageType | None]:
-    """Return the question and the picture."""
-    if len(args.image) > 1:
-        raise ValueError(f"--image was given {len(args.image)} times; the Space takes one picture")
-    if args.demo and args.url:
-        raise ValueError("--demo starts a Space of its own; leave out --url")
-    image: ImageType | None = args.image[0] if args.image else None
-    if image == "-":
-        if args.question == "-":
-            raise ValueError("stdin cannot be both the question and the picture")
-        image = sys.stdin.buffer.read()
-    question = sys.stdin.read().rstrip("\n") if args.question == "-" else args.question
-    return question, image
 
 
 def _start_demo(demo: ExitStack, image: ImageType | None) -> tuple[str, ImageType]:
     """Start the local Space. Return its URL, and a picture for it if there is none."""
     from .serve import SAMPLE, running_space
 
-    with _status_line(lambda: "starting a local Space"):
+    with status_line(lambda: "starting a local Space"):
         url = demo.enter_context(running_space())
     return url, SAMPLE if image is None else image
 
 
-def _print_answer(stream: AnswerStream, image: ImageType | None, as_json: bool) -> None:
-    start = time.monotonic()
-    with closing(stream.iterate()) as chunks:
-        if as_json:
-            for chunk in chunks:
-                _print_json(chunk=chunk)
-            _print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
-        else:
-            _print_text(chunks, lambda: _describe(stream.status, _size(image)))
+def _endpoints(options: dict[str, Any]) -> list[EndpointInfo]:
+    known = signature(endpoints).parameters.keys() & options.keys()
+    with status_line(lambda: "Connecting to the Space"):
+        return endpoints(**{name: options[name] for name in known})
+
+
+def _ask(
+    args: argparse.Namespace, question: str, image: ImageType | None, options: dict[str, Any]
+) -> AnswerStream:
+    """Return the answer. Only for a system message, this asks what the endpoint takes."""
+    parameters = parameters_from(args.param)
+    limits = {"max_retries": args.max_retries, "max_chars": args.max_chars}
+    options |= {name: value for name, value in limits.items() if value is not None}
+    options |= {"parameters": parameters, "on_status": print_status if args.json else None}
+    stream = ask(question, image, **options)
+    if args.system is None:
+        return stream
+    stream.cancel()  # it has checked the arguments, and nothing was sent
+    if name := _system_parameter(image, options):
+        options["parameters"] = {name: args.system} | parameters
+        return ask(question, image, **options)
+    messages = [
+        {"role": "system", "content": args.system}, {"role": "user", "content": question}]
+    media: MediaListType | None = None if image is None else [image]
+    return Qwen_QVQ_72B.create_async_generator("", messages, media, **options)
+
+
+def _system_parameter(image: ImageType | None, options: dict[str, Any]) -> str | None:
+    """Return the name of the endpoint's parameter for a system message, or None."""
+    name = api_name_of(options["api_name"] or "generate")
+    offers = _endpoints(options)
+    fitting = (
+        [each for each in offers if each.name == name] or [each for each in offers if each.fits]
+        or [each for each in offers if each.prompt and (each.picture or image is None)])
+    names = {each.name for offer in fitting[:1] for each in offer.parameters}
+    return next((name for name in SYSTEM_NAMES if name in names), None)
 
 
 def _size(image: ImageType | None) -> int:
@@ -128,73 +172,6 @@ def _size(image: ImageType | None) -> int:
     if isinstance(image, (str, os.PathLike)) and os.path.isfile(image):
         return os.path.getsize(image)
     return 0
-
-
-def _print_json(**line: object) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")  # at once: Ctrl-C must not come before the newline
-    sys.stdout.flush()
-
-
-def _print_status(status: Status) -> None:
-    _print_json(status=asdict(status))
-
-
-def _print_error(error: BaseException, message: str) -> None:
-    names = ("status_code", "retry_after", "retryable")
-    details = {name: getattr(error, name, None) for name in names}
-    _print_json(error={"kind": type(error).__name__, "message": message, **details})
-
-
-def _print_text(chunks: Iterable[str], describe: Callable[[], str]) -> None:
-    """Print the answer as it arrives. Its Markdown stays, for people and programs to read."""
-    last = "\n"
-    with ExitStack() as waiting:
-        waiting.enter_context(_status_line(describe))
-        try:
-            for chunk in chunks:
-                waiting.close()
-                shown = printable(chunk, "\n\t") if sys.stdout.isatty() else chunk
-                print(shown, end="", flush=True)
-                last = shown or last
-        finally:
-            if not last.endswith("\n"):
-                print(flush=True)
-
-
-@contextmanager
-def _status_line(describe: Callable[[], str]) -> Iterator[None]:
-    """Show a description and the seconds so far in a terminal's last line while the block runs."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    start = time.monotonic()
-    done = threading.Event()
-
-    def draw() -> None:
-        drawn = ""
-        while not done.wait(0.1):
-            line = f"{printable(describe())} ... {int(time.monotonic() - start)} s"
-            if line != drawn:  # ESC[?7l: the terminal cuts off a long line and does not wrap it
-                print(f"\r\x1b[K\x1b[?7l{line}\x1b[?7h", end="", file=sys.stderr, flush=True)
-            drawn = line
-        if drawn:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    thread = threading.Thread(target=draw, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()  # the line is erased before the answer is printed
-
-
-def _describe(status: Status, size: int) -> str:
-    """Return the status in words. gradio_client does not tell how much of an upload is done."""
-    words = status.describe()
-    if status.stage == "uploading" and size:
-        words.insert(1, f"{size / 1000:,.0f} kB")
-    return ", ".join(words)
 
 
 if __name__ == "__main__":

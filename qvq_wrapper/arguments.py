@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +22,8 @@ _SECRET = re.compile(
     r"(key|token|auth|authorization|bearer|password|passwd|passphrase|pass|pwd|secret|credentials?"
     r"|login|user|username|hf)(?![\w-])", re.IGNORECASE | re.ASCII)
 _NAME = re.compile("--[a-z_-]+|-[A-Za-z]")  # no more of it: it could be a secret too
+
+Add = Callable[..., object]
 
 
 class Parser(ArgumentParser):
@@ -40,6 +45,7 @@ class Parser(ArgumentParser):
             SystemExit: with status 2, they are wrong. The message has no value of an option that
                 holds a secret or that is not known.
         """
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # 2>&- leaves None, and stdout is no place
         arguments = sys.argv[1:] if arguments is None else arguments
         for argument in takewhile("--".__ne__, arguments):
             if _SECRET.match(argument):
@@ -47,7 +53,13 @@ class Parser(ArgumentParser):
                     "no option takes a secret itself, because others can see the arguments of a "
                     "command. Give a token by --api-key-file FILE or in the environment variable "
                     f"{self._key_variable}, and a login by --auth-file FILE")
-        found, unknown = self.parse_known_args(arguments)
+        # Intermixed: an option may stand between two arguments of which one may be left out.
+        # It forgets what "--" means, so a mark hides the hyphens behind that.
+        start = arguments.index("--") if "--" in arguments else len(arguments)
+        marked = arguments[:start] + [f"\0{each}" for each in arguments[start + 1:]]
+        found, unknown = self.parse_known_intermixed_args(marked)
+        for key, value in vars(found).items():
+            setattr(found, key, value.removeprefix("\0") if isinstance(value, str) else value)
         if names := [name[0] for each in unknown if (name := _NAME.match(each))]:
             self.error(f"unknown option: {', '.join(names)}. Options are written in full")
         if unknown:
@@ -60,18 +72,24 @@ class Parser(ArgumentParser):
         super().error(printable(message))
 
 
-def add_space_options(parser: ArgumentParser) -> None:
-    """Add the options to a parser. ``space_options`` reads their values."""
-    add = parser.add_argument
+def add_space_options(parser: ArgumentParser) -> tuple[Add, Add]:
+    """Add the options to a parser. ``space_options`` reads their values.
+
+    Return the functions that add more options about the Space, and more limits.
+    """
+    add = add_for_space = parser.add_argument_group("the Space").add_argument
     add("--url", metavar="SPACE", help="another Space: a URL, or owner/name")
     add("--api-name", metavar="NAME", help="another endpoint of the Space, such as /describe")
+    add = add_limit = parser.add_argument_group("limits").add_argument
+    add("--timeout", type=float, metavar="S", help="seconds for the whole answer")
+    add("--read-timeout", type=float, metavar="S", help="seconds of silence; 0 is no limit")
+    add = parser.add_argument_group("the way to the Space").add_argument
     add("--api-key-file", metavar="FILE", help="a file with a token; or set QVQ_API_KEY")
     add("--auth-file", metavar="FILE", help="a file with user:password of the Space's login")
     add("--proxy", metavar="URL", help="an HTTP or SOCKS proxy for every connection")
     add("--header", action="append", default=[], metavar="H", help="a header, as 'NAME: VALUE'")
     add("--cafile", metavar="FILE", help="certificates to trust, in PEM format")
-    add("--timeout", type=float, metavar="S", help="seconds for the whole answer")
-    add("--read-timeout", type=float, metavar="S", help="seconds of silence; 0 is no limit")
+    return add_for_space, add_limit
 
 
 def space_options(args: Namespace) -> dict[str, Any]:
@@ -100,9 +118,24 @@ def space_options(args: Namespace) -> dict[str, Any]:
             options["verify"] = ssl.create_default_context(cafile=args.cafile)
         except ssl.SSLError:
             raise ValueError(f"--cafile {args.cafile} holds no certificates (PEM)") from None
+        except OSError as error:
+            raise ValueError(f"--cafile {args.cafile}: {error.strerror}") from None
     if args.read_timeout is not None:
         options["read_timeout"] = args.read_timeout or None
     return options
+
+
+def parameters_from(given: list[str]) -> dict[str, Any]:
+    """Return the values of ``NAME=VALUE`` by name. What is not JSON is a string."""
+    parameters: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name.strip() and equals):
+            raise ValueError("--param must be NAME=VALUE")
+        parameters[name.strip()] = value
+        with suppress(ValueError, RecursionError):
+            parameters[name.strip()] = json.loads(value)
+    return parameters
 
 
 def read_secret(option: str, path: str) -> str:

@@ -27,6 +27,7 @@ class AnswerStream(AsyncGenerator[str, None]):
 
     Iterating yields non-empty strings. If the Space only adds to its answer, they join to the final
     text. If it rewrites its answer, the next string is what follows the longest common prefix.
+    Half a character or a cursor at the end waits until more comes, or the end; ``text`` has it.
     Nothing is sent before the first step. Awaiting the stream gives the stream itself.
 
     The job is cancelled at the Space by leaving ``async with``, by ``aclose()`` or ``cancel()``, by

@@ -124,3 +124,43 @@ class Status:
 def describe_seconds(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+@dataclass(frozen=True)
+class ParameterInfo:
+    """A parameter of a Space's endpoint, as the Space describes it.
+
+    Attributes:
+        name: the name for ``parameters={name: ...}``.
+        component: what it is on the Space's page, in small letters, such as ``slider``.
+        type: the type of its values in Python's words, such as ``float``.
+        required: whether it has no default.
+        default: the value that it has if you give none. None if it is required.
+    """
+
+    name: str
+    component: str
+    type: str
+    required: bool
+    default: Any
+
+
+@dataclass(frozen=True)
+class EndpointInfo:
+    """An endpoint of a Space, as the Space describes it.
+
+    Attributes:
+        name: the name for ``api_name``, such as ``/describe``.
+        fits: whether it can be asked a question about a picture, with nothing else given.
+        problem: why it does not fit. An empty string if it does.
+        picture: the name of the parameter that ``ask`` sends the picture in, or None.
+        prompt: the name of the parameter that ``ask`` sends the prompt in, or None.
+        parameters: all of its parameters, in the Space's order.
+    """
+
+    name: str
+    fits: bool
+    problem: str
+    picture: str | None
+    prompt: str | None
+    parameters: tuple[ParameterInfo, ...]

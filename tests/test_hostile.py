@@ -28,8 +28,9 @@ from network import Relay
 
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, ResponseError, SpaceConnectionError, SpaceUnavailableError,
-    ask,
+    ask, endpoints,
 )
+from qvq_wrapper.printing import print_endpoints
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 shares = pytest.mark.parametrize("share", [
@@ -499,10 +500,22 @@ async def test_a_config_or_info_with_a_wrong_type(hostile, which, part, share):
     cases = [(path, value) for path in paths[part::4] for value in VALUES]
     for path, value in sample(cases, share, f"{which} {part}"):
         setattr(hostile, which, replaced(said, path, value))
-        problem = find_problem(hostile)
+        problem = find_problem(hostile) or find_problem_of_a_listing(hostile)
         if problem:
             wrong.append((path, value, problem))
     assert not wrong
+
+
+def find_problem_of_a_listing(hostile):
+    """Print what the Space offers. Return what is wrong with the outcome, or None."""
+    try:
+        offers = endpoints(hostile.url, headers=anew()["headers"], read_timeout=2)
+        print_endpoints(offers, as_json=False)
+        print_endpoints(offers, as_json=True)
+    except ResponseError:
+        return None
+    except BaseException as error:
+        return repr(error)
 
 
 def _is_display(path):

@@ -11,19 +11,27 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from conftest import BOUND, PNG, script, wait_until
-from network import Relay
+from network import Relay, web_server
 
 from qvq_wrapper import __version__
 from qvq_wrapper.__main__ import main
+from qvq_wrapper.arguments import Parser
 from qvq_wrapper.batch.__main__ import main as batch_main
 from qvq_wrapper.printable import printable
 from qvq_wrapper.serve.options import parse as parse_for_serve
 
 QVQ = [sys.executable, "-m", "qvq_wrapper"]
+TERMINAL, CLOSED = "a terminal", None
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.fixture
@@ -31,7 +39,8 @@ def run(capsys, monkeypatch):
     """Run a command in this process."""
 
     def run(command, *arguments, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        given = Terminal() if stdin is TERMINAL else io.TextIOWrapper(io.BytesIO(stdin or b""))
+        monkeypatch.setattr(sys, "stdin", None if stdin is CLOSED else given)
         try:
             status = command(list(arguments))
         except SystemExit as end:
@@ -44,7 +53,7 @@ def run(capsys, monkeypatch):
 
 @pytest.fixture
 def qvq(run):
-    return lambda *arguments, **options: run(main, *arguments, **options)
+    return partial(run, main)
 
 
 def in_a_shell(command, **options):
@@ -175,10 +184,118 @@ def test_a_file_with_a_secret_that_cannot_be_used(qvq, tmp_path):
             assert f"{option} {file} must hold one line" in result.stderr, (option, content)
 
 
-def test_the_picture_from_stdin(space, qvq):
-    result = qvq("picture from stdin", "--image", "-", "--url", space.url, stdin=PNG)
-    assert (result.stdout, result.stderr) == ("You asked: picture from stdin\n", "")
-    assert space.seen("picture from stdin")["size"] == len(PNG)
+FORMS = [  # how question and picture are given: the arguments, and standard input
+    ("Q x.png --url U", b""), ("Q --url U x.png", b"not read"), ("--url U -- -Q x.png", b""),
+    ("Q --url U -- x.png", b""), ("--url U -- Q -", PNG),
+    ("-i x.png Q --url U", b""), ("--url U -i x.png", b"Q"), ("- x.png --url U", b"Q\r\n"),
+    ("- --image x.png --url U", b"\xef\xbb\xbfQ\n"), ("Q - --url U", PNG),
+    ("Q -i - --url U", PNG), ("Q --image=- --url U", PNG), ("Q x.png --url U", TERMINAL),
+    ("Q x.png --url U", CLOSED), ("Q --url U", b"not read"),
+]
+
+
+def test_the_forms_of_question_and_picture(space, qvq, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").write_bytes(PNG)
+    for number, (command, stdin) in enumerate(FORMS):
+        question = f"form{number}"
+        names = {"Q": question, "-Q": f"-{question}", "U": space.url}
+        arguments = [names.get(each, each) for each in command.split()]
+        if isinstance(stdin, bytes) and stdin != PNG:
+            stdin = stdin.replace(b"Q", question.encode())
+        result = qvq(*arguments, stdin=stdin)
+        asked = f"-{question}" if "-Q" in command else question
+        assert (result.status, result.stderr) == (0, ""), (command, result)
+        assert result.stdout == f"You asked: {asked}\n", command
+        has_picture = "x.png" in command or stdin == PNG
+        assert space.seen(asked).get("size") == (len(PNG) if has_picture else None), command
+
+
+@pytest.mark.parametrize("command", [
+    "q.jsonl --limit 3 a.jsonl", "--limit 3 -- q.jsonl -a.jsonl", "q.jsonl --limit 3 -- -a.jsonl",
+    "-- q.jsonl -a.jsonl"])
+def test_an_option_may_stand_between_the_arguments(command):
+    """As those of qvq-batch, of which the first may be left out."""
+    parser, arguments = Parser("QVQ_API_KEY"), command.split()
+    parser.add_argument("questions", nargs="?")
+    parser.add_argument("answers")
+    parser.add_argument("--limit")
+    found = parser.parse(arguments)
+    assert (found.questions, found.answers) == ("q.jsonl", arguments[-1])
+
+
+REFUSED_FORMS = [
+    ("", TERMINAL, 'there is no question. Write: qvq "What is this?" photo.jpg'),
+    ("", CLOSED, "there is no question"), ("- x.png", CLOSED, "standard input is empty"),
+    ("-i x.png", TERMINAL, "there is no question"), ("x.png", b"Q", "the question comes before"),
+    ("-i x.png", b" \n", "standard input is empty"), ("Q -", TERMINAL, "no file with a picture"),
+    ("-i -", PNG, "cannot be both"), ("- -", PNG, "cannot be both"),
+    ("Q x.png x.png", b"", "too many arguments"), ("Q x.png -i x.png", b"", "2 pictures were"),
+    ("Q -i x.png -i x.png", b"", "2 pictures were given; the Space takes one"),
+    ("-", "café".encode("latin-1"), "If it is in ISO-8859-1, convert it: iconv -f ISO-8"),
+    ("-", "café".encode("utf-16"), "If it is in UTF-16, convert it: iconv -f UTF-16 -t UTF-8"),
+    ("-", "cafe".encode("utf-16-le"), "UTF-16"), ("-", PNG, "standard input is a picture (PNG)"),
+    ("caf\udce9", b"", "an argument is not in UTF-8. If it is in ISO-8859-1"),
+    ("Q --system \udce9", b"", "not in UTF-8"), ("Q --param a=\udce9", b"", "not in UTF-8"),
+    ("Q -i -", b"", "the picture is empty"), ("Q --list", b"", "--list asks nothing"),
+    ("--list -i x.png", b"", "--list asks nothing"), ("Q --param =1", b"", "must be NAME=VALUE"),
+    ("Q --param temperature", b"", "must be NAME=VALUE"),
+    ("Q --param a=NaN", b"", "'a' is a float"),
+    ("Q --max-retries -1", b"", "max_retries must be 0 or more"),
+    ("Q --max-chars 0", b"", "max_chars must be 1 or more"),
+    ("Q --max-chars many", b"", "invalid int value"),
+    ("Q --system S x.pdf", b"", "'x.pdf' cannot be read"),
+    ("Q --cafile /no/such", b"", "--cafile /no/such: No such file or directory"),
+    ("Q --cafile /", b"", "--cafile /: Is a directory"),
+]
+
+
+def test_the_forms_that_are_refused(qvq, monkeypatch, tmp_path):
+    """Before anything is sent, with one clear line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.png").write_bytes(PNG)
+    for command, stdin, said in REFUSED_FORMS:
+        result = qvq(*command.split(), "--url", "http://127.0.0.1:9", stdin=stdin)
+        assert (result.status, result.stdout) == (2, ""), (command, result)
+        assert said in result.stderr.splitlines()[-1], (command, result)
+
+
+def test_the_endpoints_parameters(space, qvq):
+    """A value is JSON if it can be, and a text otherwise."""
+    more = ["parameters", "--url", space.url, "--api-name", "more", "--param", "temperature=1.5"]
+    for value, shown in [("a=b", "a=b"), ("1.50", "1.5"), ('"1.50"', "1.50"), ("[[", "[[")]:
+        result = qvq(*more, "--param", f"headers={value}")
+        assert (result.stdout, result.stderr) == (f"parameters at 1.5, {shown}\n", "")
+    result = qvq(*more, "--param", "temprature=1")
+    assert result.status == 1 and "/more has no parameter temprature. It takes:" in result.stderr
+
+
+def test_the_limits(space, qvq):
+    result = qvq("a long answer", "--url", space.url, "--max-chars", "5", "--final")
+    assert (result.status, result.stdout) == (1, "") and "max_chars=5" in result.stderr
+    with web_server(503) as server:
+        assert qvq("Hi", "--url", server.url, "--max-retries", "1").status == 1
+        assert len(server.requests) == 2
+
+
+def test_an_answer_that_the_space_rewrites(space, qvq):
+    """A file's reader is told, once. Only the final text can be had, with --final."""
+    prompt = script("one tow", 0.2, "one two", 0.2, "one two three", 0.2, "1, 2")
+    url = ["--url", space.url]
+    result = qvq(prompt, *url)
+    assert result.status == 0 and result.stdout == "one towwo three1, 2\n"
+    assert result.stderr.count("\n") == 1 and "--final" in result.stderr
+    assert qvq(script("one", 0.2, "one two"), *url).stderr == ""
+    result = qvq(prompt, "--final", *url)
+    assert (result.stdout, result.stderr) == ("1, 2\n", "")
+    result = qvq(prompt, "--final", "--json", *url)
+    lines = objects(result.stdout)
+    assert lines[-1]["done"]["text"] == "1, 2" and result.stderr == ""
+    assert not any("chunk" in line for line in lines)
+    result = qvq(script("half", 0.2, {"raise": "too dark"}), "--final", *url)
+    assert (result.status, result.stdout, result.stderr) == (1, "", "qvq: too dark\n")
+    with on_a_terminal(prompt, *url) as (process, read_until):
+        assert "--final" not in read_until()
 
 
 def test_a_picture_that_is_too_large_for_the_space(start_space, qvq, tmp_path):
@@ -188,6 +305,16 @@ def test_a_picture_that_is_too_large_for_the_space(start_space, qvq, tmp_path):
         result = qvq("Hi", "--image", str(tmp_path / "x.png"), "--url", space.url, "--json")
     assert result.status == 1 and "limit is 100" in result.stderr
     assert objects(result.stdout)[-1]["error"]["kind"] == "MediaError"
+
+
+def test_closed_output(space):
+    """Nothing goes to the wrong place, and no answer is asked for that nobody can read."""
+    prompt = script("one", 0.2, "two")  # which is told of on stderr
+    result = in_a_shell(f"{' '.join(QVQ)} '{prompt}' --url {space.url} 2>&-")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "onetwo\n", "")
+    result = in_a_shell(f"{' '.join(QVQ)} closed --url {space.url} >&-")
+    assert (result.returncode, result.stderr) == (2, "qvq: standard output is closed\n")
+    assert not space.log("asked", prompt="closed")
 
 
 def test_a_full_disk(space):
@@ -204,10 +331,10 @@ def test_an_error_prints_one_line_and_exits_with_status_1(space, qvq):
 
 
 WRONG = [
-    [], ["Hi", "--image", __file__], ["Hi", "--image", "no.png"], ["Hi", "--url", "nonsense"],
+    ["Hi", "--image", __file__], ["Hi", "--image", "no.png"], ["Hi", "--url", "nonsense"],
     ["Hi", "--timeout", "soon"], ["Hi", "--api-key-file", "no/such"], ["Hi", "--proxy", "x"], [""],
     ["Hi", "--demo", "--url", "http://127.0.0.1"], ["Hi", "--json", "--image", "no.png"],
-    ["-", "--image", "-"], ["Hi", "--image", "-"], ["Hi", "--header", "no colon"],
+    ["Hi", "--header", "no colon"],
     ["Hi", "--header", "a b: c"], ["Hi", "--cafile", "no/such"], ["Hi", "--cafile", __file__],
     ["Hi", "--auth-file", "no/such"], ["Hi", "--read-timeout", "-1"], ["Hi", "--api-name", ""],
 ]
@@ -233,7 +360,7 @@ WITH_A_SECRET = [
     (["--api-key-fil", SECRET], "unknown option: --api-key-fil."),
     (["--foo", SECRET], "unknown option: --foo."), ([f"--foo={SECRET}"], "unknown option: --foo."),
     (["-H", f"Authorization: {SECRET}"], "unknown option: -H."), ([f"-x{SECRET}1"], "option: -x."),
-    ([f"--{SECRET}1"], "unknown option: --hf_."), (["b", SECRET], "too many arguments"),
+    ([f"--{SECRET}1"], "unknown option: --hf_."), (["b", "c", SECRET], "too many arguments"),
     ([f"--help={SECRET}"], "--help: ignored explicit argument"),
     (["--api-key-file", SECRET], "--api-key-file"), (["--auth-file", SECRET], "--auth-file"),
 ]
@@ -265,17 +392,19 @@ def test_a_message_does_not_steer_the_terminal(run, monkeypatch, tmp_path):
         assert "[31m" in shown and printable(shown, "\n") == shown, (command, option)
 
 
-def test_a_second_picture_is_refused(qvq):
-    result = qvq("Hi", "--image", "a.png", "--image", "b.png")
-    assert (result.status, result.stdout) == (2, "")
-    assert result.stderr == "qvq: --image was given 2 times; the Space takes one picture\n"
-
-
-def test_the_help_fits_a_screen(qvq, monkeypatch):
+@pytest.mark.parametrize("command", ["qvq", "qvq-batch"])
+def test_the_helps_first_screen_has_what_most_people_need(command, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    lines = qvq("--help").stdout.splitlines()
-    assert len(lines) <= 30 and max(map(len, lines)) <= 80
-    assert len([line for line in lines if line.startswith("  qvq ") or "| qvq " in line]) == 4
+    shown = run(COMMANDS[command][0], "--help").stdout
+    lines = shown.splitlines()
+    first, rest = lines[:24], "\n".join(lines[24:])
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line in ("the Space:", "limits:", "the way to the Space:")]
+    assert "--cafile" in rest and "--timeout" in rest
+    if command == "qvq":
+        needed = ["picture", "-i P", "--json", "--list", "--url"]
+        assert all(any(f"  {each}" in line for line in first) for each in needed)
+        assert len([line for line in first if line.startswith("  qvq ")]) == 4
 
 
 @contextmanager
@@ -398,9 +527,12 @@ def test_ctrl_c_while_the_space_is_silent(start_space):
 
 
 def test_the_reader_of_a_pipe_closes_it(space):
-    prompt = script(*["many", 0.01, "many words"] * 50)
-    result = in_a_shell(f"{' '.join(QVQ)} '{prompt}' --url {space.url} | head -c 1")
-    assert (result.stdout, result.stderr) == ("m", "")
+    prompt = script(*["many", 0.05, "many words"] * 200)
+    command = f"{' '.join(QVQ)} '{prompt}' --url {space.url}"
+    result = in_a_shell(f"{{ {command}; echo $? >&2; }} | head -c 1")
+    assert (result.stdout, result.stderr) == ("m", "141\n")
+    wait_until(lambda: space.log("left", prompt=prompt))
+    assert not space.log("finished", prompt=prompt)
 
 
 def test_a_script_ends_before_its_answer_is_read(space):

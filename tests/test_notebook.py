@@ -316,6 +316,61 @@ def test_an_error_stops_a_run_without_a_browser():
         NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3").execute()
 
 
+SAVED = """
+import json
+from qvq_wrapper import ask
+from qvq_wrapper.notebook import show
+def script(*steps): return "script:" + json.dumps(steps)
+text = r"the door is \\(2 m\\) high".upper()
+await show(ask(script(text[:8], 0.4, text), {picture!r}, url={url!r}))
+===
+await show(ask(script("as far as".upper(), 0.4, {{"raise": "too dark".upper()}}), url={url!r}))
+"""
+
+
+@pytest.mark.test_all
+def test_what_was_shown_survives_in_the_saved_notebook_and_its_exports(
+        space, tmp_path, monkeypatch):
+    """LaTeX, reStructuredText and AsciiDoc need pandoc. A script has no outputs."""
+    nbconvert = pytest.importorskip("nbconvert")
+    pypandoc = pytest.importorskip("pypandoc")
+    monkeypatch.setenv("PATH", os.path.dirname(pypandoc.get_pandoc_path()), prepend=os.pathsep)
+    sources = SAVED.format(url=space.url, picture=PNG).split("===\n")
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
+    NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", allow_errors=True).execute()
+    path = tmp_path / "saved.ipynb"
+    nbformat.write(notebook, path)
+    outputs = [output for cell in nbformat.read(path, 4).cells for output in cell.outputs]
+    plain = [output.data["text/plain"] for output in outputs if output.output_type != "error"]
+    assert plain[:2] == ["(the picture asked about)", r"THE DOOR IS \(2 M\) HIGH"]
+    assert re.fullmatch(r"\d\.\d s", plain[2]) and plain[3] == "AS FAR AS"
+    assert len(outputs) == 6 and outputs[-1].evalue == "TOO DARK"  # nothing provisional is left
+    assert "text/markdown" in outputs[1].data
+    for kind in ("html", "slides", "markdown", "notebook", "latex", "rst", "asciidoc"):
+        exported, _ = nbconvert.get_exporter(kind)().from_filename(str(path))
+        for words in ("THE DOOR IS", "2 M", "HIGH", "AS FAR AS", "TOO DARK"):
+            assert words in exported, (kind, words)
+    script, _ = nbconvert.get_exporter("python")().from_filename(str(path))
+    assert "await show(" in script and "THE DOOR" not in script
+
+
+THINK = "<think>\nIs it <b>open</b>?\n</think>\n\nIt is open."
+
+
+def test_a_thought_in_tags_is_a_part_of_the_answer(space, kernel):
+    """Many models write one. A browser would hide the tags, so the notebook shows them as text."""
+    cell = kernel.run(f"stream = ask({script(THINK)!r})\nawait show(stream)")
+    assert cell.error is None and cell.end[0] == {
+        "text/markdown":
+            "&lt;think>\nIs it &lt;b>open&lt;/b>?\n&lt;/think>\n\nIt is open.",
+        "text/plain": THINK}
+    assert kernel.run(f"assert stream.text == {THINK!r}").error is None
+    screen = in_terminal(f"await show(ask({script(THINK)!r}, url={space.url!r}))")
+    assert screen.startswith(f"{THINK}\n")
+    command = [sys.executable, "-m", "qvq_wrapper", script(THINK), "--url", space.url]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == f"{THINK}\n"
+
+
 def test_a_lone_surrogate_is_shown_as_a_question_mark(space, kernel):
     with Relay(space.port) as relay:
         relay.replace(b"SINGLE", b"\\ud83d")
@@ -375,8 +430,11 @@ UNFIT = "\x1b]0;steer\x07\x1b[2J\x9b1m\u202e\u2066"
 
 
 def test_a_growing_answer_in_ipythons_terminal(space):
-    """It is printed once, without what would steer the terminal, and then how it ended."""
-    steps = ["A", 0.3, f"A{UNFIT}\tB", 0.3, f"A{UNFIT}\tB\nC\u2028D"]
+    """It is printed once, without what would steer the terminal, and then how it ended.
+
+    Half a character at the end is not printed.
+    """
+    steps = ["A\ufffd", 0.3, f"A{UNFIT}\tB", 0.3, f"A{UNFIT}\tB\nC\u2028D"]
     screen = in_terminal(
         f"url = {space.url!r}\nawait show(ask({script(*steps, 0.3)!r}, {PNG!r}, url=url))\n"
         f"stream = ask({script('one', 0.3, 'other', 0.3)!r}, url=url)\n"

@@ -3,14 +3,17 @@
 import ast
 import asyncio
 import re
+import threading
 from contextlib import nullcontext
 
+import httpx
 import pytest
+import uvicorn
 from cases import each
-from conftest import PNG
+from conftest import PNG, free_port, script, wait_until
 from readmes import READMES, ROOT, examples
 
-from qvq_wrapper import Qwen_QVQ_72B
+from qvq_wrapper import Qwen_QVQ_72B, ask
 
 
 # test_notebook.py and test_batch_cluster.py run the examples that are left out in both runs
@@ -44,6 +47,33 @@ def test_every_example_runs(without, space, monkeypatch, tmp_path, capsys):
     assert "Hello, how are you?" in shown.replace("\n", "")
     assert "g4f" in without or "What is the area?" in shown
     assert count > 12
+
+
+def test_a_reader_who_leaves_the_web_app_ends_the_job(space, monkeypatch, tmp_path):
+    """The README's example for FastAPI, in uvicorn, with a reader who leaves after one word."""
+    monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(PNG)
+    names = {"ask": ask}
+    every = (block for readme in READMES for block in examples(readme))
+    exec(next(block for block in every if "StreamingResponse" in block), names)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(names["app"], port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        page = f"http://127.0.0.1:{port}/describe"
+        answer = httpx.get(page, params={"question": "in a web app"}, timeout=60)
+        assert answer.text == "You asked: in a web app"
+        prompt = script(*["web", 0.05, "web app"] * 200)
+        with httpx.stream("GET", page, params={"question": prompt}, timeout=60) as answer:
+            assert next(answer.iter_text()).startswith("web")
+        wait_until(lambda: space.log("left", prompt=prompt))
+        assert not space.log("finished", prompt=prompt)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def slug(title):

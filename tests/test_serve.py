@@ -134,6 +134,15 @@ async def test_an_error_arrives_in_the_servers_words(server, url):
         assert error.message == "The model's server says: Your key [key] has money & time"
 
 
+async def test_a_question_that_is_too_long_is_the_rows_fault(server, url):
+    words = "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 808 `inputs` tokens"
+    step = {"status": 500, "body": {"error": words, "error_type": "validation"}}
+    error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
+    assert type(error) is ResponseError and not error.retryable
+    assert error.message.startswith(f"The model's server says: {words} (HTTP 500)")
+    assert "--max-tokens" in error.message
+
+
 ERRORS = [
     (429, "30", RateLimitError, True), (429, None, RateLimitError, True),
     (503, "30", SpaceUnavailableError, True), (500, None, SpaceUnavailableError, True),
@@ -370,7 +379,7 @@ def test_the_command(tmp_path):
     (tmp_path / "users").write_text("ann:pass:word\n\nbob:secret\n")
     files = ["--auth-file", str(tmp_path / "users"), "--api-key-file", str(tmp_path / "key")]
     options = ["--system", "Be brief.", "--max-tokens", "9", "--temperature", "0.5",
-               "--max-pixels", "100", "--stop-repetition", "--concurrency", "2"]
+               "--max-pixels", "100", "--stop-repetition", "--show-thinking", "--concurrency", "2"]
     proxy = {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}
     port = free_port()
     with started("--base-url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--host", "0.0.0.0",
@@ -387,7 +396,9 @@ def test_the_command(tmp_path):
             ask("Hi", ("ann", "pass:word"))
         with upstream.Upstream(port) as server:
             circle = {"repeat": "Wait, let me look at the angle once more. ", "times": 100}
-            text = ask(script(circle), ("bob", "secret"))
+            thought = {"event": {"choices": [{"delta": {"reasoning": "Hm.\nA <sign>?"}}]}}
+            text = ask(script(thought, circle), ("bob", "secret"))
+    assert text.startswith("> *Thinking:*\n>\n> Hm.\n> A <sign>?\n\nWait, ")
     assert text.endswith("*Stopped: the model repeats itself.*")
     request = server.requests[-1]
     assert (request["max_tokens"], request["temperature"]) == (9, 0.5)
@@ -418,6 +429,7 @@ WRONG = [
     (["--system", "x"], "--system needs --base-url"),
     (["--max-tokens", "5"], "--max-tokens needs --base-url"),
     (["--stop-repetition"], "--stop-repetition needs --base-url"),
+    (["--show-thinking"], "--show-thinking needs --base-url"),
     (["--base-url", "127.0.0.1:8000", *MODEL[2:]], "http:// or https://"),
     (["--base-url", "", *MODEL[2:]], "http:// or https://"),
     (["--base-url", "http://a:b@c/v1", *MODEL[2:]], "no user"),

@@ -55,6 +55,45 @@ async def test_a_space_that_rewrites_its_answer(provider):
     assert stream.text == "The sum"
 
 
+@both
+async def test_what_can_only_be_provisional_is_held_back(provider):
+    """An app that streams bytes as text sends half a character first. Others show a cursor."""
+    for steps in [
+            ["Caf\ufffd", "Caf\u00e9 \ufffd\ufffd\ufffd", "Caf\u00e9 \U0001f600."],
+            ["\u4f60", "\ufffd" * 5, "\u4f60\u597d"],  # all bytes again, one U+FFFD for each
+            ["The\u258c", "The area\u258c", "The area is\u258d", "The area is 6."],
+            ["\ufffd", "\u258c", "word"]]:
+        stream = provider.ask(script(*[each for step in steps for each in (step, 0.2)]))
+        assert "".join(await read(stream)) == stream.text == steps[-1], steps
+    in_the_middle = script("a \ufffd b", 0.2, "a \ufffd b!")
+    assert await read(provider.ask(in_the_middle)) == ["a \ufffd b", "!"]
+
+
+def test_half_of_a_surrogate_pair_is_held_back(relay):
+    """JavaScript cuts strings there. Gradio's own encoder never does."""
+    relay.replace(b"HALF_1", b"\\ud83d")
+    relay.replace(b"BOTH_HALVES!", b"\\ud83d\\ude00")
+    stream = ask(script("HALF_1", 0.3, "BOTH_HALVES!", 0.3), url=relay.url)
+    assert "".join(stream.iterate()) == stream.text == "\U0001f600"
+
+
+@both
+async def test_what_was_held_back_comes_at_the_end(provider):
+    """The text has it all the time. It comes before an error, and after a cancel too."""
+    half = "Caf\ufffd"
+    assert await read(provider.ask(script(half, 0.5, half))) == ["Caf", "\ufffd"]
+    for prompt, how in [
+            (script(half, 0.5, {"raise": "broken"}), "failed"), (script(half, 30), "cancelled")]:
+        chunks, stream = [], provider.ask(prompt)
+        with suppress(ResponseError):
+            async for chunk in stream:
+                chunks.append(chunk)
+                if how == "cancelled":
+                    stream.cancel()
+        assert chunks == ["Caf", "\ufffd"], how
+        assert stream.status.stage == how
+
+
 async def test_a_space_that_says_nothing(provider):
     stream = provider.ask(script("", 0.1, ""))
     assert await read(stream) == [] and stream.text == ""

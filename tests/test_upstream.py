@@ -5,10 +5,12 @@ import html
 import io
 import itertools
 import logging
+import re
 import sys
 
 import pytest
 from conftest import HERE, PNG, free_port, script, wait_until_async
+from markdown_it import MarkdownIt
 from PIL import Image
 
 sys.path.append(str(HERE / "spaces"))
@@ -16,6 +18,7 @@ import upstream as upstream_server  # noqa: E402
 
 from qvq_wrapper import RateLimitError, ResponseError, SpaceUnavailableError  # noqa: E402
 from qvq_wrapper.bridge.titles import error_from, title_of  # noqa: E402
+from qvq_wrapper.notebook.markdown import as_markdown  # noqa: E402
 from qvq_wrapper.serve import upstream as upstream_module  # noqa: E402
 from qvq_wrapper.serve.repetition import Repetition  # noqa: E402
 from qvq_wrapper.serve.upstream import Upstream  # noqa: E402
@@ -290,10 +293,8 @@ async def test_a_key_in_an_answer(server):
 
 
 GARBAGE = [
-    {"raw": "data: not json\n\n"}, {"raw": "data: \xff\n\n"}, {"event": [1]}, {"event": "text"},
-    {"event": {"choices": "text"}}, {"event": {"choices": [1]}}, {"event": {"choices": None}},
-    {"event": {"choices": [{"delta": None}]}}, {"piece": ["a list"]}, {"piece": 7},
-    {"piece": "\ud83d"}, {"raw": "data: " + "[" * 100_000 + "\n\n"}
+    {"raw": "data: not json\n\n"}, {"raw": "data: \xff\n\n"},
+    {"raw": "data: " + "[" * 100_000 + "\n\n"}
 ]
 
 
@@ -301,7 +302,181 @@ async def test_garbage(server):
     for before, step in itertools.product(([], ["half"]), GARBAGE):
         message = await failure(server, *before, step)
         assert message.startswith("The model's server sent something that is no chat completion")
-        assert "text" not in message and "list" not in message, step
+        assert "not json" not in message, step
+
+
+def delta(**fields):
+    return {"event": {"choices": [{"index": 0, "delta": fields}]}}
+
+
+async def test_a_chunk_without_text_ends_no_answer(server):
+    """Azure's filters send the first three, and some servers send their usage or a ping so."""
+    choice = {"index": 0, "finish_reason": None}
+    for event in [
+            {"id": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+            {"choices": [choice | {"content_filter_offsets": {"check_offset": 44}}]},
+            {"choices": [choice | {"delta": None, "content_filter_results": {"hate": {}}}]},
+            {"choices": None, "usage": {"completion_tokens": 7}}, {"type": "ping"}, {}, [1], "text",
+            {"choices": "text"}, {"choices": [1]}, {"choices": [choice | {"delta": "text"}]},
+            {"choices": [{"delta": {"content": None, "tool_calls": []}, "finish_reason": 7}]}]:
+        texts = await answer(server, {"event": event}, "half", {"event": event}, "way")
+        assert texts == ["half", "halfway"], event
+
+
+async def test_nothing_but_chunks_of_another_kind_is_no_answer(server):
+    message = await failure(server, {"event": {"response": "Hi"}}, {"raw": ""}, {"cut": True})
+    assert message.startswith("The model's server sent no answer. Check --base-url")
+
+
+async def test_a_text_of_another_type(server):
+    """Mistral sends parts. Cloudflare sends some numbers and truth values as JSON has them."""
+    for content, text in [
+            ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"),
+            ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+              {"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}], "a"),
+            ([{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}], ""),
+            (["a", "b", None], "ab"), ({"type": "text", "text": "a"}, "a"), (7, "7"),
+            (0.005, "0.005"), (True, "true"), ({"type": "text", "text": {"a": 1}}, ""), ([[]], "")]:
+        texts = await answer(server, "It is ", {"piece": content}, ".")
+        assert texts[-1] == f"It is {text}.", content
+    assert (await answer(server, delta(content=None, refusal="I cannot.")))[-1] == "I cannot."
+
+
+async def test_the_halves_of_a_surrogate_pair_are_joined(server):
+    assert await answer(server, "a", {"piece": "\ud83d"}, {"piece": "\ude00!"}) == [
+        "a", "a\U0001f600!"]
+    assert (await answer(server, "a", {"piece": "\ud83d"}, "b"))[-1] == "a\ufffdb"
+    assert (await answer(server, "a", {"piece": "\ud83d"}))[-1] == "a\ufffd"
+
+
+async def test_other_names_for_an_ordinary_end(server):
+    for reason in ("eos", "eos_token", "stop_sequence", "end_turn", "STOP"):
+        assert await answer(server, "all", {"finish": reason}) == ["all"], reason
+    for reason in ("max_tokens", "MAX_TOKENS"):
+        texts = await answer(server, "half", {"finish": reason})
+        assert "reached max_tokens (8192)" in texts[-1], reason
+
+
+THOUGHTS = [
+    *[[delta(**{name: piece}) for piece in ("I see", " a sign.\nIt says")]
+      for name in ("reasoning_content", "reasoning", "thinking")],
+    [delta(reasoning="I see a sign.\nIt says", reasoning_content="I see a sign.\nIt says")],
+    [delta(content=[{"type": "thinking", "thinking": [{"type": "text", "text": words}]}])
+     for words in ("I see", " a sign.\nIt says")],
+    [delta(reasoning_content="I see a sign.\r"), delta(reasoning_content="It says", content="")],
+]
+SHOWN = "> *Thinking:*\n>\n> I see a sign.\n> It says"
+
+
+async def test_an_answer_that_is_only_thought(server):
+    cut = "Cut off: the model was still thinking when it reached max_tokens (9)"
+    ends = [
+        ("length", cut), ("stop", "The model thought, and then said nothing.*"),
+        ("abort", "The model's server ended the answer: abort.*")]
+    for thoughts, (reason, note) in zip(THOUGHTS, itertools.cycle(ends)):
+        steps = [*thoughts, {"piece": "\n"}, {"finish": reason}]
+        texts = await answer(server, *steps, max_tokens=9)
+        assert len(texts) == 2 and texts[-1].startswith(f"*{note}"), texts
+        texts = await answer(server, *steps, max_tokens=9, show_thinking=True)
+        assert texts[-1].startswith(f"{SHOWN}\n\n") and f"\n\n*{note}" in texts[-1], texts
+
+
+async def test_thoughts_are_shown_only_where_they_are_asked_for(server):
+    for thoughts in THOUGHTS:
+        steps = [*thoughts, "It is ", "open."]
+        assert await answer(server, *steps) == ["It is ", "It is open."]
+        texts = await answer(server, *steps, show_thinking=True)
+        assert texts[-1] == f"{SHOWN}\n\nIt is open."
+        assert all(after.startswith(before) for before, after in itertools.pairwise(texts))
+    again = ["a", delta(reasoning="hm"), "b"]
+    texts = await answer(server, *again, show_thinking=True)
+    assert texts[-1] == "a\n\n> *Thinking:*\n>\n> hm\n\nb"
+
+
+async def test_a_thought_stays_in_its_quote(server):
+    """A model's thoughts are not trusted more than its answer."""
+    for thought in [
+            "```\ncode", "a\n\n# b", "<details>\n\n<b>", "a\r\rb", "- a\n\n      b", "[x]: /y\n",
+            "> a\n", "$$\nx", "| a |\n|--|", "<!-- a", "\\", "a\n===", "~~~\r\n\u2028a"]:
+        texts = await answer(server, delta(reasoning=thought), "Open.", show_thinking=True)
+        for rewrite in (str, as_markdown):
+            tokens = MarkdownIt().enable("table").parse(rewrite(texts[-1]))
+            kinds = [(token.type, token.level) for token in tokens]
+            end = kinds.index(("blockquote_close", 0))
+            assert [token.content for token in tokens[end + 1:]] == ["", "Open.", ""], thought
+
+
+async def test_a_formula_in_a_thought_never_ends_in_the_answer(server):
+    """Gradio takes what is between two delimiters for a formula, before it looks for quotes."""
+    thought = "a $$$\nx \\[ y \\( z"
+    for pieces in ([thought], thought):
+        steps = [delta(reasoning=piece) for piece in pieces]
+        texts = await answer(server, *steps, r"Open $$y$$ \] \).", show_thinking=True)
+        quote, _, rest = texts[-1].partition("\n\n")
+        assert quote.replace("\u200b", "").replace("\n> x", "\nx").endswith(f"> {thought}")
+        assert not re.search(r"\$\$|\\[\[(]", quote) and rest == r"Open $$y$$ \] \)."
+
+
+async def test_a_key_in_a_thought(server):
+    steps = [delta(reasoning=piece) for piece in ("It is ", *KEY, ". s")]
+    for after in (["ok"], []):
+        texts = await answer(server, *steps, *after, api_key=KEY, show_thinking=True)
+        assert not [text for text in texts if "sk" in text] and "It is [key]. s" in texts[-1]
+
+
+TOO_LONG = [
+    # OpenAI; vLLM, older and newer
+    {"message": "Please reduce the length. 9000 tokens.", "code": "context_length_exceeded"},
+    {"message": "This model's maximum context length is 4096 tokens. However, you requested 9000 "
+     "tokens (808 in the messages, 8192 in the completion).", "code": 400},
+    {"message": "'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's ..."},
+    {"message": "max_tokens must be at least 1, got -186.", "code": 400},
+    {"message": "The decoder prompt (length 9000) is longer than the maximum model length of 4096"},
+    {"message": "You passed 9000 input tokens and requested 8192 output tokens. However, the "
+     "model's context length is only 8192 tokens"},
+    # llama.cpp, newer and older; llama-cpp-python
+    {"message": "request (9000 tokens) exceeds the available context size (4096 tokens), try "
+     "increasing it", "type": "exceed_context_size_error", "code": 400},
+    {"message": "the request exceeds the available context size, try increasing it", "code": 400},
+    {"message": "it does not fit", "type": "exceed_context_size_error", "code": 500,
+     "n_prompt_tokens": 9000, "n_ctx": 4096},
+    {"message": "Requested tokens (9000) exceed context window of 4096"},
+    # SGLang, TGI, Mistral, DashScope, Anthropic
+    {"message": "Requested token count exceeds the model's maximum context length of 4096 tokens."},
+    {"message": "The input (9000 tokens) is longer than the model's context length (4096 tokens)."},
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 808 "
+    "`inputs` tokens and 8192 `max_new_tokens`",
+    "Input validation error: `inputs` must have less than 4096 tokens. Given: 9000",
+    {"message": "Prompt has 9000 tokens, too large for model with 4096 maximum context length"},
+    {"message": "Range of max_tokens should be [1, 8192]"},
+    {"message": "Range of input length should be [1, 6000]"},
+    {"message": "prompt is too long: 9000 tokens > 4096 maximum"},
+    {"message": "max_tokens: 8192 > 4096, which is the maximum allowed number of output tokens"},
+]
+
+
+async def test_a_question_that_is_too_long_for_the_model(server):
+    """The refusal has the server's numbers, and says what to change. It is the question's fault."""
+    for body, status in zip(TOO_LONG, itertools.cycle((400, 413, 422, 500))):
+        with pytest.raises(ResponseError) as caught:
+            await answer(server, {"status": status, "body": {"error": body}})
+        error = caught.value
+        assert type(error) is ResponseError and not error.retryable, body
+        assert title_of(error) == "Error" and error.status_code == status
+        for number in re.findall(r"\b\d{4}\b", str(body)):
+            assert number in error.message.split("(HTTP")[0], body
+        assert "max_tokens (8192)" in error.message and "--max-tokens" in error.message, body
+        message = await failure(server, "half", {"error": body})
+        assert "--max-tokens" in message, body
+
+
+async def test_another_refusal_does_not_name_max_tokens(server):
+    for status, words in [
+            (400, "No such model."), (400, "Unsupported parameter: 'max_tokens' with o1-2024"),
+            (500, "out of memory: 8192 bytes"), (413, "413 Request Entity Too Large"),
+            (429, "Limit 8192 tokens per minute, context length 4096")]:
+        message = await failure(server, {"status": status, "body": {"error": {"message": words}}})
+        assert "--max-tokens" not in message, words
 
 
 async def test_a_server_of_another_kind(server):
@@ -353,6 +528,11 @@ async def test_a_model_that_repeats_itself_is_stopped(server):
     assert texts[-1] == "So. " + CIRCLE * texts[-1].count(CIRCLE) + note
     assert texts[-1].count(CIRCLE) == 4
     await wait_until_async(lambda: len(server.left) == left + 1)
+
+
+async def test_a_model_that_repeats_its_thoughts_is_stopped(server):
+    texts = await answer(server, *[delta(reasoning=CIRCLE)] * 9, 60, stop_repetition=True)
+    assert texts == ["*Stopped: the model repeats itself.*"]
 
 
 async def test_repetition_is_allowed_by_default(server):

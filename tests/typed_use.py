@@ -14,11 +14,13 @@ from qvq_wrapper import (
     AsyncGeneratorProvider,
     AsyncResult,
     AuthenticationError,
+    EndpointInfo,
     ImageType,
     MediaError,
     MediaListType,
     Messages,
     ModelNotSupportedError,
+    ParameterInfo,
     ProviderModelMixin,
     Qwen_QVQ_72B,
     RateLimitError,
@@ -28,6 +30,7 @@ from qvq_wrapper import (
     SpaceUnavailableError,
     Status,
     ask,
+    endpoints,
 )
 
 
@@ -105,6 +108,13 @@ def options(figure: Any) -> AnswerStream:
         auth=("user", "password"))
 
 
+def offers(headers: dict[str, str]) -> list[str]:
+    found: list[EndpointInfo] = endpoints("owner/name", api_key="hf_x", headers=headers)
+    parameters: list[ParameterInfo] = [each for offer in found for each in offer.parameters]
+    names = [offer.prompt or offer.problem.upper() for offer in found if not offer.fits]
+    return names + [each.name + each.type for each in parameters if not each.required]
+
+
 def misuse() -> None:
     """Each line is a mistake. A checker that accepts one complains of the comment."""
     ask("What is this?", timeot=5)  # type: ignore[call-arg]
@@ -114,6 +124,7 @@ def misuse() -> None:
     ask(b"...", "What is this?")  # type: ignore[arg-type]
     ask("What is this?", ["a.png", "b.png"])  # type: ignore[arg-type]
     Qwen_QVQ_72B.create_async_generator("", [], "a.png")  # type: ignore[arg-type]
+    endpoints("owner/name", "hf_x")  # type: ignore[call-arg]
 
 
 def other_forms(stream: AnswerStream) -> list[str]:

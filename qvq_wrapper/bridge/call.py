@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..errors import ResponseError, ResponseTimeoutError
+from ..growth import Growth
 from ..question.media import Picture
 from ..question.options import Limits, Question
 from ..types import Stage, Status
@@ -50,7 +51,7 @@ class Call:
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
-        self._seen = ""
+        self._growth = Growth()
         self._told_end = False  # on_status knows
         self.cancel_signal: SimpleQueue[None] = SimpleQueue()  # ends the wait before a retry
         self._listeners: deque[Callable[[], object]] = deque()
@@ -94,14 +95,9 @@ class Call:
         while len(self._statuses) > 1:
             self._statuses.popleft()
             on_status(self._statuses[0])
-        start = len(self._seen)
-        if not text.startswith(self._seen):
-            start = len(os.path.commonprefix([self._seen, text]))
-        self._seen = text
-        if start < len(text):
-            return text[start:]
-        if not over:
-            return ""
+        chunk = self._growth.next(text, is_last=over)
+        if chunk or not over:
+            return chunk
         if not self._told_end:
             self._told_end = True
             on_status(self.status)

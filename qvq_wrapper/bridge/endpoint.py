@@ -38,7 +38,7 @@ def find_endpoint(config: dict[str, Any], api: dict[str, Any], question: Questio
     Raises:
         SpaceUnavailableError: there is no such endpoint.
     """
-    endpoints = _named_endpoints(config, api)
+    endpoints = named_endpoints(config, api)
     endpoint = endpoints.get(question.api_name) or _only_fitting(endpoints, question)
     names = {each.name for each in endpoint.parameters}
     if left_out := sorted(question.extras.keys() - names):
@@ -47,7 +47,7 @@ def find_endpoint(config: dict[str, Any], api: dict[str, Any], question: Questio
     return endpoint
 
 
-def _named_endpoints(config: dict[str, Any], api: dict[str, Any]) -> dict[str, Endpoint]:
+def named_endpoints(config: dict[str, Any], api: dict[str, Any]) -> dict[str, Endpoint]:
     """Return the endpoints by name, in the order of the Space's API page."""
     components = {each["id"]: each for each in config["components"]}
     dependencies = {
@@ -61,7 +61,7 @@ def _named_endpoints(config: dict[str, Any], api: dict[str, Any]) -> dict[str, E
 def _only_fitting(endpoints: dict[str, Endpoint], question: Question) -> Endpoint:
     if not endpoints:
         raise SpaceUnavailableError("The Space has no endpoint with a name, so it cannot be asked.")
-    fitting = [each for each in _for_people(endpoints.values()) if each.fits(question)]
+    fitting = [each for each in _for_people(endpoints.values()) if not each.problem(question)]
     fitting = [each for each in fitting if all(each.places(question))] or fitting  # best: both
     if len(fitting) == 1 and not question.named:
         return fitting[0]
@@ -93,7 +93,7 @@ class Parameter:
     def __init__(self, info: dict[str, Any], component: dict[str, Any]) -> None:
         self.name = str(info.get("parameter_name") or info.get("label"))
         self.kind = str(info["component"]).lower()
-        self.schema = info["type"]
+        self.info, self.schema = info, info["type"]
         self.default = info.get("parameter_default")
         # A file cannot be used as a default: gradio_client would upload this machine's file.
         is_file = "gradio.FileData" in str(self.default)
@@ -163,14 +163,14 @@ class Endpoint:
         components = [self._components[each] for each in self._dependency[side]]
         return [each for each in components if not each.get("skip_api")]
 
-    def fits(self, question: Question) -> bool:
-        """Return whether the endpoint takes the question and gives text."""
+    def problem(self, question: Question) -> str:
+        """Return why the endpoint does not take the question or give text. "" if it does both."""
         try:
             self.arguments(question, None)
             self.finder()
-        except SpaceUnavailableError:
-            return False
-        return True
+        except SpaceUnavailableError as error:
+            return error.message
+        return ""
 
     def places(self, question: Question) -> tuple[Parameter | None, Parameter | None]:
         """Return where picture and prompt go: the best kind of component, and of those the first.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 
@@ -10,6 +9,7 @@ import anyio
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 
+from ..growth import Growth
 from ..printable import printable
 from ..stream import AnswerStream
 
@@ -34,7 +34,8 @@ class TerminalOutput:
         self.answer_ended = anyio.Event()
         self._stream = stream
         self._start = time.monotonic()
-        self._printed = ""
+        self._growth = Growth()
+        self._last = "\n"
         self._interrupted = False
 
     @property
@@ -50,19 +51,17 @@ class TerminalOutput:
                     await anext(signals)
                     self._interrupted = True
                     self._stream.cancel()
-                self._print_new_text()
+                self._print_new_text(is_last=False)
 
     def finish(self, status: dict[str, str]) -> None:
-        self._print_new_text()
-        if self._printed and not self._printed.endswith("\n"):
+        self._print_new_text(is_last=True)
+        if not self._last.endswith("\n"):
             print()
         print(status["text/plain"], flush=True)
         if self._interrupted:
             raise KeyboardInterrupt
 
-    def _print_new_text(self) -> None:
-        text, start = self._stream.text, len(self._printed)
-        if not text.startswith(self._printed):
-            start = len(os.path.commonprefix([self._printed, text]))
-        print(printable(text[start:], "\n\t"), end="", flush=True)
-        self._printed = text
+    def _print_new_text(self, *, is_last: bool) -> None:
+        news = printable(self._growth.next(self._stream.text, is_last=is_last), "\n\t")
+        print(news, end="", flush=True)
+        self._last = news or self._last

@@ -121,7 +121,8 @@ def _model_page(options: argparse.Namespace, readers: Any) -> gradio.Blocks:
         upstream = Upstream(
             options.base_url, options.model, api_key=options.api_key or "", system=options.system,
             max_tokens=options.max_tokens, temperature=options.temperature,
-            max_pixels=options.max_pixels, stop_repetition=options.stop_repetition)
+            max_pixels=options.max_pixels, stop_repetition=options.stop_repetition,
+            show_thinking=options.show_thinking)
     except (ValueError, ImportError):  # the message could hold the proxy's password
         sys.exit("A proxy in the environment cannot be used. Check HTTP_PROXY, HTTPS_PROXY, "
                  "ALL_PROXY and NO_PROXY; socks5:// needs: pip install \"httpx2[socks]\"")

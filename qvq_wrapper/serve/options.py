@@ -43,6 +43,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--temperature", type=_positive(float, 0), metavar="T", help="the server's own if not set")
     add("--stop-repetition", action="store_true",
         help="end an answer that says the same words (32 characters or more) four times in a row")
+    add("--show-thinking", action="store_true",
+        help="show a model's thoughts too, in quotes; some servers send them apart from the answer")
     add("--max-pixels", type=_positive(int), default=1_003_520, metavar="N",
         help="make larger pictures smaller (%(default)s)")
     add("--concurrency", type=_positive(int), default=100, metavar="N",

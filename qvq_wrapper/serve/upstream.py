@@ -11,6 +11,8 @@ from anyio import CapacityLimiter, to_thread
 
 from ..bridge.waits import retry_after_of
 from ..errors import MediaError, RateLimitError, ResponseError, SpaceUnavailableError
+from .answer import Answer
+from .dialects import read_chunk, refusal_of_length
 from .picture import data_uri
 from .repetition import Repetition
 from .secret import Secret
@@ -18,6 +20,12 @@ from .secret import Secret
 READ_TIMEOUT = 600.0
 """Seconds of silence after which a server is given up. A question may wait in its queue."""
 _HINT = " Check --base-url, which usually ends in /v1, and --model."
+_TOO_LONG = (
+    "The question, its picture and the answer share the model's context, and the answer may take "
+    "max_tokens ({}). Make that smaller (the Space's option is --max-tokens), or the question or "
+    "the picture (--max-pixels).")
+_QUESTIONS_FAULT = (0, 400, 413, 422, 500)
+"""Statuses that come with a refusal of a long question. 0 stands for an error in mid-answer."""
 _GARBAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
@@ -34,6 +42,7 @@ class Upstream:
         temperature: None leaves it to the server.
         max_pixels: a larger picture is made smaller.
         stop_repetition: end an answer that repeats itself word for word.
+        show_thinking: show the model's thoughts too, in quotes.
 
     Raises:
         ValueError: a proxy in the environment cannot be used.
@@ -48,6 +57,7 @@ class Upstream:
     temperature: float | None = None
     max_pixels: int = 1_003_520
     stop_repetition: bool = False
+    show_thinking: bool = False
     _client: openai.AsyncOpenAI = field(init=False, repr=False)
     _secret: Secret = field(init=False, repr=False)
     _decoding: CapacityLimiter = field(init=False, repr=False)
@@ -76,7 +86,7 @@ class Upstream:
         limit = max_tokens or self.max_tokens
         request = await self._request(image, prompt, system)
         heat = self.temperature if temperature is None else temperature
-        text, shown, reason = "", "", ""
+        answer, shown, reason = Answer(self.show_thinking), "", ""
         repetition = Repetition()
         try:
             async with await self._client.chat.completions.create(
@@ -84,28 +94,26 @@ class Upstream:
                 temperature=openai.omit if heat is None else heat,
             ) as stream:
                 async for chunk in stream:
-                    for choice in chunk.choices:  # none in a chunk that has only the usage
-                        reason = choice.finish_reason or reason
-                        if piece := choice.delta.content or "":
-                            piece.encode()  # half of a surrogate pair could not be sent on
-                            text += piece
-                            shown = self._secret.out_of_answer(text, is_whole=False)
+                    for piece in read_chunk(chunk):
+                        reason = piece.reason or reason
+                        if answer.add(piece):
+                            shown = self._secret.out_of_answer(answer.text, is_whole=False)
                             yield shown
-                    if self.stop_repetition and repetition.found_in(text):
+                    if self.stop_repetition and repetition.found_in(answer.heard):
                         reason = "repetition"
                         break
         except openai.APIError as error:
-            raise self._failure(error, bool(text)) from None
+            raise self._failure(error, limit, bool(answer.heard)) from None
         except _GARBAGE as error:
             raise ResponseError(
                 "The model's server sent something that is no chat completion "
                 f"({type(error).__name__}).") from None
         if not reason:
             raise ResponseError(
-                "The connection to the model's server broke off in mid-answer." if text else
+                "The connection to the model's server broke off in mid-answer." if answer.heard else
                 f"The model's server sent no answer.{_HINT}")
-        text = self._secret.out_of_answer(text, is_whole=True)
-        note = _note(self._secret.out_of_error(reason), limit, text)
+        text = self._secret.out_of_answer(answer.end(), is_whole=True)
+        note = answer.note(self._secret.out_of_error(reason), limit)
         if note or text != shown:
             yield f"{text}\n\n*{note}*".strip() if note else text
 
@@ -131,7 +139,7 @@ class Upstream:
             messages.insert(0, {"role": "system", "content": system})
         return {"messages": messages}
 
-    def _failure(self, error: openai.APIError, begun: bool) -> ResponseError:
+    def _failure(self, error: openai.APIError, limit: int, begun: bool) -> ResponseError:
         """Return an error with the server's words and without the key."""
         if isinstance(error, openai.APIConnectionError):
             cause = error.__cause__ or error
@@ -147,13 +155,18 @@ class Upstream:
         body = error.body
         said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
         words = self._secret.out_of_error(str(said or error.message))
-        message = f"The model's server says: {words}"
+        code = error.status_code if isinstance(error, openai.APIStatusError) else 0
+        status = f" (HTTP {code})" if code else ""
+        if code in _QUESTIONS_FAULT and (refusal := refusal_of_length(body, words)):
+            return ResponseError(
+                f"The model's server says: {refusal}{status} {_TOO_LONG.format(limit)}",
+                status_code=code)
+        message = f"The model's server says: {words}{status}"
         if not isinstance(error, openai.APIStatusError):
             return ResponseError(message)
-        code = error.status_code
         known: dict[str, Any] = {
             "status_code": code, "retry_after": retry_after_of(error.response.headers)}
-        message = f"{message} (HTTP {code})" + _HINT * (code == 404)
+        message += _HINT * (code == 404)
         if code == 429:
             return RateLimitError(message, retryable=True, **known)
         if code >= 500:
@@ -161,14 +174,3 @@ class Upstream:
         if code in (401, 403, 404):  # for the owner of this Space to mend
             return SpaceUnavailableError(message, **known)
         return ResponseError(message, **known)
-
-
-def _note(reason: str, limit: int, text: str) -> str:
-    """Return what the reader of an answer has to know of its end."""
-    if reason == "length":
-        return f"Cut off: the answer reached max_tokens ({limit}), or the model's context is full."
-    if reason == "repetition":
-        return "Stopped: the model repeats itself."
-    if reason != "stop":
-        return f"The model's server ended the answer: {reason[:50]}."
-    return "" if text else "The model's answer is empty."

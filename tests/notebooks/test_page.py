@@ -30,8 +30,10 @@ ANSWER = r"""Let me read the sign line by line.
 **Final answer:** the shop is open for 56 hours a week, and a coffee costs $3 or $4."""
 PIECES = [ANSWER[start:start + 6] for start in range(0, len(ANSWER), 6)]
 QUESTION = "What does the sign say?"
+THOUGHT = {"event": {"choices": [{"delta": {"reasoning": "Is it $$\nopen?\n\n- <b>yes"}}]}}
 SCRIPTS = {
     QUESTION: script(*PIECES), "silent": script(60),
+    "think": script(THOUGHT, "It is **open daily**: $$x$$."),
     "broken": script({"status": 500, "body": {"error": "out of <b>memory</b>"}})}
 
 
@@ -101,7 +103,8 @@ def test_a_picture_that_is_uploaded_or_pasted(tmp_path):
 def test_the_page(tmp_path):
     with (
         upstream.Upstream(scripts=SCRIPTS) as server,
-        running_space(base_url=server.url, model="Qwen/QVQ-72B-Preview") as url,
+        running_space(base_url=server.url, model="Qwen/QVQ-72B-Preview",
+                      arguments=["--show-thinking"]) as url,
         browser(tmp_path) as driver,
     ):
         driver.set_window_size(1000, 860)
@@ -123,6 +126,12 @@ def test_the_page(tmp_path):
             window = window.crop((box["x"] - 18, 0, right, bottom))
             window.quantize().save(f"{folder}/page.png", optimize=True)
         assert server.requests[-1]["messages"][-1]["content"][0]["type"] == "image_url"
+        page.ask("think")
+        page.wait_text("open daily")
+        page.wait("return document.querySelector('blockquote')")
+        page.wait("const bold = [...document.querySelectorAll('.prose strong')]"
+                  ".find(each => each.innerText === 'open daily');"
+                  "return bold && !bold.closest('blockquote')")
         page.ask("broken")
         page.wait_text("The model's server says: out of memory (HTTP 500)")
         for leave in (lambda: page.press("Stop"), lambda: driver.get("about:blank")):

@@ -1,0 +1,189 @@
+"""What a Space offers: ``endpoints()``, ``qvq --list``, and where ``qvq --system`` goes."""
+
+import asyncio
+import base64
+import gc
+import json
+from types import SimpleNamespace
+
+import pytest
+from conftest import PNG, free_port
+from network import web_server
+
+from qvq_wrapper import (
+    AuthenticationError, EndpointInfo, ParameterInfo, ResponseError, ResponseTimeoutError,
+    SpaceConnectionError, SpaceUnavailableError, ask, endpoints,
+)
+from qvq_wrapper.__main__ import main
+from qvq_wrapper.printable import printable
+
+
+@pytest.fixture
+def qvq(capsys):
+    """Run the command in this process."""
+
+    def run(*arguments):
+        status = main(list(arguments))
+        shown = capsys.readouterr()
+        return SimpleNamespace(status=status, stdout=shown.out, stderr=shown.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def shapes(start_space):
+    """A Space with endpoints of every shape (see spaces/shapes.py)."""
+    with start_space("--shapes") as space:
+        yield space
+
+
+PICTURE = ParameterInfo("picture", "image", "filepath", True, None)
+PROMPT = ParameterInfo("prompt", "textbox", "str", True, None)
+OFFERED = [
+    EndpointInfo("/plain", True, "", "picture", "prompt", (PICTURE, PROMPT)),
+    EndpointInfo("/more", True, "", "picture", "prompt", (
+        PICTURE, PROMPT, ParameterInfo("temperature", "slider", "float", False, 0.5))),
+    EndpointInfo("/choice", True, "", "picture", "prompt", (
+        ParameterInfo("first", "dropdown", "Literal['a', 'b']", False, "a"), PICTURE, PROMPT)),
+    EndpointInfo(
+        "/image_alone", False,
+        "The Space's /image_alone has no place for the prompt. It takes: picture (image).",
+        "picture", None, (PICTURE,)),
+]
+
+
+def test_the_endpoints_of_a_space(shapes):
+    shapes.require_gradio(6)
+    offers = {each.name: each for each in endpoints(shapes.url)}
+    for expected in OFFERED:
+        assert offers[expected.name] == expected
+    message = offers["/message"]
+    assert message.fits and message.picture == message.prompt == "message"
+    assert offers["/to_number"].problem == "The Space's /to_number gives no text, but: number."
+
+
+def test_what_is_offered_is_what_can_be_asked(shapes):
+    """ask() refuses a question about a picture in the words of ``problem``, if there are any."""
+    for offer in endpoints(shapes.url):
+        if not offer.problem and offer.name not in ("/plain", "/message", "/more"):
+            continue  # that takes time
+        stream = ask("what?", PNG, url=shapes.url, api_name=offer.name)
+        try:
+            assert asyncio.run(stream.read()).startswith("what? 256") and offer.fits
+        except ResponseError as error:
+            assert error.message == offer.problem and not offer.fits
+
+
+def test_a_question_shares_the_info_and_the_connection(relay):
+    assert endpoints(relay.url)
+    asyncio.run(ask("after", url=relay.url).read())
+    assert relay.call_connections == 1
+    assert endpoints(relay.url)
+    assert relay.count("/config") == relay.count("/info") == 1
+
+
+def test_the_options_of_a_listing(start_space, certificate):
+    """A login and a certificate; a token is sent, and is in no error."""
+    with start_space("--login", "user", "word", "--certificate", *certificate) as space:
+        assert endpoints(space.url, auth=("user", "word"), verify=False)
+        with pytest.raises(AuthenticationError):
+            endpoints(space.url, auth=("user", "other"), verify=False)
+        with pytest.raises(SpaceConnectionError, match="TLS"):
+            endpoints(space.url, auth=("user", "word"))
+
+
+def test_the_errors_of_a_listing(relay, qvq):
+    relay.stall_at("/config")
+    with web_server(404) as gone, web_server(429, headers=[("Retry-After", "7")]) as busy:
+        for url, kind in [
+                (gone.url, SpaceUnavailableError), (busy.url, ResponseError),
+                (f"http://127.0.0.1:{free_port()}", SpaceConnectionError),
+                (relay.url, ResponseTimeoutError)]:
+            with pytest.raises(kind) as caught:
+                endpoints(url, api_key="hf_secret", headers={"x": "hf_secret"}, read_timeout=1)
+            error = caught.value
+            assert error.__cause__ is None and error.__context__ is None
+            assert "hf_secret" not in f"{error!r} {vars(error)}"
+        assert len(gone.requests) == len(busy.requests) == 1 and error.retryable
+    result = qvq("--list", "--url", relay.url, "--read-timeout", "0.5")
+    assert result.status == 1 and "read_timeout" in result.stderr
+    relay.resume()
+    for wrong in ({"url": 3}, {"url": "nonsense"}, {"read_timeout": -1}, {"headers": "x"}):
+        with pytest.raises((ValueError, TypeError)):
+            endpoints(**wrong)
+
+
+def test_a_space_without_named_endpoints(start_space, qvq):
+    with start_space("--shapes", "unnamed") as space:
+        assert endpoints(space.url) == []
+        result = qvq("--list", "--url", space.url)
+    assert (result.status, result.stdout) == (0, "")
+    assert result.stderr == "qvq: the Space has no endpoint with a name\n"
+
+
+TABLE = """\
+/generate: takes a picture and a question
+  image   picture   filepath
+  prompt  question  str
+"""
+MORE = """\
+/more: takes a picture and a question
+  image        picture       filepath
+  prompt       question      str
+  temperature  0.5           float
+  headers      "no headers"  str
+/file: """
+NEEDY = """\
+/needy: The Space's /needy also needs the_number; give them in parameters={...}.
+  image       picture   filepath
+  prompt      question  str
+  the_number  required  float
+"""
+
+
+def test_the_list(space, qvq):
+    space.require_gradio(6)
+    result = qvq("--list", "--url", space.url)
+    assert (result.status, result.stderr) == (0, "")
+    assert result.stdout.startswith(TABLE) and MORE in result.stdout and NEEDY in result.stdout
+    result = qvq("--list", "--json", "--url", space.url)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    found = {line["endpoint"].pop("name"): line["endpoint"] for line in lines}
+    assert found["/more"]["parameters"][2] == {
+        "name": "temperature", "component": "slider", "type": "float", "required": False,
+        "default": 0.5}
+    assert found["/more"]["fits"] and not found["/number"]["fits"]
+    result = qvq("--list", "--json", "--url", f"http://127.0.0.1:{free_port()}")
+    assert result.status == 1 and result.stderr.count("\n") == 1
+    assert json.loads(result.stdout)["error"]["kind"] == "SpaceConnectionError"
+
+
+def test_the_list_does_not_steer_the_terminal(hostile, qvq):
+    nasty = "\x1b]0;title\x07\u202e\n" + "x" * 1000
+    info = hostile.info["named_endpoints"].pop("/generate")
+    hostile.info["named_endpoints"][f"/{nasty}"] = info
+    hostile.config["dependencies"][0]["api_name"] = nasty
+    for each in info["parameters"]:
+        each.update(parameter_name=nasty, parameter_has_default=True, parameter_default=nasty)
+        each["python_type"]["type"] = nasty
+    shown = qvq("--list", "--url", hostile.url).stdout
+    assert len(shown.splitlines()) == 3 and len(shown) < 2000 and printable(shown, "\n") == shown
+
+
+@pytest.mark.filterwarnings("error")  # a question that was never asked gives a warning
+def test_a_system_message(shapes, space, qvq):
+    """It goes into the endpoint's parameter for it, and otherwise into the prompt."""
+    url = ["--url", shapes.url, "--system", "be kind"]
+    picture = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    if "/chat_inputs" in {each.name for each in endpoints(shapes.url)}:
+        result = qvq("what?", picture, *url, "--api-name", "chat_inputs")
+        assert (result.stdout, result.stderr) == ("be kind 1 what? 256\n", "")
+        result = qvq("what?", picture, *url, "--api-name", "chat_inputs", "--param", "system=be")
+        assert result.stdout == "be 1 what? 256\n"
+    whole = "System: be kind\nUser: what?\nAssistant:"
+    result = qvq("what?", picture, *url, "--api-name", "plain")
+    assert (result.stdout, result.stderr) == (f"{whole} 256\n", "")
+    result = qvq("what?", "--url", space.url, "--system", "be kind")
+    assert (result.stdout, result.stderr) == (f"You asked: {whole}\n", "")
+    assert space.seen(whole)["image"] is None
+    gc.collect()
