@@ -116,7 +116,7 @@ OVERRIDES = [
 SEAMS = [
     (session.Session, "_get_config"), (session.Session, "_get_api_info"),
     (session.Session, "new_helper"), (session.Session, "send_data"), (session, "publish"),
-    (session, "_upload"), (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__")]
+    (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__")]
 """Where a call in which nothing is undone comes through."""
 
 
