@@ -1,29 +1,48 @@
-"""The README's recipe for a cluster, word for word, on a real one: scheduler and two workers."""
+"""Runs on a real cluster of dask.distributed: a scheduler and workers, each in its own process."""
 
+import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import HERE, PNG, free_port, script, wait_until
+from conftest import PNG, free_port, script, wait_until
+from test_batch_files import COMMAND, lines, write
 
 DASK = Path(sys.executable).with_name("dask")
+COUNT, CONCURRENCY, THREADS = 500, 8, 4
 pytestmark = [
     pytest.mark.batch,
     pytest.mark.skipif(not DASK.exists(), reason='needs: pip install "dask[distributed]"'),
 ]
 
 
-def recipe():
-    readme = (HERE.parent / "README.rst").read_text()
-    section = readme.split("\nOn a cluster\n~~~")[1]
-    block = re.search(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", section)[1]
-    return re.sub(r"^    ", "", block, flags=re.M)
+class Cluster:
+    """A scheduler and workers. ``environment`` is that of all, which the workers ask with."""
+
+    def __init__(self, folder, processes, **environment):
+        self.port = free_port()
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.workers = []
+        self._folder, self._processes, self._environment = folder, processes, environment
+
+    def start_scheduler(self):
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+
+    def start_workers(self, count):
+        self.workers = [
+            self._start("worker", self.address, "--nthreads", THREADS, "--no-dashboard",
+                        "--local-directory", self._folder) for _ in range(count)]
+        for nanny in self.workers:
+            wait_until(lambda: worker_of(nanny))
+
+    def _start(self, *arguments):
+        return self._processes.enter_context(running(DASK, *arguments, **self._environment))
 
 
 @contextmanager
@@ -39,8 +58,8 @@ def running(*command, **environment):
         process.wait()
 
 
-def worker_process(nanny):
-    """Return the process id of the worker that this `dask worker` has started."""
+def worker_of(nanny):
+    """Return the process id of the worker that a `dask worker` has started."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -54,74 +73,71 @@ def worker_process(nanny):
 
 
 @pytest.fixture
-def cluster(start_space, tmp_path):
-    """A Space, the scheduler's address, and the two `dask worker` processes."""
-    scheduler = f"tcp://127.0.0.1:{free_port()}"
-    worker = [DASK, "worker", scheduler, "--nthreads", 4, "--local-directory", tmp_path / "dask"]
-    port = scheduler.rsplit(":", 1)[1]
-    start = [DASK, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
-    with start_space() as space, running(*start), \
-            running(*worker, QVQ_URL=space.url) as one, running(*worker, QVQ_URL=space.url) as two:
-        wait_until(lambda: worker_process(one) and worker_process(two), 60)
-        yield space, scheduler, [one, two]
+def start_cluster(tmp_path):
+    with ExitStack() as processes:
+        def start(workers, **environment):
+            cluster = Cluster(tmp_path / "dask", processes, **environment)
+            cluster.start_scheduler()
+            cluster.start_workers(workers)
+            return cluster
+
+        yield start
 
 
-def questions(tmp_path, count):
-    (tmp_path / "a.png").write_bytes(PNG)
-    path = tmp_path / "questions.jsonl"
-    rows = [{"prompt": script(0.1, f"answer {n}"), "image": "a.png", "n": n} for n in range(count)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp_path):
+    """In the end each row has one line, with the right answer about the right picture."""
+    rows = [{"prompt": script(0.1, f"answer {n}"), "image": f"{n}.png", "n": n}
+            for n in range(COUNT)]
+    pictures = [PNG + b"%d" % n for n in range(COUNT)]
+    for row, picture in zip(rows, pictures, strict=True):
+        (tmp_path / row["image"]).write_bytes(picture)
+    questions, answers = write(tmp_path / "questions.jsonl", rows), tmp_path / "answers.jsonl"
+    with start_space("--at-once", 3 * THREADS) as space:
+        cluster = start_cluster(3, QVQ_URL=space.url, QVQ_API_KEY="of-the-worker")
+        command = [*COMMAND, questions, answers, "--concurrency", CONCURRENCY, "--dask",
+                   cluster.address]
 
+        def start():
+            return subprocess.Popen(
+                [*map(str, command)], stderr=subprocess.PIPE, text=True,
+                env=os.environ | {"QVQ_API_KEY": "of-the-driver"})
 
-def check(answers, count):
-    found = [json.loads(line) for line in answers.read_text().splitlines()]
-    assert len(found) == len({line["key"] for line in found}) == count
-    assert all(line["answer"] == f"answer {line['n']}" for line in found)
+        def wait_asked(count):
+            wait_until(lambda: len(space.log("asked")) >= count, 120)
 
-
-def most_at_once(entries):
-    """Return how many questions were under way at once, by the Space's log."""
-    now = most = 0
-    for entry in entries:
-        now += {"asked": 1, "left": -1}.get(entry["event"], 0)
-        most = max(most, now)
-    return most
-
-
-def test_a_worker_is_killed(cluster, tmp_path):
-    space, scheduler, workers = cluster
-    (tmp_path / "cluster.py").write_text(recipe())
-    answers = tmp_path / "answers.jsonl"
-    arguments = [scheduler, questions(tmp_path, 200).name, answers.name]
-    driver = subprocess.Popen(
-        [sys.executable, "cluster.py", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    with driver:
-        wait_until(lambda: len(space.log("finished")) > 50, 60)
-        os.kill(worker_process(workers[0]), signal.SIGKILL)
-        assert driver.wait(60) == 0
-        assert driver.stdout.read().startswith("200 answered, 0 failed, 0 asked again")
-    check(answers, 200)
-    assert 200 <= len(space.log("asked")) <= 200 + 4  # what the worker had under way
-    assert most_at_once(space.log()) <= 8 + 4
-    assert space.seen(script(0.1, "answer 7"))["image"] == "a.png"
-
-
-def test_driver_and_workers_are_killed(cluster, tmp_path):
-    space, scheduler, workers = cluster
-    (tmp_path / "cluster.py").write_text(recipe())
-    answers = tmp_path / "answers.jsonl"
-    count = 1000
-    command = [sys.executable, "cluster.py", scheduler, questions(tmp_path, count).name,
-               answers.name]
-    for kill in range(1, 6):
-        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as driver:
-            asked = len(space.log("asked"))
-            wait_until(lambda: len(space.log("asked")) > asked + 130, 120)
-            if kill in (2, 4):
-                os.kill(worker_process(workers[kill // 4]), signal.SIGKILL)
-                wait_until(lambda: len(space.log("asked")) > asked + 150, 120)
+        with start() as driver:
+            wait_asked(80)
+            os.kill(worker_of(cluster.workers[0]), signal.SIGKILL)
+            wait_asked(160)
+            os.kill(worker_of(cluster.workers[1]), signal.SIGKILL)
+            wait_asked(240)
             driver.kill()
-    assert subprocess.run(command, cwd=tmp_path, timeout=300).returncode == 0
-    check(answers, count)
-    assert len(space.log("asked")) <= count + 5 * 8 + 2 * 4
+        with start() as driver:
+            wait_asked(340)
+            cluster.scheduler.kill()
+            _, shown = driver.communicate(timeout=60)
+        assert driver.returncode == 1 and "0 failed" in shown, shown
+        assert shown.splitlines()[-1] == (
+            "qvq-batch: the run was ended: the connection to the cluster's scheduler is lost. "
+            "The same command goes on from here.")
+        assert len(shown.splitlines()) == 2, shown
+        assert all("answer" in line for line in lines(answers)) and len(lines(answers)) < COUNT
+        cluster.start_scheduler()
+        print([nanny.poll() for nanny in cluster.workers])
+        cluster.start_workers(3)
+        with start() as driver:
+            _, shown = driver.communicate(timeout=120)
+        assert driver.returncode == 0, shown
+        found = lines(answers)
+        assert len(found) == len({line["key"] for line in found}) == COUNT
+        assert all(line["answer"] == f"answer {line['n']}" for line in found)
+        asked = space.log("asked")
+        sent = {(entry["prompt"], entry["image"], entry["sha256"]) for entry in asked}
+        assert sent == {
+            (row["prompt"], row["image"], hashlib.sha256(picture).hexdigest())
+            for row, picture in zip(rows, pictures, strict=True)}
+        assert {entry["headers"]["authorization"] for entry in asked} == {"Bearer of-the-worker"}
+        print(f"{len(asked) - COUNT} of {COUNT} rows were asked twice")
+        assert len(asked) - COUNT <= 2 * THREADS + 2 * CONCURRENCY
+        here = subprocess.run([*map(str, command[:-2]), "--url", space.url], stderr=subprocess.PIPE)
+        assert here.returncode == 0 and b"0 answered and 500 earlier" in here.stderr

@@ -77,8 +77,9 @@ def answer_file(
     given = {"model": model, "api_key": api_key, "proxy": proxy, **options}
     run = Run(concurrency, ask, patience, given)
     source = Source(questions, prompt, prompt_column, image_column, encoding, separator)
-    url = "" if ask else source_of(given)["url"]
-    file = AnswerFile(Path(answers).expanduser(), Keys(given), url, only_failed=retry_failed)
+    is_known = ask is None or run.options.get("url")
+    url = source_of(run.options)["url"] if is_known else ""
+    file = AnswerFile(Path(answers).expanduser(), Keys(run.options), url, only_failed=retry_failed)
     if source.path and file.file.path == source.path.resolve():
         raise ValueError(f"questions and answers are the same file, {answers}")
     report = Bar() if progress is True else progress or (lambda summary: None)

@@ -39,10 +39,12 @@ class Run:
         self.concurrency = count("concurrency", concurrency, 1)
         self._patience = seconds("patience", patience, 0)
         self._ask: Ask = ask or partial(answer_row, **options)
+        self.options: dict[str, Any] = getattr(ask, "options", options)  # of on_dask
         self._of_the_row: tuple[type[Exception], ...] = (ValueError,)
+        if ask is None or hasattr(ask, "options"):
+            self._of_the_row = (ValueError, TypeError)
         if ask is None:
             check_options(options)
-            self._of_the_row = (ValueError, TypeError)
         elif not callable(ask):
             raise TypeError(f"ask must be a function of a row, not {type(ask).__name__}")
         elif useless := [name for name, value in options.items() if value]:

@@ -1,0 +1,160 @@
+"""Asks the questions of a run on the workers of a cluster of dask.distributed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter, move_on_after, to_thread
+
+from ..base import hide_arguments
+from ..errors import ResponseError, SpaceConnectionError, SpaceUnavailableError
+from ..question.media import picture_of
+from ..question.options import Options
+from .asking import answer_row, check_options, picture_in
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+    from typing_extensions import Unpack
+
+LOOK = 20.0  # seconds without an answer after which we ask the scheduler how the cluster is
+SILENCE = 30.0  # seconds that the scheduler has to reply
+SENT = ("url", "api_name", "model", "parameters", "timeout", "read_timeout", "max_retries",
+        "max_chars")
+Answered = TypeVar("Answered")
+
+
+@hide_arguments
+def on_dask(client: Any, *, model: str = "", api_key: None = None, proxy: None = None,
+            **options: Unpack[Options]) -> Cluster:
+    """Return an ``ask`` for ``answer_file`` and ``ask_many`` that asks on a cluster's workers.
+
+    A worker takes a token from its environment variable ``QVQ_API_KEY``, and the Space's address
+    from ``QVQ_URL`` unless ``url`` is given. Pictures of this machine are sent along.
+
+    Args:
+        client: a ``dask.distributed.Client``, asynchronous or not.
+        **options: ``url``, ``api_name``, ``model``, ``parameters``, ``timeout``, ``read_timeout``,
+            ``max_retries`` and ``max_chars``, as in ``qvq_wrapper.ask``.
+
+    Raises:
+        ValueError, TypeError: an option cannot be used. The others may hold a secret, and whoever
+            reaches the scheduler can read what is sent to a worker.
+
+    Example::
+
+        async with Client("tcp://scheduler:8786", asynchronous=True) as client:
+            await answer_file("questions.jsonl", "answers.jsonl", ask=on_dask(client))
+    """
+    every = {"model": model, "api_key": api_key, "proxy": proxy, **options}
+    given = {name: value for name, value in every.items() if value not in (None, "")}
+    if others := sorted(given.keys() - set(SENT)):
+        raise ValueError(
+            f"{', '.join(others)} cannot be given, because others can read what is sent to a "
+            "worker; in each worker's environment, QVQ_API_KEY is the token, and HTTPS_PROXY the "
+            "proxy")
+    check_options(given)
+    return Cluster(client, given)
+
+
+class Cluster:
+    """An ``ask``.
+
+    Args:
+        client: the client of the cluster.
+        options: those that are sent to a worker.
+    """
+
+    def __init__(self, client: Any, options: dict[str, Any]) -> None:
+        self._client, self.options = client, options
+
+    async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        from distributed import CancelledError, KilledWorker, TimeoutError
+
+        if self._client.status != "running":
+            raise self._lost()
+        row = await to_thread.run_sync(_with_picture, row)
+        # pure=False: Dask answers equal questions only once otherwise.
+        future = self._client.submit(_answer, row, self.options, pure=False)
+        try:
+            while not future.done():
+                try:
+                    await self._call(future.exception, timeout=LOOK)
+                except TimeoutError:
+                    await self._check()
+            result: dict[str, Any] = await self._call(future.result)
+            return result
+        except ResponseError:  # one kind is an OSError
+            raise
+        except (CancelledError, OSError):
+            raise self._lost() from None
+        except KilledWorker:
+            raise SpaceConnectionError(
+                "several workers died with this question", retryable=True) from None
+        finally:
+            future.release()  # or else Dask asks again when the worker dies that has the answer
+
+    async def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call a function of the client, which can block if the client is not asynchronous."""
+        call = partial(function, *args, **options)
+        if self._client.asynchronous:
+            return await call()
+        return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+
+    async def _check(self) -> None:
+        """Raise SpaceConnectionError or SpaceUnavailableError if nobody can ask."""
+        with move_on_after(SILENCE):
+            identity = self._client.scheduler.identity
+            found = await self._call(self._client.sync, identity, n_workers=0)
+            if not found["n_workers"]:
+                raise SpaceUnavailableError("the cluster has no worker", retryable=True)
+            return
+        raise self._lost(is_silent=True)
+
+    def _lost(self, is_silent: bool = False) -> SpaceConnectionError:
+        """Return the error. It ends the run after 30 s, in which Dask's client connects again."""
+        gone = is_silent or self._client.status not in ("running", "connecting")
+        return SpaceConnectionError(
+            "the connection to the cluster's scheduler is lost", retryable=True,
+            retry_after=math.inf if gone else None)
+
+
+async def run_on_dask(address: str, run: Callable[[Cluster], Awaitable[Answered]],
+                      **options: Any) -> Answered:
+    """Call a function with an ``ask`` for the cluster of this scheduler."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError('--dask needs: pip install "qvq_wrapper[dask]"') from None
+    for name in ("distributed", "distributed.client"):  # it has handlers of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    client = Client(address, asynchronous=True, set_as_default=False)
+    result = run(on_dask(client, **options))
+    async with client:
+        return await result
+
+
+def _with_picture(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a worker needs. It may have no access to a picture of this machine."""
+    image = picture_in(row)
+    if image is not None and (picture := picture_of(image)).url is None:
+        name, data = picture.load(None)
+        image = data, name
+    return {"prompt": row.get("prompt"), "messages": row.get("messages"), "image": image}
+
+
+async def _answer(row: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Ask. This runs on a worker."""
+    api_key, url = os.environ.get("QVQ_API_KEY"), os.environ.get("QVQ_URL")
+    options = {"url": url or None, "api_key": api_key, **options}
+    try:
+        check_options(options)
+    except (ValueError, TypeError) as error:
+        raise SpaceUnavailableError(f"the environment of a worker: {error}") from None
+    return await answer_row(row, **options)
