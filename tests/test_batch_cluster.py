@@ -1,12 +1,12 @@
 """Runs on a real cluster of dask.distributed: a scheduler and workers, each in its own process."""
 
 import hashlib
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,8 @@ def running(*command, **environment):
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # all of them have ended
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -120,7 +121,7 @@ def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp
         assert shown.splitlines()[-1] == (
             "qvq-batch: the run was ended: the connection to the cluster's scheduler is lost. "
             "The same command goes on from here.")
-        assert len(shown.splitlines()) == 2, shown
+        assert not {"Traceback", "distributed"} & set(re.findall("\\w+", shown)), shown
         assert all("answer" in line for line in lines(answers)) and len(lines(answers)) < COUNT
         cluster.start_scheduler()
         print([nanny.poll() for nanny in cluster.workers])

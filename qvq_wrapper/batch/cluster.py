@@ -25,6 +25,7 @@ else:
 
 LOOK = 20.0  # seconds without an answer after which we ask the scheduler how the cluster is
 SILENCE = 30.0  # seconds that the scheduler has to reply
+CLEANUP = 3.0  # seconds to take leave of the scheduler
 SENT = ("url", "api_name", "model", "parameters", "timeout", "read_timeout", "max_retries",
         "max_chars")
 Answered = TypeVar("Answered")
@@ -135,9 +136,11 @@ async def run_on_dask(address: str, run: Callable[[Cluster], Awaitable[Answered]
     for name in ("distributed", "distributed.client"):  # it has handlers of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)
     client = Client(address, asynchronous=True, set_as_default=False)
-    result = run(on_dask(client, **options))
-    async with client:
-        return await result
+    try:  # `async with` would not close it where it cannot connect
+        return await run(on_dask(await client, **options))
+    finally:
+        with move_on_after(CLEANUP, shield=True):
+            await client.close()
 
 
 def _with_picture(row: dict[str, Any]) -> dict[str, Any]:

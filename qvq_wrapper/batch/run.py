@@ -99,7 +99,8 @@ class Run:
 
     async def _answer(self, row: Row) -> Result | None:
         """Return the result, or None if the question is to be asked again later."""
-        start, error, outcome = time.monotonic(), row.error, dict[str, Any]()
+        start, error = time.monotonic(), row.error
+        outcome: Result = {}
         if error is None:
             await self._brake.enter()
             start = time.monotonic()
