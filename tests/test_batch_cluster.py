@@ -6,19 +6,25 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
+from cases import each
 from conftest import PNG, free_port, script, wait_until
-from test_batch_files import COMMAND, lines, write
+from test_batch_files import COMMAND, lines, qvq_batch, write
+
+from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
+from qvq_wrapper.batch import answer_file, answer_row, ask_many, cluster as cluster_module, on_dask
+
+Client = pytest.importorskip("distributed", reason='needs: pip install "qvq_wrapper[dask]"').Client
 
 DASK = Path(sys.executable).with_name("dask")
 COUNT, CONCURRENCY, THREADS = 500, 8, 4
-pytestmark = [
-    pytest.mark.batch,
-    pytest.mark.skipif(not DASK.exists(), reason='needs: pip install "dask[distributed]"'),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.batch]
 
 
 class Cluster:
@@ -123,8 +129,9 @@ def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp
             "The same command goes on from here.")
         assert not {"Traceback", "distributed"} & set(re.findall("\\w+", shown)), shown
         assert all("answer" in line for line in lines(answers)) and len(lines(answers)) < COUNT
+        for nanny in cluster.workers:
+            nanny.wait(60)  # the README says that workers end with their scheduler
         cluster.start_scheduler()
-        print([nanny.poll() for nanny in cluster.workers])
         cluster.start_workers(3)
         with start() as driver:
             _, shown = driver.communicate(timeout=120)
@@ -142,3 +149,81 @@ def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp
         assert len(asked) - COUNT <= 2 * THREADS + 2 * CONCURRENCY
         here = subprocess.run([*map(str, command[:-2]), "--url", space.url], stderr=subprocess.PIPE)
         assert here.returncode == 0 and b"0 answered and 500 earlier" in here.stderr
+
+
+async def results(rows, ask, **options):
+    """Return what became of each row: the answer, or the error's kind and message."""
+    found = {}
+    async for result in ask_many(rows, ask=ask, **options):
+        error = result.get("error", {})
+        found.setdefault(result["n"], []).append(
+            result.get("answer") or (error["kind"], error["message"]))
+    return found
+
+
+async def test_rows_fail_as_they_do_on_one_machine(space, start_cluster):
+    """The client is one that blocks, so it is used in trio, too."""
+    rows = [
+        {"n": 0, "prompt": "a", "image": PNG}, {"n": 0, "prompt": "a", "image": PNG},
+        {"n": 1, "prompt": "b", "image": "no/such.png"}, {"n": 2, "prompt": "c", "image": [PNG]},
+        {"n": 3, "messages": [{"role": "user", "content": "d"}], "image": float("nan")},
+        {"n": 4, "prompt": script({"raise": "too dark"})}, {"n": 5, "prompt": script("e" * 100)},
+        {"n": 6, "prompt": "f", "unfit": threading.Lock()}]
+    options = {"url": space.url, "max_chars": 50}
+    cluster = start_cluster(1, QVQ_URL="nonsense")
+    with Client(cluster.address, set_as_default=False) as client:
+        found = await results(rows, on_dask(client, **options))
+        assert found == {
+            **await results(rows, partial(answer_row, **options)), **found}
+        assert found[0] == ["You asked: a"] * 2 and found[4] == [("ResponseError", "too dark")]
+        with pytest.raises(SpaceUnavailableError, match="environment of a worker: url has no"):
+            await results(rows[:1], on_dask(client))
+
+
+async def test_a_question_whose_worker_dies_is_asked_again(start_space, start_cluster, tmp_path):
+    """Also where Dask itself gives it up: here, after the first death."""
+    rows = [{"n": n, "prompt": script(0.5, f"answer {n}")} for n in range(20)]
+    with start_space() as space:
+        cluster = start_cluster(
+            1, QVQ_URL=space.url, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+        with Client(cluster.address, set_as_default=False) as client:
+
+            async def kill():
+                await space.wait_log("asked")
+                os.kill(worker_of(cluster.workers[0]), signal.SIGKILL)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(kill)
+                summary = await answer_file(rows, tmp_path / "a.jsonl", ask=on_dask(client))
+    assert summary.answered == 20 and not summary.failed and summary.asked_again
+
+
+async def test_a_cluster_that_cannot_ask_ends_the_run(start_cluster, monkeypatch):
+    """No worker is there, or the scheduler hangs. No row fails."""
+    monkeypatch.setattr(cluster_module, "LOOK", 0.1)
+    monkeypatch.setattr(cluster_module, "SILENCE", 1.0)
+    rows = [{"n": n, "prompt": "a"} for n in range(20)]
+    cluster = start_cluster(0)
+    with Client(cluster.address, set_as_default=False) as client:
+        with pytest.raises(SpaceUnavailableError, match="has no worker"):
+            await results(rows, on_dask(client), patience=1)
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        with pytest.raises(SpaceConnectionError, match="scheduler is lost"):
+            await results(rows, on_dask(client))
+        cluster.scheduler.send_signal(signal.SIGCONT)
+
+
+def test_usage_of_the_command_with_a_cluster(start_cluster, tmp_path):
+    cluster = start_cluster(0)
+    questions, key = write(tmp_path / "q.jsonl", [{"prompt": "a"}]), tmp_path / "key"
+    key.write_text("secret")
+    for case, (words, arguments) in each([
+        ("api_key cannot be given", [cluster.address, "--api-key-file", key]),
+        ("headers cannot be given", [cluster.address, "--header", "A: secret"]),
+        ("url has no scheme", [cluster.address, "--url", "nonsense"]),
+        ("unknown address scheme", ["nonsense://127.0.0.1:1"]),
+    ]):
+        with case:
+            result = qvq_batch(questions, tmp_path / "a.jsonl", "--dask", *arguments)
+            assert result.returncode == 2 and words in result.stderr, result.stderr
+            assert result.stderr.count("\n") == 1 and "secret" not in result.stderr

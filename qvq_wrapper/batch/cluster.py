@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from anyio import CapacityLimiter, move_on_after, to_thread
 
@@ -17,6 +17,7 @@ from ..errors import ResponseError, SpaceConnectionError, SpaceUnavailableError
 from ..question.media import picture_of
 from ..question.options import Options
 from .asking import answer_row, check_options, picture_in
+from .progress import Summary
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -28,12 +29,10 @@ SILENCE = 30.0  # seconds that the scheduler has to reply
 CLEANUP = 3.0  # seconds to take leave of the scheduler
 SENT = ("url", "api_name", "model", "parameters", "timeout", "read_timeout", "max_retries",
         "max_chars")
-Answered = TypeVar("Answered")
 
 
 @hide_arguments
-def on_dask(client: Any, *, model: str = "", api_key: None = None, proxy: None = None,
-            **options: Unpack[Options]) -> Cluster:
+def on_dask(client: Any, *, model: str = "", **options: Unpack[Options]) -> Cluster:
     """Return an ``ask`` for ``answer_file`` and ``ask_many`` that asks on a cluster's workers.
 
     A worker takes a token from its environment variable ``QVQ_API_KEY``, and the Space's address
@@ -42,24 +41,24 @@ def on_dask(client: Any, *, model: str = "", api_key: None = None, proxy: None =
     Args:
         client: a ``dask.distributed.Client``, asynchronous or not.
         **options: ``url``, ``api_name``, ``model``, ``parameters``, ``timeout``, ``read_timeout``,
-            ``max_retries`` and ``max_chars``, as in ``qvq_wrapper.ask``.
+            ``max_retries`` and ``max_chars``, as in ``qvq_wrapper.ask``. The others may hold a
+            secret, and whoever reaches the scheduler can read what is sent to a worker.
 
     Raises:
-        ValueError, TypeError: an option cannot be used. The others may hold a secret, and whoever
-            reaches the scheduler can read what is sent to a worker.
+        ValueError, TypeError: an option cannot be used.
 
     Example::
 
         async with Client("tcp://scheduler:8786", asynchronous=True) as client:
             await answer_file("questions.jsonl", "answers.jsonl", ask=on_dask(client))
     """
-    every = {"model": model, "api_key": api_key, "proxy": proxy, **options}
+    every = {"model": model, **options}
     given = {name: value for name, value in every.items() if value not in (None, "")}
     if others := sorted(given.keys() - set(SENT)):
         raise ValueError(
             f"{', '.join(others)} cannot be given, because others can read what is sent to a "
-            "worker; in each worker's environment, QVQ_API_KEY is the token, and HTTPS_PROXY the "
-            "proxy")
+            "worker. A worker takes a token from QVQ_API_KEY in its own environment, and a proxy "
+            "from HTTPS_PROXY")
     check_options(given)
     return Cluster(client, given)
 
@@ -78,9 +77,9 @@ class Cluster:
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         from distributed import CancelledError, KilledWorker, TimeoutError
 
+        row = await to_thread.run_sync(_with_picture, row)
         if self._client.status != "running":
             raise self._lost()
-        row = await to_thread.run_sync(_with_picture, row)
         # pure=False: Dask answers equal questions only once otherwise.
         future = self._client.submit(_answer, row, self.options, pure=False)
         try:
@@ -114,7 +113,9 @@ class Cluster:
             identity = self._client.scheduler.identity
             found = await self._call(self._client.sync, identity, n_workers=0)
             if not found["n_workers"]:
-                raise SpaceUnavailableError("the cluster has no worker", retryable=True)
+                raise SpaceUnavailableError(
+                    "the cluster has no worker; if one has ended, its log says why",
+                    retryable=True)
             return
         raise self._lost(is_silent=True)
 
@@ -126,8 +127,9 @@ class Cluster:
             retry_after=math.inf if gone else None)
 
 
-async def run_on_dask(address: str, run: Callable[[Cluster], Awaitable[Answered]],
-                      **options: Any) -> Answered:
+async def run_on_dask(
+    address: str, run: Callable[[Cluster], Awaitable[Summary]], **options: Any
+) -> Summary:
     """Call a function with an ``ask`` for the cluster of this scheduler."""
     try:
         from distributed import Client
