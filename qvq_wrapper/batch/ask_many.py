@@ -55,7 +55,7 @@ def ask_many(
             a comma, or a tab in a ``.tsv`` file.
         concurrency: how many questions may be under way at once.
         ask: a function from a question's dict to an awaitable text, in place of the Space. It may
-            also give what ``answer_row`` does.
+            also give what ``answer_row`` does. ``on_dask(client)`` asks on a cluster.
         patience: seconds to wait for a Space that refuses questions (rate limit, quota, full queue,
             starting). A longer wait ends the run. A Space that cannot be reached gets 60 s at most.
         **options: options of ``qvq_wrapper.ask`` for every question.
