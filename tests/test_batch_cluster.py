@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 from cases import each
-from conftest import PNG, free_port, script, wait_until
+from conftest import BOUND, PNG, free_port, script, wait_until
 from test_batch_files import COMMAND, lines, qvq_batch, write
 
 from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
@@ -153,10 +153,11 @@ def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp
 async def results(rows, ask, **options):
     """Return what became of each row: the answer, or the error's kind and message."""
     found = {}
-    async for result in ask_many(rows, ask=ask, **options):
-        error = result.get("error", {})
-        found.setdefault(result["n"], []).append(
-            result.get("answer") or (error["kind"], error["message"]))
+    with anyio.fail_after(BOUND):
+        async for result in ask_many(rows, ask=ask, **options):
+            error = result.get("error", {})
+            found.setdefault(result["n"], []).append(
+                result.get("answer") or (error["kind"], error["message"]))
     return {number: sorted(each) for number, each in found.items()}
 
 
@@ -170,7 +171,7 @@ async def test_rows_end_as_they_do_on_one_machine(space, start_cluster, tmp_path
         {"n": 3, "messages": [{"role": "user", "content": "d"}], "image": float("nan")},
         {"n": 4, "prompt": script({"raise": "too dark"})}, {"n": 5, "prompt": script("e" * 100)},
         {"n": 6, "prompt": "f", "unfit": threading.Lock()}]
-    options = {"url": space.url, "max_chars": 50}
+    options = {"url": space.url, "max_chars": 50, "timeout": None, "read_timeout": None}
     cluster = start_cluster(1, QVQ_URL="nonsense")
     monkeypatch.chdir(tmp_path)
     with Client(cluster.address, set_as_default=False) as client:

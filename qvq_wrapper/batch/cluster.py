@@ -24,8 +24,8 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Unpack
 
-LOOK = 20.0  # seconds without an answer after which we ask the scheduler how the cluster is
-SILENCE = 30.0  # seconds that the scheduler has to reply
+LOOK = 15.0  # seconds without an answer after which we ask the scheduler how the cluster is
+SILENCE = 20.0  # seconds that the scheduler then has to reply
 CLEANUP = 3.0  # seconds to take leave of the scheduler
 SENT = ("url", "api_name", "model", "parameters", "timeout", "read_timeout", "max_retries",
         "max_chars")
@@ -52,15 +52,14 @@ def on_dask(client: Any, *, model: str = "", **options: Unpack[Options]) -> Clus
         async with Client("tcp://scheduler:8786", asynchronous=True) as client:
             await answer_file("questions.jsonl", "answers.jsonl", ask=on_dask(client))
     """
-    every = {"model": model, **options}
-    given = {name: value for name, value in every.items() if value not in (None, "")}
-    if others := sorted(given.keys() - set(SENT)):
+    given: dict[str, Any] = {"model": model, **options}
+    if others := [name for name in given if name not in SENT and given[name] is not None]:
         raise ValueError(
             f"{', '.join(others)} cannot be given, because others can read what is sent to a "
             "worker. A worker takes a token from QVQ_API_KEY in its own environment, and a proxy "
             "from HTTPS_PROXY")
     check_options(given)
-    return Cluster(client, given)
+    return Cluster(client, {name: given[name] for name in given if name in SENT})
 
 
 class Cluster:
@@ -88,11 +87,11 @@ class Cluster:
                     await self._call(future.exception, timeout=LOOK)
                 except TimeoutError:
                     await self._check()
-            result: dict[str, Any] = await self._call(future.result)
+            result: dict[str, Any] = await self._call(future.result, timeout=SILENCE)
             return result
         except ResponseError:  # one kind is an OSError
             raise
-        except (CancelledError, OSError):
+        except (CancelledError, OSError, TimeoutError):
             raise self._lost() from None
         except KilledWorker:
             raise SpaceConnectionError(
@@ -156,8 +155,8 @@ def _with_picture(row: dict[str, Any]) -> dict[str, Any]:
 
 async def _answer(row: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Ask. This runs on a worker."""
-    api_key, url = os.environ.get("QVQ_API_KEY"), os.environ.get("QVQ_URL")
-    options = {"url": url or None, "api_key": api_key, **options}
+    url = options.get("url") or os.environ.get("QVQ_URL") or None
+    options = {**options, "url": url, "api_key": os.environ.get("QVQ_API_KEY")}
     try:
         check_options(options)
     except (ValueError, TypeError) as error:
