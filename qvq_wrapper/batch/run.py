@@ -40,9 +40,8 @@ class Run:
         self._patience = seconds("patience", patience, 0)
         self._ask: Ask = ask or partial(answer_row, **options)
         self.options: dict[str, Any] = getattr(ask, "options", options)  # of on_dask
-        self._of_the_row: tuple[type[Exception], ...] = (ValueError,)
-        if ask is None or hasattr(ask, "options"):
-            self._of_the_row = (ValueError, TypeError)
+        is_ours = ask is None or hasattr(ask, "options")
+        self._of_the_row = (ValueError, TypeError) if is_ours else (ValueError,)
         if ask is None:
             check_options(options)
         elif not callable(ask):
