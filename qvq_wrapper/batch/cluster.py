@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, move_on_after, to_thread
 
@@ -19,9 +18,7 @@ from ..question.options import Options
 from .asking import answer_row, check_options, picture_in
 from .progress import Summary
 
-if sys.version_info >= (3, 11):
-    from typing import Unpack
-else:
+if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 LOOK = 15.0  # seconds without an answer after which we ask the scheduler how the cluster is
