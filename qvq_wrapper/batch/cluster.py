@@ -133,7 +133,7 @@ async def run_on_dask(
         raise ImportError('--dask needs: pip install "qvq_wrapper[dask]"') from None
     for name in ("distributed", "distributed.client"):  # it has handlers of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    client = Client(address, asynchronous=True, set_as_default=False)
+    client: Any = Client(address, asynchronous=True, set_as_default=False)
     try:  # `async with` would not close it where it cannot connect
         return await run(on_dask(await client, **options))
     finally:
