@@ -11,6 +11,7 @@ from importlib import import_module
 
 from gradio_client import Client
 from gradio_client.client import Endpoint
+from httpcore import ConnectionPool, SyncBackend
 
 from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
@@ -79,6 +80,13 @@ def slow_down_ends(monkeypatch):
         time.sleep(0.1)
 
     monkeypatch.setattr(call.Call, "end", end_slowly)
+
+
+def undo_wire(monkeypatch):
+    """Act like a newer httpcore that opens connections by its own backend, whatever was set."""
+    monkeypatch.setattr(
+        ConnectionPool, "_network_backend", property(lambda pool: SyncBackend(), lambda *_: None),
+        raising=False)
 
 
 def listen(stream, listener):

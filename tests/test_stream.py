@@ -477,9 +477,9 @@ async def test_two_readers_at_once_are_refused(endless):
     async with endless.ask("two readers") as stream:
         iterator = stream.iterate()
         next(iterator)
-        with pytest.raises(RuntimeError, match="has a reader already"):
+        with pytest.raises(RuntimeError, match="is being read already"):
             next(stream.iterate())
-        with pytest.raises(RuntimeError, match="has a reader already"):
+        with pytest.raises(RuntimeError, match="is being read already"):
             await anext(stream)
         with closing(stream.iterate()) as refused, pytest.raises(RuntimeError):
             next(refused)
@@ -501,7 +501,7 @@ async def test_two_tasks_that_read_at_once_are_refused(provider):
         group.start_soon(reader)
         group.start_soon(reader)
     refused, text = outcomes
-    assert "has a reader already" in str(refused) and text == "ab"
+    assert "is being read already" in str(refused) and text == "ab"
 
 
 async def test_throwing_into_a_stream_cancels_the_job(endless, space):
