@@ -20,7 +20,7 @@ from qvq_wrapper import (
     AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
     SpaceUnavailableError,
 )
-from qvq_wrapper.batch import answer_file, answer_row, ask_many
+from qvq_wrapper.batch import answer_file, answer_row, ask_many, on_dask
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 on_both = pytest.mark.backends("asyncio", "trio")
@@ -149,6 +149,17 @@ async def test_wrong_arguments_are_refused_at_the_call():
         arguments = {"questions": questions(1), **wrong}
         with case, pytest.raises(error):
             ask_many(arguments.pop("questions"), **arguments)
+
+
+async def test_a_task_for_a_cluster_carries_no_secret():
+    for case, option in each([
+        {"api_key": "secret"}, {"auth": ("user", "secret")}, {"headers": {"A": "secret"}},
+        {"proxy": "http://user:secret@127.0.0.1"}, {"verify": False}, {"on_status": print},
+        {"colour": "secret"},
+    ]):
+        words = rf"^{next(iter(option))} cannot be (?!.*secret)"
+        with case, pytest.raises(ValueError, match=words):
+            on_dask(None, **option)
 
 
 async def test_numbers_of_other_kinds():

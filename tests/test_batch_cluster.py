@@ -1,27 +1,53 @@
-"""The README's recipe for a cluster, word for word, on a real one: scheduler and two workers."""
+"""Runs on a real cluster of dask.distributed: a scheduler and workers, each in its own process."""
 
-import json
+import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import anyio
 import pytest
-from conftest import PNG, free_port, script, wait_until
-from readmes import examples
+from cases import each
+from conftest import BOUND, PNG, free_port, script, wait_until
+from test_batch_files import COMMAND, lines, qvq_batch, write
+
+from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
+from qvq_wrapper.batch import answer_file, ask_many, cluster as cluster_module, on_dask
+
+Client = pytest.importorskip("distributed", reason='needs: pip install "qvq_wrapper[dask]"').Client
 
 DASK = Path(sys.executable).with_name("dask")
-pytestmark = [
-    pytest.mark.batch,
-    pytest.mark.skipif(not DASK.exists(), reason='needs: pip install "dask[distributed]"'),
-]
+COUNT, CONCURRENCY, THREADS = 500, 8, 4
+pytestmark = [pytest.mark.anyio, pytest.mark.batch]
 
 
-def recipe():
-    (block,) = (block for block in examples("qvq_wrapper/batch/README.rst") if "dask" in block)
-    return block
+class Cluster:
+    """A scheduler and workers. ``environment`` is that of all, which the workers ask with."""
+
+    def __init__(self, folder, processes, **environment):
+        self.port = free_port()
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.workers = []
+        self._folder, self._processes, self._environment = folder, processes, environment
+
+    def start_scheduler(self):
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+
+    def start_workers(self, count):
+        self.workers = [
+            self._start("worker", self.address, "--nthreads", THREADS, "--no-dashboard",
+                        "--local-directory", self._folder) for _ in range(count)]
+        for nanny in self.workers:
+            wait_until(lambda: worker_of(nanny))
+
+    def _start(self, *arguments):
+        return self._processes.enter_context(running(DASK, *arguments, **self._environment))
 
 
 @contextmanager
@@ -33,12 +59,13 @@ def running(*command, **environment):
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # all of them have ended
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def worker_process(nanny):
-    """Return the process id of the worker that this `dask worker` has started."""
+def worker_of(nanny):
+    """Return the process id of the worker that a `dask worker` has started."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -52,74 +79,155 @@ def worker_process(nanny):
 
 
 @pytest.fixture
-def cluster(start_space, tmp_path):
-    """A Space, the scheduler's address, and the two `dask worker` processes."""
-    scheduler = f"tcp://127.0.0.1:{free_port()}"
-    worker = [DASK, "worker", scheduler, "--nthreads", 4, "--local-directory", tmp_path / "dask"]
-    port = scheduler.rsplit(":", 1)[1]
-    start = [DASK, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
-    with start_space() as space, running(*start), \
-            running(*worker, QVQ_URL=space.url) as one, running(*worker, QVQ_URL=space.url) as two:
-        wait_until(lambda: worker_process(one) and worker_process(two), 60)
-        yield space, scheduler, [one, two]
+def start_cluster(tmp_path):
+    with ExitStack() as processes:
+        def start(workers, **environment):
+            cluster = Cluster(tmp_path / "dask", processes, **environment)
+            cluster.start_scheduler()
+            cluster.start_workers(workers)
+            return cluster
+
+        yield start
 
 
-def questions(tmp_path, count):
-    (tmp_path / "a.png").write_bytes(PNG)
-    path = tmp_path / "questions.jsonl"
-    rows = [{"prompt": script(0.1, f"answer {n}"), "image": "a.png", "n": n} for n in range(count)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp_path):
+    """In the end each row has one line, with the right answer about the right picture."""
+    rows = [{"prompt": script(0.1, f"answer {n}"), "image": f"{n}.png", "n": n}
+            for n in range(COUNT)]
+    pictures = [PNG + b"%d" % n for n in range(COUNT)]
+    for row, picture in zip(rows, pictures, strict=True):
+        (tmp_path / row["image"]).write_bytes(picture)
+    questions, answers = write(tmp_path / "questions.jsonl", rows), tmp_path / "answers.jsonl"
+    with start_space("--at-once", 3 * THREADS) as space:
+        cluster = start_cluster(3, QVQ_URL=space.url, QVQ_API_KEY="of-the-worker")
+        command = [*COMMAND, questions, answers, "--concurrency", CONCURRENCY, "--dask",
+                   cluster.address]
 
+        def start():
+            return subprocess.Popen(
+                [*map(str, command)], stderr=subprocess.PIPE, text=True,
+                env=os.environ | {"QVQ_API_KEY": "of-the-driver"})
 
-def check(answers, count):
-    found = [json.loads(line) for line in answers.read_text().splitlines()]
-    assert len(found) == len({line["key"] for line in found}) == count
-    assert all(line["answer"] == f"answer {line['n']}" for line in found)
+        def wait_asked(count):
+            wait_until(lambda: len(space.log("asked")) >= count, 120)
 
-
-def most_at_once(entries):
-    """Return how many questions were under way at once, by the Space's log."""
-    now = most = 0
-    for entry in entries:
-        now += {"asked": 1, "left": -1}.get(entry["event"], 0)
-        most = max(most, now)
-    return most
-
-
-def test_a_worker_is_killed(cluster, tmp_path):
-    space, scheduler, workers = cluster
-    (tmp_path / "cluster.py").write_text(recipe())
-    answers = tmp_path / "answers.jsonl"
-    arguments = [scheduler, questions(tmp_path, 200).name, answers.name]
-    driver = subprocess.Popen(
-        [sys.executable, "cluster.py", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    with driver:
-        wait_until(lambda: len(space.log("finished")) > 50, 60)
-        os.kill(worker_process(workers[0]), signal.SIGKILL)
-        assert driver.wait(60) == 0
-        assert driver.stdout.read().startswith("200 answered, 0 failed, 0 asked again")
-    check(answers, 200)
-    assert 200 <= len(space.log("asked")) <= 200 + 4  # what the worker had under way
-    assert most_at_once(space.log()) <= 8 + 4
-    assert space.seen(script(0.1, "answer 7"))["image"] == "a.png"
-
-
-def test_driver_and_workers_are_killed(cluster, tmp_path):
-    space, scheduler, workers = cluster
-    (tmp_path / "cluster.py").write_text(recipe())
-    answers = tmp_path / "answers.jsonl"
-    count = 1000
-    command = [sys.executable, "cluster.py", scheduler, questions(tmp_path, count).name,
-               answers.name]
-    for kill in range(1, 6):
-        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as driver:
-            asked = len(space.log("asked"))
-            wait_until(lambda: len(space.log("asked")) > asked + 130, 120)
-            if kill in (2, 4):
-                os.kill(worker_process(workers[kill // 4]), signal.SIGKILL)
-                wait_until(lambda: len(space.log("asked")) > asked + 150, 120)
+        with start() as driver:
+            wait_asked(80)
+            os.kill(worker_of(cluster.workers[0]), signal.SIGKILL)
+            wait_asked(160)
+            os.kill(worker_of(cluster.workers[1]), signal.SIGKILL)
+            wait_asked(240)
             driver.kill()
-    assert subprocess.run(command, cwd=tmp_path, timeout=300).returncode == 0
-    check(answers, count)
-    assert len(space.log("asked")) <= count + 5 * 8 + 2 * 4
+        with start() as driver:
+            wait_asked(340)
+            cluster.scheduler.kill()
+            _, shown = driver.communicate(timeout=60)
+        assert driver.returncode == 1 and "0 failed" in shown, shown
+        assert shown.splitlines()[-1] == (
+            "qvq-batch: the run was ended: the connection to the cluster's scheduler is lost. "
+            "The same command goes on from here.")
+        assert not {"Traceback", "distributed"} & set(re.findall("\\w+", shown)), shown
+        assert all("answer" in line for line in lines(answers)) and len(lines(answers)) < COUNT
+        for nanny in cluster.workers:
+            nanny.wait(60)  # the README says that workers end with their scheduler
+        cluster.start_scheduler()
+        cluster.start_workers(3)
+        with start() as driver:
+            _, shown = driver.communicate(timeout=120)
+        assert driver.returncode == 0, shown
+        found = lines(answers)
+        assert len(found) == len({line["key"] for line in found}) == COUNT
+        assert all(line["answer"] == f"answer {line['n']}" for line in found)
+        asked = space.log("asked")
+        sent = {(entry["prompt"], entry["image"], entry["sha256"]) for entry in asked}
+        assert sent == {
+            (row["prompt"], row["image"], hashlib.sha256(picture).hexdigest())
+            for row, picture in zip(rows, pictures, strict=True)}
+        assert {entry["headers"]["authorization"] for entry in asked} == {"Bearer of-the-worker"}
+        print(f"{len(asked) - COUNT} of {COUNT} rows were asked twice")
+        assert len(asked) - COUNT <= 4 * CONCURRENCY  # at each kill, those under way
+        here = subprocess.run([*map(str, command[:-2]), "--url", space.url], stderr=subprocess.PIPE)
+        assert here.returncode == 0 and b"0 answered and 500 earlier" in here.stderr
+
+
+async def results(rows, ask, **options):
+    """Return what became of each row: the answer, or the error's kind and message."""
+    found = {}
+    with anyio.fail_after(BOUND):
+        async for result in ask_many(rows, ask=ask, **options):
+            error = result.get("error", {})
+            found.setdefault(result["n"], []).append(
+                result.get("answer") or (error["kind"], error["message"]))
+    return {number: sorted(each) for number, each in found.items()}
+
+
+async def test_rows_end_as_they_do_on_one_machine(space, start_cluster, tmp_path, monkeypatch):
+    """The client is one that blocks, so it is used in trio, too. The worker has another folder."""
+    (tmp_path / "a.png").write_bytes(PNG)
+    rows = [
+        {"n": 0, "prompt": "a", "image": "a.png"}, {"n": 0, "prompt": "a", "image": "a.png"},
+        {"n": 1, "prompt": "b", "image": "no/such.png"},
+        *[{"n": 2, "prompt": "c", "image": [PNG]}] * 12,
+        {"n": 3, "messages": [{"role": "user", "content": "d"}], "image": float("nan")},
+        {"n": 4, "prompt": script({"raise": "too dark"})}, {"n": 5, "prompt": script("e" * 100)},
+        {"n": 6, "prompt": "f", "unfit": threading.Lock()}]
+    options = {"url": space.url, "max_chars": 50, "timeout": None, "read_timeout": None}
+    cluster = start_cluster(1, QVQ_URL="nonsense")
+    monkeypatch.chdir(tmp_path)
+    with Client(cluster.address, set_as_default=False) as client:
+        asked = len(space.log("asked", prompt="a", image="a.png"))
+        found = await results(rows, on_dask(client, **options))
+        assert len(space.log("asked", prompt="a", image="a.png")) == asked + 2
+        assert found == await results(rows, None, **options)
+        assert found[0] == ["You asked: a"] * 2 and found[4] == [("ResponseError", "too dark")]
+        with pytest.raises(SpaceUnavailableError, match="environment of a worker: url has no"):
+            await results(rows[:1], on_dask(client))
+
+
+async def test_a_question_whose_worker_dies_is_asked_again(start_space, start_cluster, tmp_path):
+    """Also where Dask itself gives it up: here, after the first death."""
+    rows = [{"n": n, "prompt": script(0.5, f"answer {n}")} for n in range(20)]
+    with start_space() as space:
+        cluster = start_cluster(
+            1, QVQ_URL=space.url, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+        with Client(cluster.address, set_as_default=False) as client:
+
+            async def kill():
+                await space.wait_log("asked")
+                os.kill(worker_of(cluster.workers[0]), signal.SIGKILL)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(kill)
+                summary = await answer_file(rows, tmp_path / "a.jsonl", ask=on_dask(client))
+    assert summary.answered == 20 and not summary.failed and summary.asked_again
+
+
+async def test_a_cluster_that_cannot_ask_ends_the_run(start_cluster, monkeypatch):
+    """No worker is there, or the scheduler hangs. No row fails."""
+    monkeypatch.setattr(cluster_module, "LOOK", 0.1)
+    monkeypatch.setattr(cluster_module, "SILENCE", 1.0)
+    rows = [{"n": n, "prompt": "a"} for n in range(20)]
+    cluster = start_cluster(0)
+    with Client(cluster.address, set_as_default=False) as client:
+        with pytest.raises(SpaceUnavailableError, match="has no worker"):
+            await results(rows, on_dask(client), patience=1)
+        cluster.scheduler.send_signal(signal.SIGSTOP)
+        with pytest.raises(SpaceConnectionError, match="scheduler is lost"):
+            await results(rows, on_dask(client))
+        cluster.scheduler.send_signal(signal.SIGCONT)
+
+
+def test_usage_of_the_command_with_a_cluster(start_cluster, tmp_path):
+    cluster = start_cluster(0)
+    questions, key = write(tmp_path / "q.jsonl", [{"prompt": "a"}]), tmp_path / "key"
+    key.write_text("secret")
+    for case, (words, arguments) in each([
+        ("api_key cannot be given", [cluster.address, "--api-key-file", key]),
+        ("headers cannot be given", [cluster.address, "--header", "A: secret"]),
+        ("url has no scheme", [cluster.address, "--url", "nonsense"]),
+        ("unknown address scheme", ["nonsense://127.0.0.1:1"]),
+    ]):
+        with case:
+            result = qvq_batch(questions, tmp_path / "a.jsonl", "--dask", *arguments)
+            assert result.returncode == 2 and words in result.stderr, result.stderr
+            assert result.stderr.count("\n") == 1 and "secret" not in result.stderr

@@ -42,6 +42,18 @@ def test_a_batch_without_its_extra(package, code, monkeypatch, tmp_path):
         asyncio.run(eval(code, {"answer_file": qvq_wrapper.batch.answer_file}))
 
 
+def test_a_cluster_without_its_extra():
+    code = """
+import sys
+sys.modules["distributed"] = None
+from qvq_wrapper.batch.__main__ import main
+sys.exit(main(["questions.jsonl", "answers.jsonl", "--dask", "tcp://127.0.0.1:9"]))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    shown = 'qvq-batch: --dask needs: pip install "qvq_wrapper[dask]"\n'
+    assert (result.returncode, result.stderr) == (2, shown)
+
+
 def test_show_outside_a_notebook():
     """It says what to write, and shows nothing."""
     code = """

@@ -16,7 +16,7 @@ from readmes import READMES, ROOT, examples
 from qvq_wrapper import Qwen_QVQ_72B, ask
 
 
-# test_notebook.py and test_batch_cluster.py run the examples that are left out in both runs
+# Left out in both runs: an example that test_notebook.py runs, and one that needs a cluster.
 @pytest.mark.parametrize("without", [
     ["await show(", "dask", "g4f"],
     pytest.param(["await show(", "dask"], marks=pytest.mark.test_all)], ids=["without g4f", "all"])

@@ -20,6 +20,7 @@ from .. import ResponseError, __version__
 from ..arguments import Parser, add_space_options, space_options
 from ..printable import printable
 from .brake import logger
+from .cluster import run_on_dask
 from .files import answer_file
 from .progress import Bar, Summary
 
@@ -80,6 +81,7 @@ def _parser() -> Parser:
     add("--limit", type=int, metavar="N", help="ask N questions at most")
     add("--retry-failed", action="store_true", help="ask only what failed in earlier runs")
     add("--quiet", action="store_true", help="print only errors")
+    add("--dask", metavar="ADDRESS", help="ask on the cluster of this scheduler")
     add_space_options(parser)
     add("--version", action="version", version=f"qvq_wrapper {__version__}")
     return parser
@@ -91,12 +93,17 @@ def _prepare(args: argparse.Namespace, report: _Report) -> Run:
         raise ValueError("--images FOLDER and --prompt TEXT belong together")
     if bool(args.images) == bool(args.questions):
         raise ValueError("give either a file of questions or --images FOLDER")
-    return partial(
+    run = partial(
         answer_file, args.images or args.questions, args.answers, prompt=args.prompt,
         concurrency=args.concurrency, patience=args.patience, limit=args.limit,
         retry_failed=args.retry_failed, progress=report, prompt_column=args.prompt_column,
-        image_column=args.image_column, encoding=args.encoding, separator=args.separator,
-        **space_options(args))
+        image_column=args.image_column, encoding=args.encoding, separator=args.separator)
+    options = space_options(args)
+    if not args.dask:
+        return partial(run, **options)
+    if not args.api_key_file:  # each worker has a QVQ_API_KEY of its own
+        del options["api_key"]
+    return partial(run_on_dask, args.dask, lambda ask: run(ask=ask), **options)
 
 
 async def _run_until_signal(run: Run) -> list[int]:

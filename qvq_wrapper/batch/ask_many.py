@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import current_token
@@ -20,9 +19,7 @@ from .read import Source
 from .rows import Row, Rows
 from .run import Ask, Result, Run
 
-if sys.version_info >= (3, 11):
-    from typing import Unpack
-else:
+if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 CLEANUP = 3.0  # seconds that the end of a run waits for the answers under way to be cancelled
@@ -55,7 +52,7 @@ def ask_many(
             a comma, or a tab in a ``.tsv`` file.
         concurrency: how many questions may be under way at once.
         ask: a function from a question's dict to an awaitable text, in place of the Space. It may
-            also give what ``answer_row`` does.
+            also give what ``answer_row`` does. ``on_dask(client)`` asks on a cluster.
         patience: seconds to wait for a Space that refuses questions (rate limit, quota, full queue,
             starting). A longer wait ends the run. A Space that cannot be reached gets 60 s at most.
         **options: options of ``qvq_wrapper.ask`` for every question.

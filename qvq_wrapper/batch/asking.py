@@ -31,8 +31,7 @@ async def answer_row(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
     options = {"max_retries": 0, "model": "", **options}
     prompt: Any = row.get("prompt")
     messages: Any = row.get("messages")
-    image = row.get("image")
-    image = None if missing(image) or isinstance(image, str) and not image else image
+    image = picture_in(row)
     if not missing(prompt):
         stream = Qwen_QVQ_72B.ask(prompt, image, **options)
     elif not missing(messages):
@@ -41,6 +40,12 @@ async def answer_row(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
     else:
         raise ValueError("the question has neither prompt nor messages")
     return {"answer": await stream.read(), "asked": source_of(options)}
+
+
+def picture_in(row: Mapping[str, Any]) -> Any:
+    """Return the picture of a row, or None if its cell is empty."""
+    image = row.get("image")
+    return None if missing(image) or isinstance(image, str) and not image else image
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
@@ -21,9 +20,7 @@ from .read import Source
 from .rows import Row, Rows
 from .run import Ask, Result, Run
 
-if sys.version_info >= (3, 11):
-    from typing import Unpack
-else:
+if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
@@ -78,8 +75,9 @@ def answer_file(
     given = {"model": model, "api_key": api_key, "proxy": proxy, **options}
     run = Run(concurrency, ask, patience, given)
     source = Source(questions, prompt, prompt_column, image_column, encoding, separator)
-    url = "" if ask else source_of(given)["url"]
-    file = AnswerFile(Path(answers).expanduser(), Keys(given), url, only_failed=retry_failed)
+    is_known = ask is None or run.options.get("url")
+    url = source_of(run.options)["url"] if is_known else ""
+    file = AnswerFile(Path(answers).expanduser(), Keys(run.options), url, only_failed=retry_failed)
     if source.path and file.file.path == source.path.resolve():
         raise ValueError(f"questions and answers are the same file, {answers}")
     report = Bar() if progress is True else progress or (lambda summary: None)

@@ -159,9 +159,10 @@ class Rows:
 
     async def next(self) -> Row | None:
         """Return the next row, or None after the last one."""
-        async with self._one_at_a_time:
-            while not self._ready and not self.ended:
-                await self._step()
+        if not self._ready:
+            async with self._one_at_a_time:
+                while not self._ready and not self.ended:
+                    await self._step()
         if self._ready:
             row = self._ready.popleft()
             if len(self._ready) < READ_AHEAD // 2 and not self._room.is_set():

@@ -39,10 +39,11 @@ class Run:
         self.concurrency = count("concurrency", concurrency, 1)
         self._patience = seconds("patience", patience, 0)
         self._ask: Ask = ask or partial(answer_row, **options)
-        self._of_the_row: tuple[type[Exception], ...] = (ValueError,)
+        self.options: dict[str, Any] = getattr(ask, "options", options)  # of on_dask
+        is_ours = ask is None or hasattr(ask, "options")
+        self._of_the_row = (ValueError, TypeError) if is_ours else (ValueError,)
         if ask is None:
             check_options(options)
-            self._of_the_row = (ValueError, TypeError)
         elif not callable(ask):
             raise TypeError(f"ask must be a function of a row, not {type(ask).__name__}")
         elif useless := [name for name, value in options.items() if value]:
@@ -97,7 +98,8 @@ class Run:
 
     async def _answer(self, row: Row) -> Result | None:
         """Return the result, or None if the question is to be asked again later."""
-        start, error, outcome = time.monotonic(), row.error, dict[str, Any]()
+        start, error = time.monotonic(), row.error
+        outcome: Result = {}
         if error is None:
             await self._brake.enter()
             start = time.monotonic()
