@@ -45,6 +45,7 @@ TABLES = [
     ("Of an error, # KiB are read", 2**10, "max_error_bytes"),
     ("What is remembered of all Spaces takes # MiB at most", 2**20, "max_info_bytes"),
     ("takes milliseconds, or # s at most if the Space is silent", 1, "cleanup"),
+    ("its thread waits up to # s for the Space's response", 1, "join_patience"),
     ("with the same access for # s, or for # second less than", 1, "keep keep_margin"),
     ("A Space has # at most, a process #.", 1, "max_idle max_all_idle"),
     ("Behind a proxy that keeps it open, it can take # s", 1, "info_max_age"),
