@@ -111,7 +111,6 @@ def _undo_upload(session):
 UNDO = {
     "executor": lambda session: setattr(session, "executor", ThreadPoolExecutor(1)),
     "helper_executor": lambda session: setattr(session, "helper_executor", ThreadPoolExecutor(2)),
-    "stream_executor": lambda session: setattr(session, "stream_executor", ThreadPoolExecutor(1)),
     "send_data": lambda session: setattr(session, "send_data", partial(Client.send_data, session)),
     "new_helper":
         lambda session: setattr(session, "new_helper", partial(Client.new_helper, session)),

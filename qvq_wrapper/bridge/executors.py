@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -11,26 +10,17 @@ from gradio_client import utils
 
 
 class JobExecutor(Executor):
-    """Runs each task in the thread that submits it, or in a daemon thread of its own.
+    """Runs each task in the thread that submits it.
 
     A pool's threads would be joined at the interpreter's exit.
     """
 
-    def __init__(self, *, daemon: bool = False) -> None:
-        self._daemon = daemon
-
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        if self._daemon:
-            threading.Thread(target=run, name="gradio_client", daemon=True).start()
-        elif fn is not utils.check_for_cancel:
-            # check_for_cancel polls, and posts past the proxy. We cut the job's connection instead.
-            run()
+        if fn is utils.check_for_cancel:
+            return future  # it polls, and posts past the proxy: we cut the job's connection instead
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
         return future

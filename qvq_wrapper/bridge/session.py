@@ -13,12 +13,12 @@ gradio_client's name    what gradio_client's own does            what is lost wi
 ``_telemetry_thread``
 ``_stream_heartbeat``   up to 2.7.1 keeps a connection open      a thread and a connection
 ``executor``,           starts threads, which are joined at the  threads
-``helper_executor``,    interpreter's exit
-``stream_executor``
+``helper_executor``     interpreter's exit
 ``send_data``           opens a connection for each request and  the kept connection; words
-                        polls for messages every 50 ms           come up to 50 ms late, and a
-                                                                 cancel ends the job at its
-                                                                 next message
+                        polls for messages every 50 ms           come up to 50 ms late; a cancel
+                                                                 ends the job at its next
+                                                                 message; its own reader is
+                                                                 joined at the exit
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
 ``_upload_file``        reads the picture from a file            it is sent twice, the second
@@ -145,7 +145,6 @@ class Session(Client):
                 token=False,  # type: ignore[arg-type]  # None would send one saved on this machine
                 ssl_verify=tls_context(connection.access.verify), httpx_kwargs=options)
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
-        self.stream_executor = JobExecutor(daemon=True)  # type: ignore[assignment]
 
     def run_job(
         self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None
