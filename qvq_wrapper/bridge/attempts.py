@@ -47,6 +47,7 @@ def answer_call(call: Call, question: Question) -> None:
     try:
         while True:
             error = _attempt(call, question, later)
+            # After a success there may be a job, so there is no delay.
             delay = _retry_delay(call, error, retries)
             if delay is None:
                 break

@@ -95,7 +95,7 @@ def weigh_json(data: bytes) -> int:
 
 def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
     """Return what JSON holds. None if it is not JSON, or would take more bytes than ``most``."""
-    if 85 * len(data) > most and weigh_json(data) > most:  # it never weighs more for one byte
+    if 85 * len(data) > most and weigh_json(data) > most:  # it weighs no more than that
         return None
     try:
         return json.loads(data)

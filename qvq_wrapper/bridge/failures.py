@@ -144,7 +144,7 @@ def _found(response: httpx.Response) -> str:
 def from_exception(error: BaseException, picture: Picture | None = None) -> Exception:
     """Return the error that a caller gets: a ResponseError, or the caller's own mistake.
 
-    It is never chained: httpx's exceptions hold the request with its headers, and so the token.
+    It has no cause: httpx's exceptions hold the request with its headers, and so the token.
 
     Args:
         picture: the question's picture, unless the Space has begun to answer.

@@ -15,7 +15,7 @@ from ..errors import ResponseError, SpaceUnavailableError
 from .bounds import load_json, weigh_json
 from .connection import Connection
 
-OLDEST = (4, 44)  # the version of gradio
+OLDEST_GRADIO = (4, 44)
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +46,7 @@ class SpaceInfo:
         config = _json(answer, "components", "dependencies")
         protocol = config.get("protocol", "ws")
         version = re.match(r"(\d{1,6})\.(\d{1,6})", str(config.get("version")))
-        if protocol != "sse_v3" or not version or tuple(map(int, version.groups())) < OLDEST:
+        if protocol != "sse_v3" or not version or tuple(map(int, version.groups())) < OLDEST_GRADIO:
             raise SpaceUnavailableError(
                 f"The Space at {url} is too old: its gradio {config.get('version')} speaks the "
                 f"protocol {protocol}. It needs gradio 4.44 or newer.")

@@ -23,7 +23,7 @@ _STAGE_OF_CODE: dict[str, Stage] = {
     "LOG": "processing", "ITERATING": "streaming",
 }
 _STREAMING = Status("streaming")
-_MESSAGES = {
+_KNOWN_KINDS = {  # gradio_client fails on others, such as heartbeats
     "estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
 
 OnText = Callable[[str], None]
@@ -33,7 +33,7 @@ OnStatus = Callable[[Status], None]
 def publish(
     connection: Connection, on_text: OnText, on_status: OnStatus, finder: TextFinder, update: Any
 ) -> None:
-    """Pass an update on to the call, or end the job of a call that was cancelled.
+    """Pass an update on to the call. Raise CallCancelled if its reader is gone.
 
     gradio_client calls this for each message, with its lock held.
     """
@@ -44,8 +44,8 @@ def publish(
         if text is not None:
             on_text(text)
     elif update.type == "status" and update.code.name in _STAGE_OF_CODE:
-        usual = update.code.name == "ITERATING" and not update.progress_data and not update.log
-        on_status(_STREAMING if usual else _status(update))
+        is_plain = update.code.name == "ITERATING" and not update.progress_data and not update.log
+        on_status(_STREAMING if is_plain else _status(update))
 
 
 class MessageQueue(deque[Any]):
@@ -60,7 +60,7 @@ class MessageQueue(deque[Any]):
             message = next(self._messages, None)
             if message is None:
                 raise SpaceConnectionError(
-                    "The Space ended its stream in mid-answer.", retryable=True)
+                    "The Space ended its stream before the answer was complete.", retryable=True)
             self.append(message)
         return super().__len__()
 
@@ -90,7 +90,7 @@ def space_messages(
                 outputs.check(message)
             if kind == "process_completed":
                 connection.completed = True
-            if kind in _MESSAGES:
+            if kind in _KNOWN_KINDS:
                 yield message
 
 

@@ -43,8 +43,8 @@ class TextFinder:
 def _text_of(value: Any, final: bool) -> str | None:
     """Return the text of a value: a string, a message, or the last message of a chat.
 
-    A thought, which is a message with a title, is a text only where there is nothing else at the
-    end: it is not the answer (https://www.gradio.app/guides/agents-and-tool-usage).
+    A thought is a message with a title. It counts only in the final output, and only if there is no
+    other text (https://www.gradio.app/guides/agents-and-tool-usage).
     """
     if isinstance(value, str):
         return value

@@ -111,7 +111,7 @@ def _ask(
         raise
     finally:
         if connection.completed:
-            space.expect(connection)
+            space.mark_draining(connection)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
     text = finder.find(output, final=True)

@@ -26,7 +26,7 @@ MAX_INFO_BYTES = 2**27  # of memory for what they said, estimated
 FORGET_AFTER = 600.0  # seconds; then the next call to any Space drops one that was not called
 MAX_IDLE = 8  # idle connections to a Space
 MAX_ALL_IDLE = 64  # idle connections of this process
-ENDING_WAIT = 0.05  # seconds that a call waits for a connection whose answer is complete
+DRAIN_WAIT = 0.05  # seconds that a call waits for a connection whose answer is complete
 
 
 class Space:
@@ -41,15 +41,16 @@ class Space:
         self.weight = 0  # bytes of memory that the latest info takes, estimated
         self.idle: list[KeptClient] = []  # the latest used is the last
         self._changed = threading.Condition()
-        self._ending: set[Connection] = set()  # those whose answers are complete
+        self._draining: set[Connection] = set()  # the answer is there, its stream goes on
         self._info: SpaceInfo | None = None
         self._loading: Future[SpaceInfo] | None = None
+        # When the info was last known to be right, and when it last became doubtful.
         self._checked = self._suspected = -math.inf
 
     def connect(self, limits: Limits) -> Connection:
         """Return a connection for one call, over the idle client that was used last, if any."""
         with self._changed:
-            self._changed.wait_for(lambda: self.idle or not self._ending, ENDING_WAIT)
+            self._changed.wait_for(lambda: self.idle or not self._draining, DRAIN_WAIT)
             while self.idle:
                 client = self.idle.pop()
                 if client.is_reusable():
@@ -58,10 +59,10 @@ class Space:
                 self._suspected = time.monotonic()
         return Connection(self.access, KeptClient(self.access), limits)
 
-    def expect(self, connection: Connection) -> None:
+    def mark_draining(self, connection: Connection) -> None:
         """Let calls that begin now wait a little for this connection: its answer is complete."""
         with self._changed:
-            self._ending.add(connection)
+            self._draining.add(connection)
 
     def release(self, connection: Connection) -> None:
         """Keep the client of a call that has ended for the next one, if it can be reused.
@@ -70,7 +71,7 @@ class Space:
         """
         client, may_keep = connection.end(), _may_keep(self)
         with self._changed:
-            self._ending.discard(connection)
+            self._draining.discard(connection)
             if client is None:
                 self._suspected = time.monotonic()
             elif may_keep and len(self.idle) < MAX_IDLE:
@@ -99,21 +100,21 @@ class Space:
         """
         until = time.monotonic() + connection.limits.read_timeout
         while not connection.cancelled:
-            mine = Future[SpaceInfo]()
+            own_load = Future[SpaceInfo]()
             with self._changed:
                 fresh = max(time.monotonic() - INFO_MAX_AGE, self._suspected) < self._checked
                 if self._info and fresh:
                     return self._info
-                others = self._loading
-                if not others:
-                    self._loading = mine
-            if not others:
-                return self._load(connection, mine)
-            while not (others.done() or connection.cancelled or time.monotonic() > until):
-                wait([others], 0.2)  # a short wait: this call's reader may leave
+                running_load = self._loading
+                if not running_load:
+                    self._loading = own_load
+            if not running_load:
+                return self._load(connection, own_load)
+            while not (running_load.done() or connection.cancelled or time.monotonic() > until):
+                wait([running_load], 0.2)  # a short wait: this call's reader may leave
             # If the other call was cancelled or lost patience, this one takes over.
             with suppress(CallCancelled, httpx.ReadTimeout):
-                return others.result(0)
+                return running_load.result(0)
         raise CallCancelled
 
     def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> SpaceInfo:

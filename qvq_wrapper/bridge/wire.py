@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 import httpcore
 
-READ_BYTES = 2**10  # that a waiting connection asks for
+READ_BYTES = 2**10  # that one read asks for while little arrives
 LOOK_AGAIN = 0.5  # seconds after which a waiting step looks at its deadline again
 
 
@@ -142,7 +142,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
             self._socket.close()
 
     def get_extra_info(self, info: str) -> Any:
-        # httpcore closes an idle connection that is readable. It asks for nothing else that counts.
+        # httpcore closes an idle connection that is readable. It needs no other info.
         return not self.is_quiet() if info == "is_readable" else None
 
     def _until_deadline(self, step: Callable[[Any], Any], argument: Any) -> Any:
@@ -151,7 +151,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
             self._io.settimeout(left if self.streams else min(left, LOOK_AGAIN))
             with suppress(TimeoutError):
                 result = step(argument)
-                if self._is_cut:  # which looks like the end of a body without a length
+                if self._is_cut:  # recv() then returns what looks like the regular end
                     self._left()
                 return result
 
