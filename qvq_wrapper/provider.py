@@ -132,17 +132,12 @@ class Qwen_QVQ_72B(AsyncGeneratorProvider, ProviderModelMixin):
             cls.url if url is None else url, api_key or getattr(cls, "api_key", None),
             options["auth"], options["headers"],
             getattr(cls, "proxy", None) if proxy is None else proxy, options["verify"])
-        named = api_name is not None or cls._names_endpoint()
+        named = api_name is not None or cls.api_endpoint != Qwen_QVQ_72B.api_endpoint
         if api_name is None:
             api_name = cls.api_endpoint.rsplit("/", 1)[-1]
         return AsyncResult(
             Question(access, api_name_of(api_name), named, prompt, picture,
                      parameters_of(options["parameters"]), extras), limits)
-
-    @classmethod
-    def _names_endpoint(cls) -> bool:
-        """Return whether a subclass sets ``api_endpoint``."""
-        return next(c for c in cls.__mro__ if "api_endpoint" in vars(c)) is not Qwen_QVQ_72B
 
     @classmethod
     def get_model(cls, model: str | None, **kwargs: Any) -> str:
@@ -235,9 +230,7 @@ def _only_picture(media: Any) -> Picture | None:
         raise ValueError(
             f"media holds {len(media)} pictures; the Space takes one. "
             "A picture with its file name is a tuple in the list: [(picture, filename)]")
-    if not media:
-        return None
-    return picture_of(media[0])
+    return picture_of(media[0]) if media else None
 
 
 ask = Qwen_QVQ_72B.ask

@@ -15,6 +15,7 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 from .bridge.call import Call
+from .errors import ResponseError
 from .question.media import Picture
 from .question.options import Limits, Question
 from .types import Status
@@ -72,7 +73,11 @@ class AnswerStream(AsyncGenerator[str, None]):
         """
         async for _ in self:
             pass
-        return self._call.result()
+        if self.status.stage == "cancelled":
+            error = ResponseError(f"The answer was cancelled after {len(self.text)} characters.")
+            error.text = self.text
+            raise error
+        return self.text
 
     def iterate(self) -> Generator[str, None, None]:
         """Yield the chunks for synchronous code. It blocks a running event loop.
@@ -112,10 +117,10 @@ class AnswerStream(AsyncGenerator[str, None]):
         Any task may call it, also on another event loop than the reader's.
         """
         await self._stop()
-        await checkpoint()  # also where the job had ended already
+        await checkpoint()  # gives other tasks a turn, also if there was nothing to wait for
 
     async def _stop(self) -> None:
-        """Do what ``aclose`` does, but never raise a cancellation in place of another error."""
+        """Do what ``aclose`` does, without its checkpoint: a cancellation must hide no error."""
         call = self._call
         try:
             call.cancel()
@@ -160,7 +165,7 @@ class AnswerStream(AsyncGenerator[str, None]):
     def _begin_reading(self) -> None:
         if not self._reading.acquire(blocking=False):
             raise RuntimeError(
-                "This answer has a reader already, and only one can get its chunks. "
+                "This answer is being read already, and it can have only one reader. "
                 "Read stream.text for what has arrived, or ask again.")
 
     def _stop_in_thread(self) -> None:

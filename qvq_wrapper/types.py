@@ -22,28 +22,15 @@ class ShowsJpeg(Protocol):
     def _repr_jpeg_(self) -> Any: ...
 
 
-class SavesFigure(Protocol):
-    """A matplotlib figure."""
-
-    def savefig(self, *args: Any, **kwargs: Any) -> Any: ...
-
-
 class HasFigure(Protocol):
-    """A matplotlib Axes, which stands for its figure."""
+    """A matplotlib figure, or an Axes, which stands for its figure."""
 
     @property
     def figure(self) -> Any: ...
 
 
-class ArrayLike(Protocol):
-    """A numpy array, or what numpy can read as one."""
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]: ...
-
-
 class Tensor(Protocol):
-    """What converts itself to a numpy array: a PyTorch, JAX or TensorFlow tensor."""
+    """A numpy array, or what converts itself to one: a PyTorch, JAX or TensorFlow tensor."""
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -64,7 +51,7 @@ class WrapsFile(Protocol):
 
 ImageType = Union[
     bytes, bytearray, memoryview, str, "os.PathLike[str]", BinaryIO, Upload, WrapsFile,
-    ShowsPng, ShowsJpeg, SavesFigure, HasFigure, ArrayLike, Tensor]
+    ShowsPng, ShowsJpeg, HasFigure, Tensor]
 """A picture: bytes, an open binary file, a path, a ``file:``, ``data:`` or http(s) URL, or such an
 object."""
 

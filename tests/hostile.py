@@ -68,13 +68,13 @@ class HostileSpace(WebServer):
         replies: by the end of a path, a ``Reply``, a function that is called with the handler, or
             a list of them, of which the last one stays.
         requests: method and path of each request.
-        heads: the headers of each request.
+        heads, bodies: the headers and the body of each request.
     """
 
     def __init__(self, config, info):
         self.config, self.info = copy.deepcopy(config), copy.deepcopy(info)
         self.messages = messages_of(RIGHT[:3], RIGHT[:9], RIGHT)
-        self.replies, self.requests, self.heads = {}, [], []
+        self.replies, self.requests, self.heads, self.bodies = {}, [], [], []
         self.closed = threading.Event()
 
         class Hostile(_Handler):
@@ -96,6 +96,7 @@ class _Handler(Handler):
         path = urlsplit(self.path).path
         self.space.requests.append((self.command, path))
         self.space.heads.append(dict(self.headers))
+        self.space.bodies.append(body)
         for end, reply in list(self.space.replies.items()):
             if path.endswith(end):
                 if isinstance(reply, list):

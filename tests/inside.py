@@ -11,6 +11,7 @@ from importlib import import_module
 
 from gradio_client import Client
 from gradio_client.client import Endpoint
+from httpcore import ConnectionPool, SyncBackend
 
 from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
@@ -81,6 +82,13 @@ def slow_down_ends(monkeypatch):
     monkeypatch.setattr(call.Call, "end", end_slowly)
 
 
+def undo_wire(monkeypatch):
+    """Act like a newer httpcore that opens connections by its own backend, whatever was set."""
+    monkeypatch.setattr(
+        ConnectionPool, "_network_backend", property(lambda pool: SyncBackend(), lambda *_: None),
+        raising=False)
+
+
 def listen(stream, listener):
     """Call ``listener`` at the next news of an answer, which is how a reader waits."""
     stream._call.listen(listener)
@@ -116,7 +124,7 @@ OVERRIDES = [
 SEAMS = [
     (session.Session, "_get_config"), (session.Session, "_get_api_info"),
     (session.Session, "new_helper"), (session.Session, "send_data"), (session, "publish"),
-    (session, "_upload"), (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__")]
+    (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__")]
 """Where a call in which nothing is undone comes through."""
 
 

@@ -14,7 +14,12 @@ import gradio_client
 import httpx
 import pytest
 from conftest import PNG, script, wait_until, wait_until_async
-from inside import SEAMS, UNDO, undo_seams, watch_outputs, watch_seams, watch_sessions
+from inside import (
+    SEAMS, UNDO, undo_seams, undo_wire, watch_outputs, watch_seams, watch_sessions,
+)
+from network import Relay
+
+from qvq_wrapper import ResponseError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
@@ -54,6 +59,20 @@ async def test_an_answer_may_take_longer_than_read_timeout_without_send_data(mon
     undo_seams(monkeypatch, "send_data")
     prompt = script(*["a", 0.3] * 5, "the answer")
     assert await provider.ask(prompt, read_timeout=1).read() == "the answer"
+
+
+async def test_a_question_is_asked_once_without_the_wire(monkeypatch, provider, space):
+    """Where httpcore does not use it, nobody knows what was sent."""
+    undo_wire(monkeypatch)
+    with Relay(space.port) as relay:
+        for path, fault, retries in (
+            ("/config", relay.close_at, 0), ("/queue/join", relay.lose_answer, 2),
+        ):
+            fault(path)
+            with pytest.raises(ResponseError):
+                await provider.ask("perhaps asked", url=relay.url, max_retries=retries).read()
+            assert relay.count(path) == 1
+        assert await provider.ask("plain", url=relay.url).read() == "You asked: plain"
 
 
 async def test_each_seam_is_used(monkeypatch, provider):

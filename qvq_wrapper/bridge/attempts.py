@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ResponseError
 from ..question.options import Question
+from ..types import Status
 
 if TYPE_CHECKING:
     from .call import Call
@@ -31,8 +32,8 @@ def answer_call(call: Call, question: Question) -> None:
     ======================================= ===========================================
     anything before the question, because   again at once, over a new connection
     the kept connection had been closed
-    the question was refused because of     again at once, with info that is new, after
-    info that an earlier call had fetched   a new login if there is one
+    the question was refused because of     again at once, with new info, and a new
+    info that an earlier call had fetched   login if the Space has one
     anything else before the question; the  again after a delay, ``max_retries`` times,
     question, by 429 or a full queue        if the error is retryable
     the answer's stream, because the kept   only this request again, over a new
@@ -40,7 +41,7 @@ def answer_call(call: Call, question: Question) -> None:
     the question in any other way; later    nothing: the Space may have started a job
     ======================================= ===========================================
     """
-    error: Exception | None = ResponseError("The call broke off.")
+    error: Exception | None = ResponseError("The call ended unexpectedly.")
     later: list[Callable[[], None]] = []
     retries = 0
     try:
@@ -56,7 +57,7 @@ def answer_call(call: Call, question: Question) -> None:
                 call.cancel_signal.get(timeout=delay)
                 break
     finally:
-        call.connection = None  # before the reader knows: its cancel() must not cut it now
+        call.connection = None  # first: the reader's cancel() must not cut what is to be kept
         if error:
             call.fail(error)
         call.end("finished")
@@ -75,9 +76,9 @@ def _attempt(
     call: Call, question: Question, later: list[Callable[[], None]]
 ) -> Exception | None:
     """Ask once. Return what went wrong, if anything."""
-    call.on_stage("connecting")
+    call.on_status(Status("connecting"))
     try:
-        from .failures import from_exception  # gradio_client takes 0.4 s
+        from .failures import CallCancelled, from_exception  # gradio_client takes 0.4 s
         from .session import answer
         from .space import space_at
     except Exception as error:
@@ -85,11 +86,13 @@ def _attempt(
         return ResponseError(f"gradio_client cannot be imported ({kind}: {error}).")
     try:
         space = space_at(question.access)
-        connection = call.connection = space.connect(call.limits, call.on_stage)
+        connection = call.connection = space.connect(call.limits)
         later.append(partial(space.release, connection))
         if call.over:  # perhaps by a cancel() that did not see the connection yet
             connection.cancelled = True
         answer(question, space, connection, call.on_text, call.on_status, later)
+    except CallCancelled:  # which is how the call has ended already
+        return None
     except BaseException as error:
         return from_exception(error, None if call.text else question.picture)
     return None

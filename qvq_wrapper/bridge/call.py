@@ -52,7 +52,7 @@ class Call:
         self._deadline = math.inf
         self._pid = os.getpid()
         self._growth = Growth()
-        self._told_end = False  # on_status knows
+        self._told_end = False  # on_status has been told of it
         self.cancel_signal: SimpleQueue[None] = SimpleQueue()  # ends the wait before a retry
         self._listeners: deque[Callable[[], object]] = deque()
         self._ends: list[tuple[Status, Exception | None]] = []
@@ -105,16 +105,6 @@ class Call:
             raise self.error
         return None
 
-    def result(self) -> str:
-        """Return the text of an answer that has ended, if it is complete."""
-        error = self.error
-        if self.status.stage == "cancelled":
-            error = ResponseError(f"The answer was cancelled after {len(self.text)} characters.")
-            error.text = self.text
-        if error:
-            raise error
-        return self.text
-
     def remaining(self) -> float | None:
         """Seconds until ``timeout`` passes, None without one."""
         return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
@@ -125,7 +115,7 @@ class Call:
         self.cancel_signal.put(None)
         if self.idle or os.getpid() != self._pid:
             self._question = None
-            self.thread_ended = True  # none was started, or it goes on in the parent process
+            self.thread_ended = True  # it was never started, or it runs in the parent process
         elif connection := self.connection:
             connection.cancel()
 
@@ -165,13 +155,10 @@ class Call:
             if self.limits.on_status:
                 self.wake()
 
-    def on_stage(self, stage: Stage) -> None:
-        self.on_status(Status(stage))
-
     def fail(self, error: Exception) -> None:
         if isinstance(error, ResponseError) and not self.over:
             error.text = self.text
-        self.picture = None  # the frames of the error's traceback refer to this object
+        self.picture = None  # the error's traceback leads to this object
         self.end("failed", error)
 
     def end(self, stage: Stage, error: Exception | None = None) -> None:

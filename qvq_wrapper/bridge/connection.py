@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,6 @@ import httpx
 from ..errors import SpaceConnectionError, SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
-from ..types import Stage
 from .bounds import bound_body, drop_unsendable
 from .failures import CallCancelled, from_response
 from .tls import tls_context
@@ -23,7 +22,7 @@ from .wire import Wire
 
 CONNECT_TIMEOUT = 10.0  # seconds for all addresses, the proxy and TLS together
 KEEP = 4.0  # seconds; uvicorn closes an idle connection after 5
-KEEP_MARGIN = 1.0  # seconds by which the server's time begins before ours
+KEEP_MARGIN = 1.0  # seconds; the server starts to count before us
 DRAIN_TIMEOUT = 1.0  # seconds for reading a stream to its end, once the answer is there
 JOIN_PATIENCE = 2.0  # seconds that a cancelled call waits for the response to its question
 
@@ -42,7 +41,7 @@ class KeptClient(httpx.Client):
         transport = httpx.HTTPTransport(
             verify=tls_context(access.verify), proxy=self.proxy, trust_env=False)
         self.wire = Wire()
-        with suppress(AttributeError):  # a newer httpx: then there is neither cut nor deadline
+        with suppress(AttributeError):  # a newer httpx; calls then work without cut() and deadlines
             transport._pool._network_backend = self.wire
         super().__init__(transport=transport, trust_env=False)
         self.keep, self.closes = KEEP, math.inf  # seconds, and the time at which it is too old
@@ -84,20 +83,17 @@ class Connection(httpx.Auth):
     ``may_have_job``  the Space may have started a job                the call's thread
     ``completed``     the stream has brought the whole answer         the call's thread
     ``messages``      the answer's stream                             the call's thread
-    ``ask_again``     nothing was asked because something that is     the call's thread
-                      kept was out of date: it is new next time
+    ``ask_again``     nothing was asked, because of outdated info or  the call's thread
+                      a closed connection: try again at once
     ``_opened``       the connection is not from an earlier call      the call's thread
     ``_joining``      the question is on its way: its response        the call's thread
                       names the job, which ``/cancel`` needs
-    ``_owned``        the client, until one takes it: the thread to   whoever pops it first
-                      hand it on, or ``cancel()`` to cut it
+    ``_owned``        the client, until someone pops it: the thread   whoever pops it first
+                      to keep it, or ``cancel()`` to cut it
     ================= =============================================== ======================
     """
 
-    def __init__(
-        self, access: Access, client: KeptClient, limits: Limits,
-        on_stage: Callable[[Stage], None] = lambda stage: None,
-    ) -> None:
+    def __init__(self, access: Access, client: KeptClient, limits: Limits) -> None:
         self.access, self.limits, self.http = access, limits, client
         self.url = str(httpx.URL(access.url))  # as httpx writes it: small letters, in ASCII
         self.cancelled = self.may_have_job = self.completed = False
@@ -105,7 +101,6 @@ class Connection(httpx.Auth):
         client.wire.opened = False  # what an earlier call's request opened does not count
         self.began = time.monotonic()
         self.messages: Generator[dict[str, Any], None, None] | None = None
-        self._on_stage = on_stage
         self._owned = deque([client])
 
     def send(
@@ -118,7 +113,7 @@ class Connection(httpx.Auth):
             patience: seconds for the response, ``read_timeout`` if not given.
         """
         if not self.http.is_reusable():
-            self.http.wire.close()  # httpcore opens another connection then
+            self.http.wire.close()  # httpcore notices, and opens a new connection
         wait = self.limits.read_timeout
         self._opened |= self.http.wire.opened  # by an earlier request of this call
         self.http.wire.begin(patience or wait, min(connect_timeout or CONNECT_TIMEOUT, wait))
@@ -127,11 +122,11 @@ class Connection(httpx.Auth):
             return self.http.send(request, auth=self, stream=stream)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             wire = self.http.wire
-            if wire.opened or wire.received or self.cancelled:
+            if wire.opened or wire.received or not wire.used or self.cancelled or self._joining:
                 raise
             # The server had closed the kept connection before this request came.
-            if not self.may_have_job or self._joining:
-                # A new one that it closes at a request, it would close again and again.
+            if not self.may_have_job:
+                # If it closes one that this call has opened, it would close the next one too.
                 self.ask_again = not self._opened
                 raise
         return self.send(method, url, stream=stream, **options)  # the answer's stream
@@ -142,24 +137,23 @@ class Connection(httpx.Auth):
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {host}; nothing was sent there.")
         joins, is_kept = path.endswith("/queue/join"), "kept" in request.extensions
-        self._joining = joins  # before the look at ``cancelled``, as cancel() has it the other way
+        self._joining = joins  # before the look at ``cancelled``; cancel() does it the other way
         if self.cancelled:
             raise CallCancelled
         request.headers.update(self.access.request_headers)
         request.extensions["proxy"] = self.access.proxy and self.access.proxy.name
-        if path.endswith("/upload"):
-            self._on_stage("uploading")
         try:
             response = yield request
         finally:
             if joins:
-                self.may_have_job = wire.sent or not is_kept
+                self.may_have_job = wire.sent or not (is_kept and wire.used)
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
-        bound_body(response, endless=wire.streams, is_wanted=lambda data: not self.cancelled)
+        # A cancelled call still needs the name of its job, to cancel it.
+        bound_body(response, endless=wire.streams, is_wanted=lambda _: joins or not self.cancelled)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped

@@ -101,9 +101,6 @@ class Parameter:
         self.is_hidden = _is_hidden(component)
         self.is_secret = component["props"].get("type") == "password"
 
-    def __str__(self) -> str:
-        return f"{self.name} ({self.kind})"
-
     @property
     def takes_picture(self) -> bool:
         is_file = self.schema.get("title") in ("ImageData", "FileData")
@@ -213,7 +210,7 @@ class Endpoint:
         return values
 
     def _refusal(self, reason: str) -> SpaceUnavailableError:
-        takes = ", ".join(map(str, self.parameters)) or "nothing"
+        takes = ", ".join(f"{each.name} ({each.kind})" for each in self.parameters) or "nothing"
         message = f"The Space's {self.name} {reason}. It takes: {takes}."
         return SpaceUnavailableError(one_line(message))
 

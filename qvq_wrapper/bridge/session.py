@@ -1,4 +1,4 @@
-"""One private gradio_client session for each question, with every seam onto gradio_client.
+"""One private gradio_client session for each question, with all overrides of gradio_client.
 
 The whole job runs in the call's own thread. The table lists what is overridden, as of gradio_client
 2.7.2. If a newer version no longer calls one, the answer still arrives. The last column says what
@@ -47,6 +47,7 @@ from gradio_client import Client, exceptions, utils
 from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
 from ..question.media import Picture
 from ..question.options import Question
+from ..types import Status
 from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
 from .executors import JobExecutor
@@ -100,7 +101,9 @@ def _ask(
     arguments, finder = endpoint.arguments(question, file), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
     publish_update = partial(publish, connection, on_text, on_status, finder)
-    session = Session(space, info, connection, endpoint.function, publish_update)
+    if picture and not picture.url:
+        on_status(Status("uploading"))
+    session = Session(info, connection, endpoint.function, publish_update)
     try:
         output = session.run_job(arguments, file, picture)
     except BaseException:
@@ -125,12 +128,12 @@ class Session(Client):
     analytics_enabled = property(lambda self: False, lambda self, value: None)
 
     def __init__(
-        self, space: Space, info: SpaceInfo, connection: Connection, function: Any,
+        self, info: SpaceInfo, connection: Connection, function: Any,
         publish: Callable[[Any], None],
     ) -> None:
-        self._space, self._space_info, self._connection = space, info, connection
+        self._space_info, self._connection = info, connection
         self._function, self._publish = function, publish
-        self._event_id = ""  # in a request to cancel, this means the session's only job
+        self._event_id = ""  # gradio 6.31 takes this in /cancel for the session's only job
         cookies = {each.name: each.value for each in info.cookies.jar}
         # For requests that a newer gradio_client makes by itself.
         options = {
@@ -140,7 +143,7 @@ class Session(Client):
             super().__init__(
                 connection.url, verbose=False, download_files=False,
                 token=False,  # type: ignore[arg-type]  # None would send one saved on this machine
-                ssl_verify=tls_context(space.access.verify), httpx_kwargs=options)
+                ssl_verify=tls_context(connection.access.verify), httpx_kwargs=options)
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
         self.stream_executor = JobExecutor(daemon=True)  # type: ignore[assignment]
 
@@ -150,7 +153,7 @@ class Session(Client):
         """Return the job's final output.
 
         Args:
-            file: what stands for the picture in the arguments.
+            file: the placeholder of the picture in ``arguments``.
         """
         submit = partial(self.submit, *arguments, fn_index=self._function)
         if file is None or picture is None or picture.url:
@@ -161,8 +164,12 @@ class Session(Client):
         response = self._connection.send("POST", self.upload_url, files=files)
         uploaded = file | {"path": response.json()[0], "orig_name": name}
         endpoint = self.endpoints[self._function]
-        endpoint._upload_file = partial(  # type: ignore[method-assign]
-            _upload, uploaded, endpoint._upload_file)
+        own_upload = endpoint._upload_file
+
+        def upload(file: dict[str, Any], data_index: int) -> dict[str, Any]:
+            return uploaded if file["path"] == NO_FILE else own_upload(file, data_index)
+
+        endpoint._upload_file = upload  # type: ignore[assignment, method-assign]
         try:
             return submit().result()
         except FileNotFoundError:
@@ -176,35 +183,27 @@ class Session(Client):
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
-        connection, space = self._connection, self._space
+        connection = self._connection
         if connection.may_have_job and not connection.completed:
             connection.close_messages()
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
                 "event_id": self._event_id}
-            with suppress(Exception):
-                other = space.connect(connection.limits)
-                self._send_and_forget(
-                    other, "POST", utils.CANCEL_URL, CANCEL_PATIENCE,
-                    connect_timeout=CANCEL_TIMEOUT, json=job)
-                space.release(other)
+            self._send_apart(
+                "POST", utils.CANCEL_URL, CANCEL_PATIENCE, connect_timeout=CANCEL_TIMEOUT, json=job)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        with suppress(Exception), closing(KeptClient(self._space.access)) as client:
-            other = Connection(self._space.access, client, self._connection.limits)
-            self._send_and_forget(
-                other, "GET", path, HEARTBEAT_TIMEOUT, connect_timeout=HEARTBEAT_TIMEOUT,
-                stream=True)
+        self._send_apart(
+            "GET", path, HEARTBEAT_TIMEOUT, connect_timeout=HEARTBEAT_TIMEOUT, stream=True)
 
-    def _send_and_forget(
-        self, connection: Connection, method: str, path: str, patience: float, **options: Any
-    ) -> None:
-        """Send a request over another connection. Its answer is of no interest."""
-        connection.http.cookies = httpx.Cookies(self._space_info.cookies)
-        with suppress(Exception):
-            response = connection.send(
+    def _send_apart(self, method: str, path: str, patience: float, **options: Any) -> None:
+        """Send a request over a connection of its own. Its response is of no interest."""
+        access, limits = self._connection.access, self._connection.limits
+        with suppress(Exception), closing(KeptClient(access)) as client:
+            client.cookies = httpx.Cookies(self._space_info.cookies)
+            response = Connection(access, client, limits).send(
                 method, urljoin(self.src_prefixed, path), headers=self.headers, patience=patience,
                 **options)
             next(response.iter_bytes(), None)  # a heartbeat has begun with its first byte
@@ -240,11 +239,3 @@ class Session(Client):
 
     def _stream_heartbeat(self, *args: Any) -> None:  # type: ignore[override]
         """Do nothing. Up to 2.7.1, each session kept a heartbeat connection open for ever."""
-
-
-def _upload(
-    picture: dict[str, Any], own_upload: Callable[..., dict[str, Any]],
-    file: dict[str, Any], data_index: int,
-) -> dict[str, Any]:
-    """Return the picture, which is uploaded. Upload any other file as gradio_client does it."""
-    return picture if file["path"] == NO_FILE else own_upload(file, data_index)

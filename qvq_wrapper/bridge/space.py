@@ -8,14 +8,12 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 
 import httpx
 
 from ..question.options import Access, Limits
-from ..types import Stage
 from .connection import Connection, KeptClient
 from .failures import CallCancelled
 from .info import SpaceInfo
@@ -40,6 +38,7 @@ class Space:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.used = 0.0  # when the latest call began
+        self.weight = 0  # bytes of memory that the latest info takes, estimated
         self.idle: list[KeptClient] = []  # the latest used is the last
         self._changed = threading.Condition()
         self._ending: set[Connection] = set()  # those whose answers are complete
@@ -47,24 +46,17 @@ class Space:
         self._loading: Future[SpaceInfo] | None = None
         self._checked = self._suspected = -math.inf
 
-    @property
-    def weight(self) -> int:
-        info = self._info
-        return info.weight if info else 0
-
-    def connect(
-        self, limits: Limits, on_stage: Callable[[Stage], None] = lambda stage: None
-    ) -> Connection:
+    def connect(self, limits: Limits) -> Connection:
         """Return a connection for one call, over the idle client that was used last, if any."""
         with self._changed:
             self._changed.wait_for(lambda: self.idle or not self._ending, ENDING_WAIT)
             while self.idle:
                 client = self.idle.pop()
                 if client.is_reusable():
-                    return Connection(self.access, client, limits, on_stage)
+                    return Connection(self.access, client, limits)
                 client.close()
                 self._suspected = time.monotonic()
-        return Connection(self.access, KeptClient(self.access), limits, on_stage)
+        return Connection(self.access, KeptClient(self.access), limits)
 
     def expect(self, connection: Connection) -> None:
         """Let calls that begin now wait a little for this connection: its answer is complete."""
@@ -131,10 +123,11 @@ class Space:
                 self._info = None
                 info = SpaceInfo.fetch(connection)
         except BaseException as error:
-            self._loading = None  # the error of a call that was cancelled is not for others
+            self._loading = None  # a cancelled call's error must not reach those that wait
             loading.set_exception(CallCancelled() if connection.cancelled else error)
             raise
         self._info, self._checked, self._loading = info, began, None
+        self.weight = info.weight
         loading.set_result(info)
         return info
 
@@ -175,7 +168,7 @@ def space_at(access: Access) -> Space:
 def _may_keep(space: Space) -> bool:
     """Return whether one more idle connection to the Space may be kept."""
     with _spaces_lock:
-        is_known = _spaces.get(space.access) is space  # else nobody would close it
+        is_known = _spaces.get(space.access) is space  # of a forgotten one, nobody closes it
         return is_known and sum(len(each.idle) for each in _spaces.values()) < MAX_ALL_IDLE
 
 

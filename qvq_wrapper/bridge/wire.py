@@ -30,6 +30,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
         patience: seconds for a response, for a pause in sending, and for silence in a stream.
         deadline: when the current step has to end, by ``time.monotonic()``.
         streams: the response is a stream, so each byte of it sets a new deadline.
+        used: httpcore has opened a connection here. A newer one may know nothing of this class.
         opened: the current request opened a connection.
         sent: the first byte of our own request was sent. What opens a tunnel does not count.
         received: something came after that.
@@ -37,7 +38,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
 
     def __init__(self) -> None:
         self.patience = self.connect_timeout = self.deadline = math.inf
-        self.streams = self.opened = self.sent = self.received = False
+        self.used = self.streams = self.opened = self.sent = self.received = False
         self._socket: Any = None
         self._io: Any = None  # what reads and writes: the socket, unless TLS is inside TLS
         self._is_cut = False
@@ -79,7 +80,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
         self, host: str, port: int, timeout: float | None = None,
         local_address: str | None = None, socket_options: Any = None,
     ) -> httpcore.NetworkStream:
-        self.opened = True
+        self.used = self.opened = True
         with _raised_as(httpcore.ConnectTimeout, httpcore.ConnectError):
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             self.deadline = time.monotonic() + self.connect_timeout
@@ -107,16 +108,10 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
             if isinstance(bare, ssl.SSLSocket):
                 self._io = _TlsInTls(bare, ssl_context, server_hostname)
                 return self
-            if type(ssl_context).wrap_socket is ssl.SSLContext.wrap_socket:
-                self._socket = ssl_context.wrap_socket(
-                    bare, server_hostname=server_hostname, do_handshake_on_connect=False)
-                self._left()  # it may have been cut when ``bare`` was no longer a socket
-                self._socket.do_handshake()
-            else:  # one like truststore's, which checks right after its own handshake
-                with bare.dup() as self._socket:
-                    wrapped = ssl_context.wrap_socket(bare, server_hostname=server_hostname)
-                self._socket = wrapped
-            self._io = self._socket
+            # wrap_socket() takes the socket out of ``bare``: during its handshake, this can be cut.
+            with bare.dup() as self._socket:
+                wrapped = ssl_context.wrap_socket(bare, server_hostname=server_hostname)
+            self._socket = self._io = wrapped
         return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.themes import Soft
 
 from ..bridge.titles import title_of
 from ..errors import MediaError, ResponseError
@@ -31,7 +32,7 @@ model. The Space itself deletes pictures after about an hour."""
 
 def theme() -> gr.Theme:
     """Return the pages' theme. The font that comes with gradio's own is ornamental."""
-    return gr.themes.Soft(font=["system-ui", "sans-serif"])
+    return Soft(font=["system-ui", "sans-serif"])
 
 
 def reader_page(reader: Reader) -> gr.Blocks:
