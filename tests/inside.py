@@ -16,6 +16,7 @@ from httpcore import ConnectionPool, SyncBackend
 from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
 from qvq_wrapper.bridge.tls import forget_tls_contexts
+from qvq_wrapper.question import options
 
 __all__ = ["close_idle", "forget_tls_contexts"]
 MODULES = (
@@ -40,6 +41,11 @@ def skip_random_waits(monkeypatch):
     waits = []
     monkeypatch.setattr(attempts.random, "uniform", lambda *ends: waits.append(ends) or 1e-6)
     return waits
+
+
+def make_own(monkeypatch, url):
+    """Treat a Space as one that this process has started."""
+    monkeypatch.setattr(options, "own_spaces", {f"{url}/"})
 
 
 def known_tokens():

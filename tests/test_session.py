@@ -15,7 +15,7 @@ import httpx
 import pytest
 from conftest import PNG, script, wait_until, wait_until_async
 from inside import (
-    SEAMS, UNDO, undo_seams, undo_wire, watch_outputs, watch_seams, watch_sessions,
+    SEAMS, UNDO, make_own, undo_seams, undo_wire, watch_outputs, watch_seams, watch_sessions,
 )
 from network import Relay
 
@@ -40,7 +40,7 @@ async def test_a_seam_that_is_not_used(monkeypatch, provider, space, seam):
     """
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setattr("qvq_wrapper.question.options.own_spaces", {f"{space.url}/"})
+    make_own(monkeypatch, space.url)
     undo_seams(monkeypatch, *SEVERAL.get(seam, [seam]))
     prompt = f"without {time.time_ns()}"
     assert await provider.ask(prompt, PNG).read() == f"You asked: {prompt}"

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from conftest import HERE, PNG, free_port, script, wait_until_async
+from inside import set_bounds
 from markdown_it import MarkdownIt
 from PIL import Image
 
@@ -19,7 +20,6 @@ import upstream as upstream_server  # noqa: E402
 from qvq_wrapper import RateLimitError, ResponseError, SpaceUnavailableError  # noqa: E402
 from qvq_wrapper.bridge.titles import error_from, title_of  # noqa: E402
 from qvq_wrapper.notebook.markdown import as_markdown  # noqa: E402
-from qvq_wrapper.serve import upstream as upstream_module  # noqa: E402
 from qvq_wrapper.serve.repetition import Repetition  # noqa: E402
 from qvq_wrapper.serve.upstream import Upstream  # noqa: E402
 
@@ -502,7 +502,7 @@ async def test_a_server_that_is_not_there():
 
 
 async def test_a_silent_server(server, monkeypatch):
-    monkeypatch.setattr(upstream_module, "READ_TIMEOUT", 0.2)
+    set_bounds(monkeypatch, read_timeout=0.2)
     left = len(server.left)
     assert await failure(server, 60) == "The model's server was silent for 0.2 s."
     assert await failure(server, "half", 60) == "The model's server was silent for 0.2 s."
