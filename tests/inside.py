@@ -21,8 +21,8 @@ from qvq_wrapper.question import options
 __all__ = ["close_idle", "forget_tls_contexts"]
 MODULES = (
     "bridge.space", "bridge.connection", "bridge.attempts", "bridge.bounds", "bridge.failures",
-    "stream", "question.files", "batch.brake", "batch.run", "serve.repetition", "serve.uploads",
-    "serve.picture", "serve.upstream")
+    "stream", "question.files", "batch.brake", "batch.cluster", "batch.run", "serve.repetition",
+    "serve.uploads", "serve.picture", "serve.upstream")
 
 
 def bound(name):

@@ -14,12 +14,11 @@ import anyio
 import pytest
 from cases import each
 from conftest import BOUND, PNG, free_port, script, wait_until
+from inside import set_bounds
 from test_batch_files import COMMAND, lines, qvq_batch, write
 
 from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
-from qvq_wrapper.batch import answer_file, ask_many, cluster as cluster_module, on_dask
-
-Client = pytest.importorskip("distributed", reason='needs: pip install "qvq_wrapper[dask]"').Client
+from qvq_wrapper.batch import answer_file, ask_many, on_dask
 
 DASK = Path(sys.executable).with_name("dask")
 COUNT, CONCURRENCY, THREADS = 500, 8, 4
@@ -48,6 +47,12 @@ class Cluster:
 
     def _start(self, *arguments):
         return self._processes.enter_context(running(DASK, *arguments, **self._environment))
+
+
+def client_of(cluster):
+    from distributed import Client  # only the extra test-all has it
+
+    return Client(cluster.address, set_as_default=False)
 
 
 @contextmanager
@@ -174,7 +179,7 @@ async def test_rows_end_as_they_do_on_one_machine(space, start_cluster, tmp_path
     options = {"url": space.url, "max_chars": 50, "timeout": None, "read_timeout": None}
     cluster = start_cluster(1, QVQ_URL="nonsense")
     monkeypatch.chdir(tmp_path)
-    with Client(cluster.address, set_as_default=False) as client:
+    with client_of(cluster) as client:
         asked = len(space.log("asked", prompt="a", image="a.png"))
         found = await results(rows, on_dask(client, **options))
         assert len(space.log("asked", prompt="a", image="a.png")) == asked + 2
@@ -190,7 +195,7 @@ async def test_a_question_whose_worker_dies_is_asked_again(start_space, start_cl
     with start_space() as space:
         cluster = start_cluster(
             1, QVQ_URL=space.url, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
-        with Client(cluster.address, set_as_default=False) as client:
+        with client_of(cluster) as client:
 
             async def kill():
                 await space.wait_log("asked")
@@ -204,11 +209,10 @@ async def test_a_question_whose_worker_dies_is_asked_again(start_space, start_cl
 
 async def test_a_cluster_that_cannot_ask_ends_the_run(start_cluster, monkeypatch):
     """No worker is there, or the scheduler hangs. No row fails."""
-    monkeypatch.setattr(cluster_module, "LOOK", 0.1)
-    monkeypatch.setattr(cluster_module, "SILENCE", 1.0)
+    set_bounds(monkeypatch, look=0.1, silence=1.0)
     rows = [{"n": n, "prompt": "a"} for n in range(20)]
     cluster = start_cluster(0)
-    with Client(cluster.address, set_as_default=False) as client:
+    with client_of(cluster) as client:
         with pytest.raises(SpaceUnavailableError, match="has no worker"):
             await results(rows, on_dask(client), patience=1)
         cluster.scheduler.send_signal(signal.SIGSTOP)
