@@ -137,7 +137,7 @@ def test_top_level_await_and_the_synchronous_form(space):
 
 
 def test_a_growing_answer_and_its_final_form(kernel):
-    steps = [1.2]
+    steps = [2.5]
     for number in range(1, 40):
         steps += [" ".join(map(str, range(number))) + r" and \(x", 0.03]
     steps += [r"So \(x\).", 0.03]
