@@ -237,7 +237,8 @@ def relay(space):
 def template(space):
     """The config and the info of a real Space, with no more than one endpoint in them."""
     config = httpx.get(f"{space.url}/config").json()
-    info = httpx.get(f"{space.url}/gradio_api/info", params={"serialize": "False"}).json()
+    prefix = config.get("api_prefix") or ""
+    info = httpx.get(f"{space.url}{prefix}/info", params={"serialize": "False"}).json()
     config["dependencies"] = [
         each for each in config["dependencies"] if each.get("api_name") == "generate"]
     used = {number for each in config["dependencies"]
