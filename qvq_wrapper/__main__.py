@@ -101,7 +101,7 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("question", nargs="?", help="what to ask; without it, or as -, it comes from stdin")
     add("picture", nargs="?", help="a file or a URL; as -, it comes from stdin")
-    add("-i", "--image", action="append", default=[], metavar="P", help="the same")
+    add("-i", "--image", action="append", default=[], metavar="P", help="the picture, as an option")
     add("--final", action="store_true", help="print only the final text, at the end")
     add("--json", action="store_true", help="one JSON object per line: status, chunk, done, error")
     add("--list", action="store_true", help="show the endpoints of the Space, and ask nothing")

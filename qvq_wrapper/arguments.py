@@ -10,6 +10,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import suppress
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -61,7 +62,9 @@ class Parser(ArgumentParser):
         for key, value in vars(found).items():
             setattr(found, key, value.removeprefix("\0") if isinstance(value, str) else value)
         if names := [name[0] for each in unknown if (name := _NAME.match(each))]:
-            self.error(f"unknown option: {', '.join(names)}. Options are written in full")
+            close = get_close_matches(names[0], self._option_string_actions, 1)
+            hint = f"Did you mean {close[0]}?" if close else "Options are written in full"
+            self.error(f"unknown option: {', '.join(names)}. {hint}")
         if unknown:
             self.error("too many arguments. A text with spaces needs quotes around it")
         return found

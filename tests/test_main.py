@@ -245,6 +245,7 @@ REFUSED_FORMS = [
     ("Q --max-chars 0", b"", "max_chars must be 1 or more"),
     ("Q --max-chars many", b"", "invalid int value"),
     ("Q --system S x.pdf", b"", "'x.pdf' cannot be read"),
+    ("Q --ulr u", b"", "unknown option: --ulr. Did you mean --url?"),
     ("Q --cafile /no/such", b"", "--cafile /no/such: No such file or directory"),
     ("Q --cafile /", b"", "--cafile /: Is a directory"),
 ]

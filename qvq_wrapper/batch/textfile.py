@@ -30,6 +30,7 @@ class TextFile:
         self.path = path
         kind = path.suffix.lower()
         if kind not in (*_JSON, *_TABLES):
+            path.stat()  # raises an error of its own if nothing is there
             raise ValueError(
                 f"{path}: questions must be a .jsonl, .csv or .tsv file, or a folder of pictures")
         self._separator = None if kind in _JSON else separator or _TABLES[kind]
