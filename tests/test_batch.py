@@ -144,7 +144,7 @@ async def test_wrong_arguments_are_refused_at_the_call():
         ({"url": "nonsense"}, ValueError), ({"timeout": "soon"}, TypeError),
         ({"colour": "red"}, TypeError), ({"model": "gpt"}, ValueError),
         ({"questions": 5}, TypeError), ({"questions": {"prompt": "a"}}, TypeError),
-        ({"questions": "no.jsonl"}, FileNotFoundError), ({"questions": "a.txt"}, ValueError),
+        ({"questions": "no.jsonl"}, FileNotFoundError), ({"questions": __file__}, ValueError),
     ]):
         arguments = {"questions": questions(1), **wrong}
         with case, pytest.raises(error):
