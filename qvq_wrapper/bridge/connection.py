@@ -137,7 +137,9 @@ class Connection(httpx.Auth):
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {host}; nothing was sent there.")
         joins, is_kept = path.endswith("/queue/join"), "kept" in request.extensions
-        self._joining = joins  # before the look at ``cancelled``; cancel() does it the other way
+        # cancel() sets ``cancelled`` and then reads ``_joining``. With the other order here, one of
+        # the two always notices the other.
+        self._joining = joins
         if self.cancelled:
             raise CallCancelled
         request.headers.update(self.access.request_headers)

@@ -169,7 +169,7 @@ def space_at(access: Access) -> Space:
 def _may_keep(space: Space) -> bool:
     """Return whether one more idle connection to the Space may be kept."""
     with _spaces_lock:
-        is_known = _spaces.get(space.access) is space  # of a forgotten one, nobody closes it
+        is_known = _spaces.get(space.access) is space  # nobody closes those of a forgotten one
         return is_known and sum(len(each.idle) for each in _spaces.values()) < MAX_ALL_IDLE
 
 

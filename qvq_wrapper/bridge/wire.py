@@ -108,7 +108,8 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
             if isinstance(bare, ssl.SSLSocket):
                 self._io = _TlsInTls(bare, ssl_context, server_hostname)
                 return self
-            # wrap_socket() takes the socket out of ``bare``: during its handshake, this can be cut.
+            # wrap_socket() takes the socket out of ``bare`` before it shakes hands. Until that is
+            # done, a duplicate is what cut() can reach.
             with bare.dup() as self._socket:
                 wrapped = ssl_context.wrap_socket(bare, server_hostname=server_hostname)
             self._socket = self._io = wrapped
