@@ -1,20 +1,21 @@
 """Many questions: results, failures, the brake and the end of a run."""
 
 import gc
+import itertools
 import json
 import logging
 import threading
 import time
 import tracemalloc
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from functools import partial
 
 import anyio
 import numpy
 import pytest
 from cases import each
-from conftest import BOUND, PNG, free_port, script, wait_until, wait_until_async
-from inside import set_bounds
+from conftest import BOUND, PNG, script, wait_until, wait_until_async
+from inside import set_bounds, skip_random_waits
 
 from qvq_wrapper import (
     AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
@@ -90,21 +91,24 @@ async def test_answers_of_a_space(space, tmp_path):
 
 
 async def test_a_failure_is_never_an_answer(space, tmp_path):
+    """A row's own failures never end a run, however often one comes."""
+    missing = {"prompt": "x", "image": str(tmp_path / "no.png")}
     rows = [
-        {"prompt": script("half", 0.1, {"raise": "too dark"})}, {"prompt": "batch fine"},
-        {"prompt": "x", "image": str(tmp_path / "no.png")}, {"image": PNG}, "no row",
-        {"prompt": 7}, {"prompt": None, "messages": float("nan")}]
+        *[missing] * 12, {"image": PNG}, "no row", {"prompt": 7},
+        {"prompt": None, "messages": float("nan")}, {"prompt": "batch fine"},
+        {"prompt": script("half", 0.1, {"raise": "too dark"})}]
     found = await results(rows, url=space.url)
     answers = [result["answer"] for result in found if "answer" in result]
-    errors = {result["error"]["message"]: result["error"] for result in found if "error" in result}
-    assert answers == ["You asked: batch fine"] and len(errors) == len(found) - 1 == 6
-    assert errors["too dark"] == {
-        "kind": "ResponseError", "message": "too dark", "retryable": False}
-    messages = sorted(errors)
-    assert messages[0].startswith("row 3: the picture") and "cannot be read" in messages[0]
-    assert messages[1] == "row 4: the question has neither prompt nor messages"
-    assert messages[2] == "row 5: a question must be a dict with a prompt, not str"
-    assert messages[3].startswith("row 6: prompt must be a str, not int")
+    errors = [result["error"] for result in found if "error" in result]
+    assert answers == ["You asked: batch fine"] and len(errors) == len(rows) - 1
+    assert {"kind": "ResponseError", "message": "too dark", "retryable": False} in errors
+    messages = "\n".join(error["message"] for error in errors)
+    for expected in (
+        "row 12: the picture", "row 13: the question has neither prompt nor messages",
+        "row 14: a question must be a dict with a prompt, not str",
+        "row 15: prompt must be a str, not int", "row 16: the question has neither",
+    ):
+        assert expected in messages
 
 
 async def test_a_row_is_asked_by_one_function(space):
@@ -130,8 +134,9 @@ async def test_columns_with_the_names_of_a_result_are_kept():
 
 
 async def test_never_more_at_once_than_concurrency():
-    ask = Asker(seconds=0.01)
-    assert len(await results(questions(30), ask=ask, concurrency=3)) == 30
+    """Numbers may be numpy's."""
+    ask, options = Asker(seconds=0.001), {"concurrency": numpy.int64(3), "patience": float("inf")}
+    assert len(await results(questions(30), ask=ask, **options)) == 30
     assert ask.most_at_once == 3
 
 
@@ -139,12 +144,11 @@ async def test_wrong_arguments_are_refused_at_the_call():
     for case, (wrong, error) in each([
         ({"concurrency": 0}, ValueError), ({"concurrency": 1.5}, TypeError),
         ({"concurrency": True}, TypeError), ({"patience": -1}, ValueError),
-        ({"patience": float("nan")}, ValueError), ({"patience": "long"}, TypeError),
-        ({"ask": "me"}, TypeError), ({"ask": echo, "url": "a/b"}, TypeError),
-        ({"url": "nonsense"}, ValueError), ({"timeout": "soon"}, TypeError),
-        ({"colour": "red"}, TypeError), ({"model": "gpt"}, ValueError),
-        ({"questions": 5}, TypeError), ({"questions": {"prompt": "a"}}, TypeError),
-        ({"questions": "no.jsonl"}, FileNotFoundError), ({"questions": __file__}, ValueError),
+        ({"patience": float("nan")}, ValueError), ({"ask": "me"}, TypeError),
+        ({"ask": echo, "url": "a/b"}, TypeError), ({"url": "nonsense"}, ValueError),
+        ({"colour": "red"}, TypeError), ({"questions": 5}, TypeError),
+        ({"questions": {"prompt": "a"}}, TypeError), ({"questions": "no.jsonl"}, FileNotFoundError),
+        ({"questions": __file__}, ValueError),
     ]):
         arguments = {"questions": questions(1), **wrong}
         with case, pytest.raises(error):
@@ -154,53 +158,33 @@ async def test_wrong_arguments_are_refused_at_the_call():
 async def test_a_task_for_a_cluster_carries_no_secret():
     for case, option in each([
         {"api_key": "secret"}, {"auth": ("user", "secret")}, {"headers": {"A": "secret"}},
-        {"proxy": "http://user:secret@127.0.0.1"}, {"verify": False}, {"on_status": print},
-        {"colour": "secret"},
+        {"proxy": "http://user:secret@127.0.0.1"}, {"verify": False}, {"colour": "secret"},
     ]):
         words = rf"^{next(iter(option))} cannot be (?!.*secret)"
         with case, pytest.raises(ValueError, match=words):
             on_dask(None, **option)
 
 
-async def test_numbers_of_other_kinds():
-    rows, two = questions(3), numpy.int64(2)
-    assert len(await results(rows, ask=echo, concurrency=two, patience=float("inf"))) == 3
-
-
 # Rows
 
 
-async def test_rows_of_an_async_iterable():
-    async def rows():
-        for row in questions(20):
-            await anyio.sleep(0)
-            yield row
-
-    assert len(await results(rows(), ask=echo)) == 20
-
-
-async def test_a_data_frame():
-    import pandas
-
-    frame = pandas.DataFrame({"prompt": ["a", "b"], "year": [1, 2]})
-    found = await results(frame, ask=echo)
-    assert sorted((each["answer"], each["year"]) for each in found) == [("A", 1), ("B", 2)]
-
-
 async def test_an_endless_iterable_is_read_as_needed():
-    read = []
+    for is_async in (False, True):
+        read = itertools.count()
 
-    def endless():
-        number = 0
-        while True:
-            read.append(number)
-            yield {"prompt": str(number)}
-            number += 1
+        def endless():
+            return ({"prompt": str(number)} for number in read)
 
-    async with aclosing(ask_many(endless(), ask=Asker(seconds=0.02))) as stream:
-        for _ in range(20):
-            await anext(stream)
-    assert len(read) < 60
+        async def asynchronous():
+            for row in endless():
+                await anyio.sleep(0)
+                yield row
+
+        rows = asynchronous() if is_async else endless()
+        async with aclosing(ask_many(rows, ask=Asker(seconds=0.001))) as stream:
+            for _ in range(20):
+                assert "answer" in await anext(stream)
+        assert next(read) < 60
 
 
 async def test_a_blocking_iterable_does_not_hold_up_the_event_loop():
@@ -245,7 +229,7 @@ async def test_memory_does_not_grow_with_the_number_of_rows():
         return found
 
     await peak(100)
-    assert await peak(20_000) < await peak(2_000) + 200_000
+    assert await peak(4000) < await peak(400) + 100_000
 
 
 # The end of a run
@@ -273,15 +257,6 @@ async def test_leaving_early_cancels_the_answers_under_way():
     assert sorted(cancelled) == sorted(started) and len(started) == 4
 
 
-async def test_leaving_early_cancels_the_jobs(space):
-    prompt = script("word", *["word", 0.05] * 200)
-    rows = [{"prompt": "batch quick"}, {"prompt": prompt}]
-    async with aclosing(ask_many(rows, url=space.url)) as stream:
-        await anext(stream)
-        await space.wait_log("asked", prompt=prompt)
-    await space.wait_job_gone(prompt)
-
-
 @on_both
 async def test_a_cancelled_reader():
     """A cancellation while the reader waits ends the run, and stays a cancellation."""
@@ -297,14 +272,6 @@ async def test_a_cancelled_reader():
             await results(questions(3), ask=ask)
     assert scope.cancelled_caught
     await wait_until_async(lambda: ask.at_once == 0)
-
-
-async def test_a_slow_reader_gets_every_result():
-    found = []
-    async for result in ask_many(questions(20), ask=echo, concurrency=2):
-        await anyio.sleep(0.001)
-        found.append(result["prompt"])
-    assert sorted(found) == sorted(row["prompt"] for row in questions(20))
 
 
 @on_both
@@ -337,64 +304,51 @@ async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently():
     assert len(found) < 3 and "was cancelled by someone else" in str(error)
 
 
+def test_a_run_leaves_no_thread():
+    before = set(threading.enumerate())
+    anyio.run(partial(results, iter(questions(5)), ask=echo))
+    wait_until(lambda: set(threading.enumerate()) <= before)
+
+
 # Errors about the Space
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Make a run give up after two seconds."""
-    set_bounds(monkeypatch, unreachable=2.0)
-
-
-@pytest.mark.usefixtures("quick")
-async def test_a_space_that_is_gone_ends_the_run():
-    rows = iter(questions(100_000))
-    found, error = await failing_run(rows, url=f"http://127.0.0.1:{free_port()}")
-    assert found == [] and isinstance(error, SpaceConnectionError)
-    assert "could not be reached" in str(error)
-    assert len(list(rows)) > 99_000  # the rest is untouched
-
-
-@pytest.mark.usefixtures("quick")
-async def test_a_space_that_goes_away_in_mid_run(start_space):
-    with start_space() as space:
-        rows = [{"prompt": script(0.05, str(number))} for number in range(500)]
-        found = []
-        with pytest.raises(SpaceConnectionError):
-            async for result in ask_many(rows, url=space.url):
-                found.append(result)
-                if len(found) == 10:
-                    space.stop()
-    assert all("answer" in result for result in found)
+async def test_a_space_that_goes_away_ends_the_run(start_space, monkeypatch):
+    """No question fails, and the rest is left for the next run."""
+    set_bounds(monkeypatch, unreachable=0.5)
+    rows = iter([{"prompt": script(0.01, str(number))} for number in range(500)])
+    found = []
+    with start_space() as space, pytest.raises(SpaceConnectionError, match="could not be reached"):
+        async for result in ask_many(rows, url=space.url):
+            found.append(result)
+            if len(found) == 10:
+                space.stop()
+    assert all("answer" in result for result in found) and len(list(rows)) > 400
 
 
 async def test_a_space_that_is_away_for_a_while(start_space):
     """The answers under way are asked again, and no others."""
-    with start_space() as space:
-        port = space.port
-        rows = [{"prompt": script(0.1, f"{number}")} for number in range(30)]
-        found = []
-        stopped = False
-        stream = ask_many(rows, url=space.url)
-        async with aclosing(stream), anyio.create_task_group() as group:
-            async for result in stream:
-                found.append(result)
-                if len(found) == 10 and not stopped:
-                    stopped = True
-                    space.stop()
-                    restart = partial(_restart, start_space, port)
-                    again = await group.start(restart)
-            group.cancel_scope.cancel()
-    assert sorted(result["answer"] for result in found) == sorted(map(str, range(30)))
-    asked = len(space.log("asked")) + len(again.log("asked"))
-    assert asked <= 30 + 4 and all(result["attempts"] <= 10 for result in found)
+    found, broken = [], []
 
+    async def ask(row):
+        try:
+            return await answer_row(row, url=url)
+        except SpaceConnectionError:
+            broken.append(row)
+            raise
 
-async def _restart(start_space, port, task_status):
-    await anyio.sleep(1)
-    with start_space("--port", port) as space:
-        task_status.started(space)
-        await anyio.sleep_forever()
+    with start_space() as space, ExitStack() as later:
+        url = space.url
+        rows = [{"prompt": script(0.05, f"{number}")} for number in range(20)]
+        async for result in ask_many(rows, ask=ask):
+            found.append(result)
+            if len(found) == 6:
+                space.stop()
+                await wait_until_async(lambda: len(broken) >= 4)
+                again = later.enter_context(start_space("--port", space.port))
+        asked = len(space.log("asked")) + len(again.log("asked"))
+    assert sorted(result["answer"] for result in found) == sorted(map(str, range(20)))
+    assert asked <= 20 + 4 and all(result["attempts"] <= 10 for result in found)
 
 
 async def test_an_error_that_cannot_pass_ends_the_run_at_once():
@@ -407,47 +361,37 @@ async def test_an_error_that_cannot_pass_ends_the_run_at_once():
             assert raised is error and found == []
 
 
-async def test_a_wrong_login(start_space):
-    with start_space("--login", "user", "right") as space:
-        found, error = await failing_run(
-            questions(1000), url=space.url, auth=("user", "secret-word"))
-        assert found == [] and isinstance(error, AuthenticationError)
-        assert "secret-word" not in str(error) and not space.log("asked")
+async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_run(monkeypatch):
+    """It fails, and the others are answered."""
+    skip_random_waits(monkeypatch)
 
-
-async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_run():
-    """It fails, and the others are answered, whatever the concurrency."""
     async def ask(row):
         await anyio.sleep(0)
         if row["prompt"] == "question 1":
             raise SpaceConnectionError("broke off", retryable=True)
         return "fine"
 
-    for concurrency in (1, 3):
-        found = await results(questions(8), ask=ask, concurrency=concurrency)
-        failed = [result for result in found if "error" in result]
-        assert len(found) == 8 and [each["prompt"] for each in failed] == ["question 1"]
-        assert failed[0]["attempts"] == 3
+    found = await results(questions(8), ask=ask, concurrency=1)
+    failed = [result for result in found if "error" in result]
+    assert len(found) == 8 and [each["prompt"] for each in failed] == ["question 1"]
+    assert failed[0]["attempts"] == 3
 
 
 async def test_the_same_error_again_and_again_ends_the_run():
-    """A bug in `ask`, a broken app, or a Space that never answers in time."""
-    for case, (error, concurrency, asked) in each([
-        (KeyError("promt"), 2, 10), (ResponseTimeoutError("silent"), 5, 10),
-        (OSError("scheduler gone"), 1, 10), (TimeoutError(), 6, 12),
-        (ResponseError("the app is broken"), 16, 32),
+    """A bug in `ask`, a broken app, or a Space that never answers in time.
+
+    Numbers and quoted words do not make another error.
+    """
+    for case, (errors, concurrency, asked) in each([
+        ([KeyError("promt")], 2, 10), ([ResponseTimeoutError("silent")], 5, 10),
+        ([TimeoutError()], 6, 12), ([ResponseError("the app is broken")], 16, 32),
+        ([ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(50)], 1, 10),
     ]):
         with case:
-            ask = Asker(*[error] * 1000, seconds=0.001)
+            ask = Asker(*errors * 50)
             found, raised = await failing_run(questions(1000), ask=ask, concurrency=concurrency)
-            assert raised is error and len(found) == len(ask.asked) == asked
-            assert all(result["error"]["kind"] == type(error).__name__ for result in found)
-
-
-async def test_numbers_and_quoted_words_do_not_make_another_error():
-    errors = [ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(50)]
-    found, raised = await failing_run(questions(50), ask=Asker(*errors))
-    assert len(found) == 10 and raised in errors
+            assert raised in errors and len(found) == len(ask.asked) == asked
+            assert all(result["error"]["kind"] == type(raised).__name__ for result in found)
 
 
 async def test_any_number_of_bad_questions_does_not_end_the_run():
@@ -461,23 +405,16 @@ async def test_any_number_of_bad_questions_does_not_end_the_run():
             assert len(found) == 50
 
 
-async def test_errors_of_pictures_on_this_machine_never_end_the_run(space, tmp_path):
-    rows = [{"prompt": "x", "image": str(tmp_path / "no.png")} for _ in range(30)]
-    found = await results([*rows, {"prompt": "pictures"}], url=space.url)
-    assert sum("error" in result for result in found) == 30
-
-
-async def test_an_app_that_always_fails_ends_the_run(start_space, tmp_path):
+async def test_an_app_that_always_fails_ends_the_run(space, tmp_path):
     """The next run takes rows that were never tried."""
-    with start_space() as space:
-        rows = [{"prompt": script({"raise": f"out of memory: {n} 'MB'"})} for n in range(60)]
-        for run in (1, 2):
-            with pytest.raises(ResponseError, match="out of memory"):
-                await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=6)
-            asked = [entry["prompt"] for entry in space.log("asked")]
-            assert len(asked) == len(set(asked)) == run * 2 * 6
-        errors = [json.loads(line)["error"] for line in (tmp_path / "a.jsonl").open()]
-        assert len(errors) == 24 and all("out of memory" in each["message"] for each in errors)
+    rows = [{"prompt": script({"raise": f"out of memory: {n} 'MB'"})} for n in range(60)]
+    for run in (1, 2):
+        with pytest.raises(ResponseError, match="out of memory"):
+            await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=6)
+        asked = [entry["prompt"] for entry in space.log("asked") if "of memory" in entry["prompt"]]
+        assert len(asked) == len(set(asked)) == run * 2 * 6
+    errors = [json.loads(line)["error"] for line in (tmp_path / "a.jsonl").open()]
+    assert len(errors) == 24 and all("out of memory" in each["message"] for each in errors)
 
 
 async def test_an_answer_that_is_no_text():
@@ -489,32 +426,23 @@ async def test_an_answer_that_is_no_text():
 
 
 async def test_a_short_queue(start_space):
-    """Sixteen ask, three have a place. Each question is answered, without a storm of attempts."""
+    """Eight ask, three have a place. Each question is answered, without a storm of attempts."""
     with start_space("--queue", 2, "--at-once", 1, "--door", 10**6, 1) as space:
-        rows = [{"prompt": script(0.02, str(number))} for number in range(60)]
-        found = await results(rows, url=space.url, concurrency=16)
-        assert sorted(result["answer"] for result in found) == sorted(map(str, range(60)))
-        assert len(space.log("asked")) == 60
-        assert len(space.log("join")) < 60 + 40
-
-
-async def test_retry_after_is_respected_by_all(start_space, caplog):
-    with start_space("--door", 10, 2) as space:
-        rows = [{"prompt": f"door {number}"} for number in range(25)]
+        rows = [{"prompt": script(0.02, str(number))} for number in range(24)]
         found = await results(rows, url=space.url, concurrency=8)
-        assert len(found) == 25 and all("answer" in result for result in found)
-        assert len(space.log("asked")) == 25
+        assert sorted(result["answer"] for result in found) == sorted(map(str, range(24)))
+        assert len(space.log("asked")) == 24
+        assert len(space.log("join")) < 24 + 20
+
+
+async def test_retry_after_is_respected_by_all(start_space):
+    with start_space("--door", 5, 1) as space:
+        rows = [{"prompt": f"door {number}"} for number in range(12)]
+        found = await results(rows, url=space.url, concurrency=8)
+        assert len(found) == 12 and all("answer" in result for result in found)
+        assert len(space.log("asked")) == 12
         refused = space.log("join", status=429)
         assert 1 <= len(refused) <= 2 * 8
-
-
-@pytest.mark.batch
-async def test_a_space_that_refuses_every_third_question(start_space, tmp_path):
-    with start_space("--door", 10**6, 1, 3) as space:
-        rows = [{"prompt": f"third {number}"} for number in range(200)]
-        summary = await answer_file(rows, tmp_path / "a.jsonl", url=space.url, concurrency=16)
-        assert summary.answered == 200 and not summary.failed
-        assert len(space.log("asked")) == 200 and len(space.log("join", status=429)) >= 99
 
 
 async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch):
@@ -564,9 +492,3 @@ async def test_the_brake_lets_go_again():
 
     assert len(await results(questions(200), ask=ask_and_count, concurrency=8)) == 200
     assert len(ask.asked) == 208 and at_once[0] < 8 and max(at_once) == 8
-
-
-def test_a_run_in_a_notebook_style_loop_leaves_no_thread():
-    before = set(threading.enumerate())
-    anyio.run(partial(results, iter(questions(5)), ask=echo))
-    wait_until(lambda: set(threading.enumerate()) <= before)

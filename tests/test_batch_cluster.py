@@ -15,7 +15,7 @@ import pytest
 from cases import each
 from conftest import BOUND, PNG, free_port, script, wait_until
 from inside import set_bounds
-from test_batch_files import COMMAND, lines, qvq_batch, write
+from test_batch_files import COMMAND, lines, run_each, write
 
 from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
 from qvq_wrapper.batch import answer_file, ask_many, on_dask
@@ -223,15 +223,16 @@ async def test_a_cluster_that_cannot_ask_ends_the_run(start_cluster, monkeypatch
 
 def test_usage_of_the_command_with_a_cluster(start_cluster, tmp_path):
     cluster = start_cluster(0)
-    questions, key = write(tmp_path / "q.jsonl", [{"prompt": "a"}]), tmp_path / "key"
-    key.write_text("secret")
-    for case, (words, arguments) in each([
-        ("api_key cannot be given", [cluster.address, "--api-key-file", key]),
+    write(tmp_path / "q.jsonl", [{"prompt": "a"}])
+    (tmp_path / "key").write_text("secret")
+    cases = [
+        ("api_key cannot be given", [cluster.address, "--api-key-file", "key"]),
         ("headers cannot be given", [cluster.address, "--header", "A: secret"]),
         ("url has no scheme", [cluster.address, "--url", "nonsense"]),
-        ("unknown address scheme", ["nonsense://127.0.0.1:1"]),
-    ]):
+        ("unknown address scheme", ["nonsense://127.0.0.1:1"])]
+    commands = [["q.jsonl", "a.jsonl", "--dask", *arguments] for _, arguments in cases]
+    results = run_each(commands, tmp_path)
+    for case, ((words, _), (status, shown)) in each(zip(cases, results, strict=True)):
         with case:
-            result = qvq_batch(questions, tmp_path / "a.jsonl", "--dask", *arguments)
-            assert result.returncode == 2 and words in result.stderr, result.stderr
-            assert result.stderr.count("\n") == 1 and "secret" not in result.stderr
+            assert status == 2 and words in shown
+            assert shown.count("\n") == 1 and "secret" not in shown
