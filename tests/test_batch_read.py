@@ -7,19 +7,12 @@ from itertools import product
 
 import pytest
 from cases import each
-from conftest import PNG, free_port
+from conftest import PNG
+from test_batch_files import echo, lines
 
 from qvq_wrapper.batch import answer_file, ask_many
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
-
-
-async def echo(row):
-    return row["prompt"].upper()
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 async def results(questions, **options):
@@ -53,36 +46,33 @@ ODD = {
     "object": Odd(), "key": {(1, 2): 3}, "float": math.inf, "half": "\ud800"}
 
 
-async def test_one_odd_row_does_not_end_a_run(tmp_path):
-    for case, name in each(ODD):
-        answers = tmp_path / f"{name}.jsonl"
-        odd = {"prompt": "odd", "year": 1999, "column": ODD[name]}
-        rows = [{"prompt": "a"}, odd, {"prompt": "b"}]
+async def test_one_odd_row_does_not_end_a_run(answers):
+    rows = [{"prompt": "a"}, *({"prompt": name, "year": 1999, "column": ODD[name]} for name in ODD),
+            {"prompt": "b"}]
+    summary = await answer_file(rows, answers, ask=echo)
+    found = {line["prompt"]: line for line in lines(answers)}
+    assert found["a"]["answer"] == "A" and found["b"]["answer"] == "B"
+    assert len(found) == len(rows) == summary.answered + summary.failed.total()
+    for case, (number, name) in each(enumerate(ODD, 2)):
         with case:
-            summary = await answer_file(rows, answers, ask=echo)
-            found = {line["prompt"]: line for line in lines(answers)}
-            assert found["a"]["answer"] == "A" and found["b"]["answer"] == "B"
-            if "error" in found["odd"]:
-                message = found["odd"]["error"]["message"]
-                assert message.startswith("row 2: cannot be written as JSON: ")
-                assert found["odd"]["year"] == 1999 and found["odd"]["column"].startswith("<")
-            else:
-                assert summary.answered == 3
-            again = await answer_file(rows, answers, ask=echo)
-            assert again.skipped == summary.answered
+            if error := found[name].get("error"):
+                words = f"row {number}: cannot be written as JSON: "
+                assert error["message"].startswith(words)
+                assert found[name]["year"] == 1999 and found[name]["column"].startswith("<")
+    assert "error" in found["loop"] and "error" in found["deeper"]
+    again = await answer_file(rows, answers, ask=echo)
+    assert again.skipped == summary.answered
 
 
-async def test_nor_does_an_odd_question(tmp_path):
+async def test_nor_does_an_odd_question(answers):
     values = {**ODD, "nan": math.nan, "list": [], "dict": {}, "bytes": b"", "any": object()}
-    url = f"http://127.0.0.1:{free_port()}"
-    for case, (column, name) in each(product(["id", "prompt", "image", "messages"], values)):
-        answers = tmp_path / f"{column} {name}.jsonl"
-        rows = [{"prompt": "a", "id": 1}, {"prompt": "odd", "id": 2, column: values[name]}]
-        with case:
-            assert (await answer_file(rows, answers, url=url, limit=0)).answered == 0
-            assert len(await results(rows)) == 2
-            await answer_file(rows, answers, ask=lambda row: echo({"prompt": "x"}))
-            assert [line["answer"] for line in lines(answers) if line["prompt"] == "a"] == ["X"]
+    odd = [{"prompt": "odd", "id": f"{column} {name}", column: values[name]}
+           for column, name in product(["id", "prompt", "image", "messages"], values)]
+    rows = [{"prompt": "a", "id": "first"}, *odd, {"prompt": "a", "id": "last"}]
+    assert len(await results(rows)) == len(rows)
+    await answer_file(rows, answers, ask=lambda row: echo({"prompt": "x"}))
+    found = [line for line in lines(answers) if line["prompt"] == "a"]
+    assert [line["answer"] for line in found] == ["X", "X"]
 
 
 async def test_odd_lines_of_a_file(tmp_path, answers):
@@ -141,6 +131,8 @@ async def test_a_file_in_another_form_is_refused_before_anything_is_asked(tmp_pa
         ("a.csv", b"year\n1\n", {"prompt": "What?"}, "its columns: year.*--image-column"),
         ("a.csv", b"prompt\nx\n", {"prompt_column": "q"}, "no column named q"),
         ("a.csv", b"prompt\nx\n", {"image_column": "q"}, "no column named q"),
+        ("a.csv", b"", {}, "a.csv is empty"), ("a.json", b"[]", {}, "must be a .jsonl, .csv or"),
+        ("a.csv", b"prompt,prompt\na,b\n", {}, "two columns of the same name"),
     ]):
         (tmp_path / name).write_bytes(content)
         with case:
@@ -150,17 +142,6 @@ async def test_a_file_in_another_form_is_refused_before_anything_is_asked(tmp_pa
                 async for _ in ask_many(tmp_path / name, ask=pytest.fail, **options):
                     pass
             assert not answers.exists() or not answers.read_text()
-
-
-async def test_the_options_read_such_files(tmp_path, answers):
-    path = tmp_path / "a.csv"
-    path.write_bytes("frage;bild\nwo?;Köln.png\n".encode("latin-1"))
-    await answer_file(path, answers, ask=echo, encoding="latin-1", separator=";",
-                      prompt_column="frage", image_column="bild")
-    [line] = lines(answers)
-    assert (line["frage"], line["bild"], line["answer"]) == ("wo?", "Köln.png", "WO?")
-    assert "prompt" not in line
-    assert len(await results([{"prompt": "a", "image_count": 3}], image_column="")) == 1
 
 
 async def test_a_table_with_other_names_is_refused_at_the_call():
@@ -175,34 +156,34 @@ async def test_a_table_with_other_names_is_refused_at_the_call():
     ]):
         with case, pytest.raises(ValueError, match=message):
             ask_many(questions, ask=echo)
+    assert len(await results([{"prompt": "a", "image_count": 3}], image_column="")) == 1
 
 
 # Folders
 
 
-async def test_a_picture_of_every_format_is_found_in_a_folder(tmp_path, answers, caplog):
+async def test_a_folder_of_pictures(space, tmp_path, answers, caplog):
+    """Of every format, and in folders below. What is left out is told."""
     caplog.set_level(logging.WARNING, "qvq_wrapper")
     folder = tmp_path / "data:"
-    (folder / "x.png").mkdir(parents=True)
+    (folder / "data:").mkdir(parents=True)
+    (folder / "x.png").mkdir()
     (tmp_path / "elsewhere").mkdir()
     suffixes = (
         "png apng jpg JPG jpeg jpe jfif gif webp bmp dib tif tiff avif heic heif hif".split())
-    for suffix in suffixes:
-        (folder / f"a.{suffix}").write_bytes(PNG)
+    names = {*(f"a.{suffix}" for suffix in suffixes), "data:/x.png"}
+    for name in (*names, ".hidden.png"):
+        (folder / name).write_bytes(PNG)
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     (folder / "gone.png").symlink_to(tmp_path / "no")
     (folder / "notes.txt").write_text("x")
-    images = []
-
-    async def ask(row):
-        images.append(row["image"])
-        return "x"
-
-    summary = await answer_file(folder, answers, prompt="What?", ask=ask)
-    assert set(images) == {str(folder / f"a.{suffix}") for suffix in suffixes}
-    assert summary.total == summary.answered == len(suffixes)
+    summary = await answer_file(folder, answers, prompt="in a folder", url=space.url)
+    assert {line["image"] for line in lines(answers) if "answer" in line} == names
+    assert summary.total == summary.answered == len(names)
     [message] = caplog.messages
     assert "left out 3" in message and "such as gone.png" in message
+    assert {entry["image"] for entry in space.log("asked", prompt="in a folder")} == {
+        name.removeprefix("data:/") for name in names}
 
 
 async def test_a_folder_without_pictures(tmp_path, answers):
@@ -212,15 +193,6 @@ async def test_a_folder_without_pictures(tmp_path, answers):
     (tmp_path / "scans" / "notes.txt").write_text("x")
     with pytest.raises(ValueError, match="no pictures found in .*scans; .* such as notes.txt"):
         await answer_file(tmp_path / "scans", answers, prompt="What?", ask=pytest.fail)
-
-
-async def test_pictures_in_a_folder_called_data(space, tmp_path):
-    folder = tmp_path / "scans"
-    (folder / "data:").mkdir(parents=True)
-    (folder / "data:" / "x.png").write_bytes(PNG)
-    [found] = [one async for one in ask_many(folder, prompt="data folder", url=space.url)]
-    assert found["answer"] == "You asked: data folder"
-    assert space.seen("data folder")["image"] == "x.png"
 
 
 # Other forms
@@ -235,27 +207,21 @@ async def test_one_prompt_about_each_picture(space, tmp_path):
     cells = [{"bytes": PNG, "path": "c.png"}, {"bytes": None, "path": paths[0]}]
     forms = [
         paths, tuple(paths), iter(paths), pandas.Series(paths), pandas.DataFrame({"image": paths}),
-        [{"image": path} for path in paths], cells, [PNG, PNG], [(PNG, "a.png")] * 2]
+        [{"image": path} for path in paths], [PNG, PNG], [(PNG, "a.png")] * 2, cells,
+        [{"image": cell} for cell in cells]]
     for case, (number, form) in each(enumerate(forms)):
         stream = ask_many(form, prompt=f"form {number}", url=space.url)
         with case:
             assert [one["answer"] async for one in stream] == [f"You asked: form {number}"] * 2
             assert space.seen(f"form {number}")["size"] == len(PNG)
+    asked = space.log("asked", prompt=f"form {len(forms) - 1}")
+    assert {entry["image"] for entry in asked} == {"a.png", "c.png"}
 
 
 async def test_a_row_with_a_prompt_of_its_own_beside_the_one_for_all():
     rows = iter([{"image": PNG}, {"prompt": "a", "image": PNG}])
     found = await results(rows, prompt="b")
     assert sorted("error" in one for one in found) == [False, True]
-
-
-async def test_a_picture_cell_of_datasets(space, tmp_path):
-    (tmp_path / "a.png").write_bytes(PNG)
-    rows = [{"prompt": "cell 1", "image": {"bytes": PNG, "path": "shots/one.png"}},
-            {"prompt": "cell 2", "image": {"bytes": None, "path": str(tmp_path / "a.png")}}]
-    assert all(["answer" in one async for one in ask_many(rows, url=space.url)])
-    assert space.seen("cell 1")["image"] == "one.png"
-    assert space.seen("cell 2")["image"] == "a.png"
 
 
 async def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
@@ -272,17 +238,17 @@ async def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert images == [str(tmp_path / "a.png")]
 
 
-async def test_the_total(answers):
+async def test_the_progress_and_the_total(answers):
     seen = []
     rows = [{"prompt": f"{n}"} for n in range(20)]
-    await answer_file(rows, answers, ask=echo, limit=5, progress=lambda s: seen.append(s.total))
-    assert set(seen) == {5}
-    summary = await answer_file(rows, answers, ask=echo, limit=5)
-    assert summary.total == summary.done == 10
-    summary = await answer_file(iter(rows), answers, ask=echo, total=20)
-    assert summary.total == 20
-    summary = await answer_file(iter(rows), answers, ask=echo)
-    assert summary.total is None
+    await answer_file(
+        rows, answers, ask=echo, limit=3, progress=lambda s: seen.append((s.done, s.total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
+    for case, (questions, options, total) in each([
+        (rows, {"limit": 3}, 6), (iter(rows), {"total": 20}, 20), (iter(rows), {}, None),
+    ]):
+        with case:
+            assert (await answer_file(questions, answers, ask=echo, **options)).total == total
 
 
 async def test_the_first_error_of_each_kind_is_told_with_its_row(answers):

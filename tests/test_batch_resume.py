@@ -1,43 +1,20 @@
 """Which rows a resumed run asks: what makes two rows the same question, as the README says it."""
 
-import json
 import logging
 import os
 import shutil
 from pathlib import Path
 
-import anyio
 import pytest
 from cases import each
 from conftest import PNG
+from test_batch_files import Asker, lines, write
 
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.batch import answer_file, on_dask
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 with_and_without_id = pytest.mark.parametrize("has_id", [False, True], ids=["", "id"])
-
-
-class Asker:
-    """Counts what it is asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    async def __call__(self, row):
-        await anyio.sleep(0)
-        self.asked.append(row["prompt"])
-        return row["prompt"].upper()
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def write(path, rows):
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 async def asked_again(questions, answers, **options):
@@ -76,42 +53,25 @@ def give_ids(folder):
 
 
 @with_and_without_id
-async def test_two_folders_with_the_same_names_are_not_mixed(folder, tmp_path, answers, has_id):
+async def test_a_picture_counts_by_its_content(folder, tmp_path, answers, has_id):
+    """Neither its name nor where it lies, its time or its inode counts."""
     if has_id:
         give_ids(folder)
     other = shutil.copytree(folder, tmp_path / "other")
-    for name in ("01.png", "02.png"):  # of the same size
-        (other / name).write_bytes((other / name).read_bytes()[:-1] + b"z")
-    assert len(await asked_again(folder / "questions.jsonl", answers)) == 2
+    (other / "01.png").write_bytes(PNG[:-1] + b"z")  # of the same size
+    await asked_again(folder / "questions.jsonl", answers)
     if has_id:
-        with pytest.raises(ValueError, match="line 1: its id, '0', was answered with another"):
+        message = "line 1: its id, '0', was answered with another prompt or picture; give the row"
+        with pytest.raises(ValueError, match=message):
             await asked_again(other / "questions.jsonl", answers)
     else:
-        assert len(await asked_again(other / "questions.jsonl", answers)) == 2
-    assert await asked_again(folder / "questions.jsonl", answers) == []
-
-
-@with_and_without_id
-async def test_a_changed_picture_is_another_question(folder, answers, has_id):
-    if has_id:
-        give_ids(folder)
-    await asked_again(folder / "questions.jsonl", answers)
-    (folder / "01.png").write_bytes(PNG[:-1] + b"z")
-    if has_id:
-        with pytest.raises(ValueError, match="another prompt or picture; give the row another id"):
-            await asked_again(folder / "questions.jsonl", answers)
-    else:
-        assert await asked_again(folder / "questions.jsonl", answers) == ["about 01.png"]
-
-
-@with_and_without_id
-async def test_a_folder_that_was_moved_is_not_asked_again(folder, tmp_path, answers, has_id):
-    if has_id:
-        give_ids(folder)
-    await asked_again(folder / "questions.jsonl", answers)
-    moved = shutil.copytree(folder, tmp_path / "moved")  # other inodes and times
+        assert await asked_again(other / "questions.jsonl", answers) == ["about 01.png"]
+    moved = shutil.copytree(folder, tmp_path / "moved")
     shutil.rmtree(folder)
     assert await asked_again(moved / "questions.jsonl", answers) == []
+    (moved / "01.png").unlink()
+    assert await asked_again(moved / "questions.jsonl", answers) == (
+        [] if has_id else ["about 01.png"])
 
 
 @with_and_without_id
@@ -160,34 +120,25 @@ async def test_another_model_gives_other_answers(space, answers, monkeypatch, ha
 
 
 @with_and_without_id
-async def test_the_address_does_not_count(space, start_space, answers, said, has_id):
+async def test_the_address_does_not_count(space, relay, answers, said, has_id):
     rows = [{"prompt": f"resume {n}", **({"id": n} if has_id else {})} for n in range(3)]
     await answer_file(rows[:2], answers, url=space.url)
-    await answer_file(rows[:2], answers, url=f"{space.url}/")
-    with start_space() as elsewhere:
-        port = elsewhere.url
-        summary = await answer_file(rows, answers, url=elsewhere.url)
+    summary = await answer_file(rows, answers, url=f"{relay.url}/")
     assert (summary.skipped, summary.answered) == (2, 1) and said() == ""
     assert [line["asked"] for line in lines(answers)] == [
-        {"url": f"{space.url}/"}] * 2 + [{"url": f"{port}/"}]
+        {"url": f"{space.url}/"}] * 2 + [{"url": f"{relay.url}/"}]
     summary = await answer_file(rows, answers, url="owner/name")
     assert summary.skipped == 3
     assert "and this run asks https://owner-name.hf.space/; to keep them apart" in said()
-    assert f"{port}/" in said()
+    assert f"{relay.url}/" in said()
 
 
-async def test_a_file_that_has_not_changed_is_not_read_again(folder, answers, monkeypatch):
-    await asked_again(folder / "questions.jsonl", answers)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
-    assert await asked_again(folder / "questions.jsonl", answers) == []
-
-
-async def test_a_picture_that_several_rows_ask_about_is_read_once(folder, answers, monkeypatch):
-    read = []
-    real = Path.read_bytes
+async def test_a_picture_is_read_once_while_it_does_not_change(folder, answers, monkeypatch):
+    read, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
     rows = [{"prompt": f"{n}", "image": str(folder / "01.png")} for n in range(5)]
     assert len(await asked_again(rows, answers)) == 5
+    assert await asked_again(rows, answers) == []
     assert len(read) == 1
 
 
@@ -201,23 +152,6 @@ async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
         with case:
             assert await asked_again([{"prompt": "a", "image": form}], answers) == []
     assert len(await asked_again([{"prompt": "a", "image": PNG + b"x"}], answers)) == 1
-
-
-async def test_an_id_keeps_its_answer_when_its_picture_is_gone(folder, answers):
-    give_ids(folder)
-    await asked_again(folder / "questions.jsonl", answers)
-    (folder / "01.png").unlink()
-    assert await asked_again(folder / "questions.jsonl", answers) == []
-
-
-async def test_keys_of_an_earlier_kind_are_refused_before_anything_is_asked(answers):
-    message = "line 1, has a key of another version.*give another file"
-    for case, key in each(["7", "0123456789abcdef01234567", "0123456789abcdef01234567-2"]):
-        write(answers, [{"prompt": "a", "answer": "A", "seconds": 1, "attempts": 1, "key": key}])
-        with case:
-            with pytest.raises(ValueError, match=message):
-                await answer_file([{"prompt": "b"}], answers, ask=pytest.fail)
-            assert len(lines(answers)) == 1
 
 
 @with_and_without_id
@@ -251,11 +185,7 @@ async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers
 
 async def test_rows_that_failed_are_asked_last(answers):
     rows = [{"prompt": name} for name in "abcd"]
-
-    async def fail(row):
-        raise ValueError("too dark")
-
-    await answer_file(rows[:2], answers, ask=fail)
+    await answer_file(rows[:2], answers, ask=Asker("ab"))
     assert await asked_again(rows, answers, concurrency=1, limit=3) == ["c", "d", "a"]
     assert await asked_again(rows, answers, concurrency=1) == ["b"]
 
@@ -285,37 +215,22 @@ CHANGE = "by someone else during the run. Only the answers that the"
 
 
 async def test_a_change_by_someone_else_ends_the_run(tmp_path):
+    """It is told, too, if it comes after the last answer."""
     rows = [{"prompt": f"{n}"} for n in range(10)]
-    for case, (change, left) in each([(remove, 10), (replace, 6), (shorten, None), (append, None)]):
-        answers, asked = tmp_path / f"{change.__name__}.jsonl", []
+    for case, (change, when, left) in each([
+        (remove, 5, 10), (replace, 5, 5), (shorten, 5, None), (append, 5, None),
+        (remove, 10, 10), (replace, 10, 0), (shorten, 10, None), (append, 10, None),
+    ]):
+        answers, ask, changed = tmp_path / f"{change.__name__} {when}.jsonl", Asker(), []
 
-        async def ask(row):
-            asked.append(row)
-            if len(asked) == 5:
-                change(answers)
-            return "fine"
-
-        with case:
-            with pytest.raises(OSError, match=CHANGE):
-                await answer_file(rows, answers, ask=ask, concurrency=1)
-            assert len(asked) == 5
-            if left:
-                assert len(await asked_again(rows, answers)) == left
-
-
-async def test_a_change_after_the_last_answer_is_told_too(tmp_path):
-    rows = [{"prompt": f"{n}"} for n in range(10)]
-    for case, (change, left) in each([(remove, 10), (replace, 0), (shorten, None), (append, None)]):
-        answers, changed = tmp_path / f"{change.__name__}.jsonl", []
-
-        def report(summary):
-            if summary.done == 10 and not changed:
+        def change_once(summary):
+            if summary.done == when and not changed:
                 changed.append(True)
                 change(answers)
 
         with case:
             with pytest.raises(OSError, match=CHANGE):
-                await answer_file(rows, answers, ask=Asker(), concurrency=1, progress=report)
-            assert changed
+                await answer_file(rows, answers, ask=ask, concurrency=1, progress=change_once)
+            assert len(ask.asked) == min(when + 1, 10)
             if left is not None:
                 assert len(await asked_again(rows, answers)) == left
