@@ -34,17 +34,14 @@ def grey(*row, dtype="float32"):
 def test_the_values_of_an_array():
     for case, (array, expected) in each([
         (grey(0, 7, 255, dtype="uint8"), [0, 7, 255]),
-        (grey(0, 7, 255, dtype="int64"), [0, 7, 255]),
         (grey(0, 7, 255, dtype=">i2"), [0, 7, 255]),
         (grey(0, 0, dtype="uint8"), [0, 0]),
         (grey(True, False, dtype="bool"), [255, 0]),
         (grey(0, 0.5, 1), [0, 128, 255]),
-        (grey(0, 0.5, 1, dtype="float16"), [0, 128, 255]),
         (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
         (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
         (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
         (grey(0, 257, 65535, dtype="uint16"), [0, 1, 255]),
-        (grey(0, 400, 65535, dtype="uint16"), [0, 2, 255]),
         (grey(0, 257, 65535, dtype=">u2"), [0, 1, 255]),
     ]):
         with case:
@@ -55,17 +52,13 @@ def test_values_of_uncertain_brightness_are_refused_at_the_call():
     for case, (array, message) in each([
         (grey(0, 1, dtype="uint8"), r"a mask\? multiply by 255"),
         (grey(1, 1, dtype="int64"), r"a mask\? multiply by 255"),
-        (grey(0, 1, dtype="uint16"), r"a mask\? multiply by 255"),
         (grey(0.5, NAN), "NaN"),
-        (grey(NAN, NAN), "NaN"),
         (grey(0.5, INFINITY), "infinity"),
         (grey(-INFINITY, 0.5), "infinity"),
         (grey(0, 1.3), r"floats are from 0 to 1\.3.*divide by 255, or astype\('uint8'\)"),
         (grey(-0.3, 1), "divide by 255"),
-        (grey(0, 255), "divide by 255"),
         (grey(0, 256, dtype="int32"), "from 0 to 256.*uint16"),
         (grey(-1, 5, dtype="int8"), "from -1 to 5"),
-        (grey(2**64 - 1, dtype="uint64"), "must be from 0 to 255"),
     ]):
         with case:
             with pytest.raises(MediaError, match=message):
@@ -93,7 +86,7 @@ def test_the_shape_of_an_array():
             assert image.size == (3, 2) and image.mode == mode
 
 
-def test_another_shape_is_refused_at_the_call():
+def test_another_shape_or_type_is_refused_at_the_call():
     for case, (shape, message) in each([
         ((), r"shape is \(\)"),
         ((9,), r"array\.tobytes\(\)"),
@@ -105,9 +98,6 @@ def test_another_shape_is_refused_at_the_call():
     ]):
         with case, pytest.raises(MediaError, match=message):
             picture_from(numpy.zeros(shape, "uint8"))
-
-
-def test_another_type_of_values_is_refused_at_the_call():
     for case, dtype in each(["complex64", "object", "U3", "M8[s]", "V4"]):
         with case, pytest.raises(MediaError, match="give integers, floats or bool"):
             picture_from(numpy.zeros((2, 2), dtype))
@@ -178,7 +168,7 @@ def test_an_image_of_any_mode_has_its_own_colours():
             assert sent(image).convert("RGB").getpixel((1, 1)) == pytest.approx(colour, abs=2)
 
 
-def test_transparency_is_kept():
+def test_transparency_is_kept_and_a_profile_of_another_mode_is_not():
     for case, mode in each(["LA", "RGBA", "RGBa", "P", "PA"]):
         with case:
             image = Image.new("RGBA", (2, 2))
@@ -187,26 +177,19 @@ def test_transparency_is_kept():
                 image.putalpha(0)
             arrived = sent(image.convert(mode))
             assert arrived.convert("RGBA").getpixel((1, 1))[3] == 0
-
-
-def test_the_colour_profile_of_cmyk_does_not_stay_with_rgb():
     image = Image.new("CMYK", (2, 2))
     image.info["icc_profile"] = b"for CMYK"
     assert "icc_profile" not in sent(image).info
 
 
-def test_16_bits_become_8():
+def test_16_bits_and_floats_become_8():
     for case, image in each([
-        Image.fromarray(RAMP.astype("uint16")),
-        Image.fromarray(RAMP.astype("int32")),
+        Image.fromarray(RAMP.astype("uint16")), Image.fromarray(RAMP.astype("int32")),
         Image.frombytes("I;16B", (256, 256), RAMP.astype(">u2").tobytes()),
     ]):
         with case:
             arrived = sent(image)
             assert arrived.mode == "L" and numpy.array_equal(arrived, (RAMP + 128) // 257)
-
-
-def test_an_image_of_floats_is_read_as_an_array_of_floats():
     assert values(Image.fromarray(grey(0, 0.5, 1.1))) == [[0, 128, 255]]
 
 
@@ -230,33 +213,20 @@ def test_an_image_of_a_closed_file():
 
 @pytest.mark.test_all
 def test_a_figure_is_saved_as_the_notebook_shows_it():
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    axes = figure.subplots()
-    axes.plot([1, 2], label="a long name that is beside the axes")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    axes.set_title("above\nthe\naxes", y=1.1)
-    shown = Image.open(io.BytesIO(print_figure(figure)))
-    arrived = sent(figure)
-    assert arrived.width > 640 and numpy.array_equal(arrived, shown)
-
-
-@pytest.mark.test_all
-def test_axes_stand_for_their_figure():
+    """Its Axes stand for it. A module is no picture, and pyplot makes no figure for that."""
+    from matplotlib import pyplot
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3, 2), dpi=50)
     left, right = figure.subfigures(1, 2)
-    for axes in (left.subplots(), right.subplots(), figure.add_axes((0.4, 0.4, 0.1, 0.1))):
-        assert numpy.array_equal(sent(axes), sent(figure))
-
-
-@pytest.mark.test_all
-def test_pyplot_is_refused_and_makes_no_figure():
-    from matplotlib import pyplot
-
-    pyplot.close("all")
+    axes = left.subplots()
+    axes.plot([1, 2], label="a long name that is beside the axes")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
+    axes.set_title("above\nthe\naxes", y=1.1)
+    shown = Image.open(io.BytesIO(print_figure(figure)))
+    for drawing in (figure, axes, right.subplots(), figure.add_axes((0.4, 0.4, 0.1, 0.1))):
+        assert numpy.array_equal(sent(drawing), Image.open(io.BytesIO(print_figure(figure))))
+    assert shown.size != (150, 100)
     with pytest.raises(TypeError, match=r"plt\.gcf\(\)"):
         picture_from(pyplot)
     assert not pyplot.get_fignums()

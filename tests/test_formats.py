@@ -22,10 +22,7 @@ def test_pictures():
             buffer = io.BytesIO()
             Image.linear_gradient("L").save(buffer, name.upper(), **extra)
             assert check_head(buffer.getvalue()[:HEAD_BYTES]) == (name, suffix)
-
-
-def test_pictures_that_pillow_does_not_write():
-    for case, (head, found) in each([
+    for case, (head, found) in each([  # Pillow does not write these
         (b"\0\0\0\x18ftypheic\0\0\0\0", ("HEIC", ".heic")),
         (b"\0\0\0\x18ftypmif1\0\0\0\0", ("HEIC", ".heic")),
         (b"\0\0\0\x18ftypavis\0\0\0\0", ("AVIF", ".avif")),
@@ -41,15 +38,12 @@ def test_other_files():
         (b"%!PS-Adobe-3.0", "PostScript"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "an SVG"),
         (b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- made by hand -->\n<svg>", "an SVG"),
-        (b"<!DOCTYPE svg PUBLIC ''>\n<svg>", "an SVG"),
         (b"<!DOCTYPE html><title>404</title><svg>", "an HTML page"),
-        (b"\n<HTML>", "an HTML page"),
         (b"<!-- saved --><html lang='en'>", "an HTML page"),
         (b"<?xml version='1.0'?><Error>", "XML"),
         (b"PK\x03\x04\x14\0", "a ZIP archive"),
         (b"\x1f\x8b\x08\0", "a gzip archive"),
         (b"\0\0\0\x20ftypisom\0\0", "a video"),
-        (b"\0\0\0\x14ftypqt  ", "a video"),
         (b"\x1a\x45\xdf\xa3", "a video"),
         (b"RIFF\0\0\0\0AVI LIST", "a video"),
         (b"RIFF\0\0\0\0WAVEfmt ", "audio"),
@@ -62,9 +56,7 @@ def test_other_files():
         (b"\x93NUMPY\1\0", r"a numpy file \(give numpy\.load"),
         (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer .run git lfs pull"),
         (b"data:image/png;base64,iVBORw0KGgo", "a data: URI as bytes .give it as a str"),
-        (b"hello", "text"),
         (b"{\"error\": 1}", "text"),
-        ("é".encode() * HEAD_BYTES, "text"),
         ("é".encode() * HEAD_BYTES + b"x" * HEAD_BYTES, "text"),
     ]):
         message = rf"^x\.bin is {kind}.*, not a picture: the data starts"
@@ -72,11 +64,13 @@ def test_other_files():
             check_head(head, "x.bin")
 
 
-def test_unknown_files():
+def test_unknown_and_empty_files():
     for case, head in each([b"\0\1\2\3", b"\xff\xfe<\0h\0", b"BM12345678"[:6] + b"\1\2\3\4"]):
         message = "^the given data is not a picture: the data starts with"
         with case, pytest.raises(MediaError, match=message):
             check_head(head)
+    with pytest.raises(MediaError, match="^x.png is empty$"):
+        check_head(b"", "x.png")
 
 
 def test_every_suffix_that_pillow_writes_is_known():
@@ -84,11 +78,6 @@ def test_every_suffix_that_pillow_writes_is_known():
     written = {suffix for suffix, name in Image.registered_extensions().items()
                if name in supported}
     assert written <= SUFFIXES and {".heic", ".heif", ".hif"} <= SUFFIXES
-
-
-def test_an_empty_file():
-    with pytest.raises(MediaError, match="^x.png is empty$"):
-        check_head(b"", "x.png")
 
 
 def test_a_picture_in_base64():
