@@ -230,3 +230,7 @@ def test_a_figure_is_saved_as_the_notebook_shows_it():
     with pytest.raises(TypeError, match=r"plt\.gcf\(\)"):
         picture_from(pyplot)
     assert not pyplot.get_fignums()
+    broken = Figure()
+    broken.suptitle("$\\frac{$")
+    with pytest.raises(MediaError, match="cannot be encoded"):
+        picture_from(broken).read()

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import io
 import os
-import tempfile
 import traceback
 from pathlib import Path
 
@@ -48,6 +47,8 @@ JPEG = encoded("JPEG")
 KINDS = {
     "bytes": lambda path: PNG,
     "bytearray": lambda path: bytearray(PNG),
+    "JPEG": lambda path: JPEG,
+    "shown as JPEG": lambda path: ShownAsJpeg(),
     "file": lambda path: io.BytesIO(PNG),
     "path": lambda path: path,
     "str": lambda path: str(path),
@@ -61,33 +62,18 @@ KINDS = {
 }
 
 
-async def test_a_picture_arrives_unchanged(provider, space, tmp_path):
+async def test_a_picture_arrives_unchanged(provider, space, tmp_path, picture_url):
+    """A picture by its URL is fetched by the Space."""
     path = tmp_path / "picture.png"
     path.write_bytes(PNG)
     for case, kind in each(KINDS):
         with case:
             await provider.ask(kind, KINDS[kind](path)).read()
-            seen = space.seen(kind)
-            assert seen["size"] == len(PNG) and seen["sha256"] == hashlib.sha256(PNG).hexdigest()
-
-
-async def test_a_picture_by_url_is_fetched_by_the_space(provider, space, picture_url):
+            data = JPEG if "JPEG" in kind else PNG
+            if space.version >= (5, 50) or data is PNG:  # older ones convert JPEG before the app
+                assert space.seen(kind)["sha256"] == hashlib.sha256(data).hexdigest()
     await provider.ask("by url", picture_url).read()
     assert space.seen("by url")["sha256"] == hashlib.sha256(PNG).hexdigest()
-
-
-async def test_file_formats(provider, space):
-    space.require_gradio(5, 50)  # older ones convert the picture before the app sees it
-    for case, form in each(["JPEG", "GIF", "WEBP", "BMP", "TIFF", "PNG"]):
-        with case:
-            data = encoded(form)
-            await provider.ask(form, data).read()
-            assert space.seen(form)["sha256"] == hashlib.sha256(data).hexdigest()
-
-
-async def test_an_object_with_a_jpeg_representation(provider, space):
-    await provider.ask("jpeg", ShownAsJpeg()).read()
-    assert space.seen("jpeg")["sha256"] == hashlib.sha256(JPEG).hexdigest()
 
 
 async def test_the_file_name_is_sent(provider, space):
@@ -102,16 +88,16 @@ async def test_the_file_name_is_sent(provider, space):
             assert space.seen("named")["image"] == arrived
 
 
-async def test_a_picture_in_a_message(provider, space):
+async def test_pictures_in_messages(provider, space, picture_url):
+    """One in media replaces them."""
     url = "data:image/png;base64," + base64.b64encode(PNG).decode()
     parts = [
         {"type": "text", "text": "in a part"}, {"type": "image_url", "image_url": {"url": url}}]
     await provider.create_async("", [{"role": "user", "content": parts}])
     assert space.seen("in a part")["size"] == len(PNG)
-
-
-def test_the_scheme_of_a_url_can_have_capital_letters():
-    assert picture_from("HTTPS://example.com/A.png").url == "https://example.com/A.png"
+    messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
+    await provider.create_async("", messages, media=[JPEG])
+    assert space.seen("which")["size"] == len(JPEG)
 
 
 @pytest.fixture
@@ -139,20 +125,8 @@ def test_ways_to_write_a_path(path):
             assert picture_from(write(path)).load(None) == (path.name, PNG)
 
 
-@pytest.mark.test_all
-async def test_a_figure_that_cannot_be_drawn(provider):
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    figure.suptitle("$\\frac{$")
-    with pytest.raises(MediaError, match="cannot be encoded"):
-        await provider.ask("a figure", figure).read()
-
-
-async def test_a_picture_in_media_replaces_those_in_messages(provider, space, picture_url):
-    messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
-    await provider.create_async("", messages, media=[JPEG])
-    assert space.seen("which")["size"] == len(JPEG)
+def test_the_scheme_of_a_url_can_have_capital_letters():
+    assert picture_from("HTTPS://example.com/A.png").url == "https://example.com/A.png"
 
 
 BASE64 = base64.b64encode(JPEG).decode()
@@ -167,41 +141,31 @@ def test_what_is_not_a_picture_is_refused_at_the_call():
         ("no/such.png", f"'no/such.png' cannot be read: No such file.*for in {os.getcwd()}$"),
         ("/no/such/file.png", "'/no/such/file.png' cannot be read: No such file or directory$"),
         ("no/such.png\n", r"a blank or a line break around it; remove it: \.strip\(\)"),
-        (" no/such.png", r"a blank or a line break around it; remove it: \.strip\(\)"),
         ({"bytes": None, "path": "no/such.png"}, "No such file"),
         (Path("/"), "Is a directory"),
         (Path("https://example.com/x.png"), "a URL with one slash, as pathlib makes it"),
         ("a\0b", "not a valid path"),
-        ("~\0", "not a valid path"),
         ("\ud800", "not a valid path"),
         ("", "an empty string"),
-        (" \n", "an empty string"),
         (__file__, "test_media.py is text, not a picture: the data starts with"),
         ("data:text/plain,hello", "text, not a picture: the data starts with"),
-        ("data:image/png;base64,", "empty"),
         ("file://picture.png", "must have the form file:///folder/name.png"),
-        ("file:picture.png", "must have the form file:///folder/name.png"),
         ("file:///no/such/file.png", "'/no/such/file.png' cannot be read: No such file"),
         ("s3://bucket/x.png", "must be http, https, data or file, not s3://"),
         (" data:image/png;base64," + BASE64, "a blank or a line break around it"),
-        ("\ndata:image/png;base64," + BASE64, "a blank or a line break around it"),
-        (" https://example.com/x.png", "a blank or a line break around it"),
         ("https://example.com/x.png\n", "a blank or a line break around it"),
         (BASE64, r"a JPEG in base64: give base64\.b64decode.*'data:image/jpeg;base64,' in front"),
         (base64.encodebytes(PNG).decode(), "is a PNG in base64"),
         (base64.urlsafe_b64encode(JPEG).decode(), "is a JPEG in base64"),
-        (BASE64.encode(), "is a JPEG in base64"),
         ("image/jpeg;base64," + BASE64, "does not begin with data:"),
         (BASE64[40:4000], "a text of [0-9,]+ characters is no path"),
         ("What is in it? " * 20, f"a text of 300 characters is no path.*{PROMPT}"),
         ("What is in it?", f"No such file or directory. {PROMPT}"),
         ("Look.\nWhat is in it?", f"is no path.*{PROMPT}"),
-        ("a/" * 2000, "a text of 4,000 characters is no path"),
         ("x" * 300, "File name too long"),
         (Image.new("RGB", (0, 3)), "no pixels"),
         (numpy.ones((2, 2), "uint8"), "a mask"),
         (numpy.full((2, 2), 255.0), "divide by 255"),
-        (Image.fromarray(numpy.ones((2, 2), "uint8")), "a mask"),
     ]):
         with case:
             with pytest.raises(MediaError, match=f"(?s){message}") as caught:
@@ -245,15 +209,17 @@ async def test_a_picture_that_turns_out_to_be_bad_when_it_is_sent(provider, spac
     assert not space.log("asked", prompt="bad array")
 
 
-HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
-
-
-async def test_a_format_that_the_space_cannot_read(provider, start_space):
+async def test_a_picture_that_the_space_cannot_take(start_space):
+    """It has a format that the Space cannot read, or too many bytes."""
+    heic = b"\0\0\0\x18ftypheic" + bytes(100)
     advice = "a file in the format HEIC, .*Convert it to PNG or JPEG, or give PIL.Image.open"
-    with start_space("--hide-errors") as space:
-        for stream in (ask("Hi", HEIC, url=space.url), provider.ask("Hi", HEIC)):
-            with pytest.raises(ResponseError, match=advice):
-                await stream.read()
+    with start_space("--hide-errors", "--max-file-size", 500) as space:
+        with pytest.raises(ResponseError, match=advice):
+            await ask("Hi", heic, url=space.url).read()
+        for picture in (PNG, io.BytesIO(PNG)):
+            with pytest.raises(MediaError, match=f"{len(PNG):,} bytes; the Space's limit is 500"):
+                await ask("too large", picture, url=space.url).read()
+        assert not space.log("asked", prompt="too large")
 
 
 async def test_other_errors_are_not_put_down_to_the_format(provider):
@@ -262,47 +228,27 @@ async def test_other_errors_are_not_put_down_to_the_format(provider):
         assert "format" not in str(await failure(provider.ask(prompt, picture)))
 
 
-async def test_a_picture_larger_than_the_space_accepts(start_space):
-    with start_space("--max-file-size", 500) as space:
-        for picture in (PNG, io.BytesIO(PNG)):
-            with pytest.raises(MediaError, match=f"{len(PNG):,} bytes; the Space's limit is 500"):
-                await ask("too large", picture, url=space.url).read()
-        assert not space.log()
-
-
-async def test_no_temporary_file_is_needed(provider, space, monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no" / "folder"))
-    await provider.ask("from memory", PNG).read()
-    assert space.seen("from memory")["size"] == len(PNG)
+async def test_a_broken_picture_is_answered_or_refused(provider):
+    """Its first bytes are those of a picture, so that only the Space can tell."""
+    for data in (PNG[:40], PNG[:8] + b"nonsense", JPEG[:100]):
+        try:
+            assert await provider.ask("broken", data).read() == "You asked: broken"
+        except ResponseError:
+            pass
 
 
 heads = sampled_from([b"", PNG[:8], JPEG[:3], b"GIF89a", b"RIFF0000WEBP", b"BM00000000"])
 
 
 @given(one_of(binary(max_size=100), tuples(heads, binary(max_size=100)).map(b"".join)))
-@settings(max_examples=300, deadline=None)
-def test_any_bytes_are_accepted_or_refused(data):
-    for source in (data, io.BytesIO(data), "data:," + "".join(f"%{byte:02x}" for byte in data)):
+@settings(max_examples=100, deadline=None)
+def test_anything_is_accepted_or_refused(data):
+    text = data.decode("latin-1")
+    percent = "data:," + "".join(f"%{byte:02x}" for byte in data)
+    texts = text, "data:" + text, "data:image/png;base64," + text
+    for source in (data, io.BytesIO(data), percent, *texts):
         try:
-            assert picture_from(source).load(None)[1] == data
+            picture = picture_from(source)
+            assert source in texts or picture.load(None)[1] == data
         except MediaError:
-            pass
-
-
-@given(binary(max_size=100).map(lambda data: data.decode("latin-1")))
-@settings(max_examples=300, deadline=None)
-def test_any_text_is_accepted_or_refused(text):
-    for source in (text, "data:" + text, "data:image/png;base64," + text):
-        try:
-            picture_from(source)
-        except MediaError:
-            pass
-
-
-async def test_a_broken_picture_is_answered_or_refused(provider):
-    """Its first bytes are those of a picture, so that only the Space can tell."""
-    for data in (PNG[:40], PNG[:8] + b"nonsense", JPEG[:100], PNG + bytes(50_000_000)):
-        try:
-            assert await provider.ask("broken", data).read() == "You asked: broken"
-        except ResponseError:
             pass

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import traceback
 import types
 import warnings
 
@@ -79,7 +78,6 @@ def test_everything_goes_through_the_proxy(calls, space):
             target.partition("/gradio_api")[2].partition("?")[0] for _, target in proxy.targets}
         assert {"/upload", "/queue/join", "/queue/data", "/cancel", "/info"} <= paths
         assert ("CONNECT", "owner-name.hf.space:443") in proxy.targets
-    assert SAVED not in space.log_file.read_text()
 
 
 def test_everything_goes_through_a_socks_proxy(calls, space):
@@ -88,17 +86,10 @@ def test_everything_goes_through_a_socks_proxy(calls, space):
         assert {("127.0.0.1", space.port), ("owner-name.hf.space", 443)} == set(proxy.targets)
 
 
-def test_the_proxy_of_the_environment(calls, space):
-    with HttpProxy() as proxy:
-        assert calls(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url) == [str(proxy.port)]
-        asked = len(proxy.targets)
-        assert asked
-        assert calls(HTTP_PROXY=proxy.url, NO_PROXY="127.0.0.1") == [str(space.port)]
-        assert len(proxy.targets) == asked
-
-
 def test_without_a_proxy_only_the_space_is_connected_to(calls, space):
-    assert calls() == [str(space.port)]
+    with HttpProxy() as proxy:
+        assert calls(HTTP_PROXY=proxy.url, NO_PROXY="127.0.0.1") == [str(space.port)]
+        assert not proxy.targets
     assert SAVED not in space.log_file.read_text()
 
 
@@ -147,7 +138,6 @@ def test_a_token_over_plain_http_warns():
     """The warning points at the line outside this package that made the call."""
     for case, call in each([
         lambda **options: ask("Hi", **options),
-        lambda **options: Qwen_QVQ_72B.ask("Hi", **options),
         lambda **options: Qwen_QVQ_72B.create_async_generator("", MESSAGES, **options),
         lambda **options: Qwen_QVQ_72B.create_completion("", MESSAGES, **options),
         lambda **options: Qwen_QVQ_72B.create_async("", MESSAGES, **options).close(),
@@ -176,12 +166,6 @@ SHOWN = [
 
 def assert_no_secret(text):
     assert not [secret for secret in SHOWN if secret in text]
-
-
-def own_locals(error):
-    """Return the local variables that a traceback shows of this package's functions."""
-    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return [frame.locals for frame in shown.stack if "qvq_wrapper/" in frame.filename]
 
 
 def reachable(error):
@@ -241,7 +225,7 @@ def refused_without_a_secret(call):
         call()
     except (ValueError, TypeError) as error:
         assert error.__cause__ is None and error.__context__ is None
-        assert_no_secret(f"{error!r} {own_locals(error)}")
+        assert_no_secret(repr(error))
         assert_no_secret("".join(reachable(error)))
     else:
         pytest.fail("not refused")
@@ -261,7 +245,6 @@ async def test_a_failure_shows_no_secret(space, caplog, capfd, temp_folder):
             assert_no_secret(repr(stream) + repr(vars(stream)))
             with pytest.raises(ResponseError) as caught:
                 await stream.read()
-            assert_no_secret(str(own_locals(caught.value)))
             assert_no_secret(f"{caught.value!r} {vars(caught.value)}")
             assert_no_secret("".join(reachable(caught.value)))
     assert_no_secret(caplog.text)

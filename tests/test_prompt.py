@@ -44,13 +44,17 @@ def test_prompt():
 
 
 def test_a_message_that_is_only_a_picture_url():
+    """Of several pictures, the latest is taken."""
     urls = ["https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
     suffixes = "png PNG jpg jpeg jpe jfif gif webp bmp tif tiff avif heic heif".split()
     for case, url in each(urls + [f"https://h/a.{suffix}" for suffix in suffixes]):
         with case:
             for content in (url, [{"type": "text", "text": url}]):
-                prompt, picture = prompt_of([user("What?"), user(content)])
+                prompt, picture = prompt_of([user("https://h/0.png"), user("What?"), user(content)])
                 assert prompt == "What?" and picture.url == url.strip()
+    parts = [{"type": "image_url", "image_url": {"url": f"https://h/{n}.png"}} for n in (1, 2)]
+    messages = [user("https://h/0.png"), user([*parts, {"type": "text", "text": "Q"}])]
+    assert prompt_of(messages)[1].url == "https://h/2.png"
 
 
 def test_other_texts_stay_text():
@@ -164,16 +168,9 @@ def test_messages_that_are_objects_of_another_library():
             assert prompt == "User: A\nAssistant: B\nAssistant:" and picture.read() == PNG
 
 
-def test_the_latest_picture_is_used():
-    parts = [{"type": "image_url", "image_url": {"url": f"https://h/{n}.png"}} for n in (1, 2)]
-    messages = [user("https://h/0.png"), user([*parts, {"type": "text", "text": "Q"}])]
-    assert prompt_of(messages)[1].url[-5] == "2"
-
-
 def test_messages_that_cannot_be_used_are_refused():
     for case, (messages, error) in each([
         ("Hi", TypeError),
-        (None, TypeError),
         ({"role": "user"}, TypeError),
         (["Hi"], TypeError),
         ([user(3)], TypeError),
@@ -183,21 +180,15 @@ def test_messages_that_cannot_be_used_are_refused():
         ([user([{"type": "audio"}])], ValueError),
         ([user([3])], TypeError),
         ([user("\ud800")], ValueError),
-        ([user([{"type": "image_url", "image_url": {"url": "/etc/passwd"}}])], ValueError),
-        ([user([{"type": "image_url", "image_url": "file:///etc/passwd"}])], ValueError),
-        ([user([{"type": "image_url"}])], ValueError),
         ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
         ([user([{"type": "text", "text": PNG}])], TypeError),
         ([Image.new("RGB", (1, 1))], TypeError),
-        ([("human", "Hi")], TypeError),
         ([Holder(text="Hi")], TypeError),
         ([user([{"type": "image"}])], ValueError),
         ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
         ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
         ([user([{"type": "video", "video": DATA}])], ValueError),
-        ([user([{"url": DATA}])], ValueError),
         ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
-        ([user([{"type": "tool_use", "input": {}}])], ValueError),
     ]):
         with case, pytest.raises(error):
             prompt_of(messages)
@@ -240,7 +231,7 @@ message = fixed_dictionaries(
 
 
 @given(one_of(anything, lists(one_of(message, anything), max_size=4)))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_messages_of_any_shape_are_accepted_or_refused(messages):
     try:
         prompt, picture = prompt_of(messages)

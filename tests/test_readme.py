@@ -18,8 +18,8 @@ from qvq_wrapper import Qwen_QVQ_72B, ask
 
 # Left out in both runs: an example that test_notebook.py runs, and one that needs a cluster.
 @pytest.mark.parametrize("without", [
-    ["await show(", "dask", "g4f"],
-    pytest.param(["await show(", "dask"], marks=pytest.mark.test_all)], ids=["without g4f", "all"])
+    ["await show(", "dask", "g4f", "import gradio"],  # gradio takes seconds to import
+    pytest.param(["await show(", "dask"], marks=pytest.mark.test_all)], ids=["quick", "all"])
 @pytest.mark.filterwarnings("ignore:a question was never asked")  # some only make a stream
 def test_every_example_runs(without, space, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
