@@ -12,9 +12,7 @@ QUOTES = [
      [r"\begin{align} a &= b \\ - c &= d \end{align}"], ""),
     ("> [!NOTE]\n> The area is \\(12\\).\n> $$A = 12$$", ["12", "A = 12"], "[!NOTE] The area is ."),
     ("> - one \\[\n>   a\n>   + b\n>   \\]\n>   and\n> - two", ["a + b"], "one and two"),
-    ("> > \\[\n> > x\n> > \\]\n>\n> $y$", ["x", "y"], ""),
     ("> It costs $5\nand \\(x\nis lazy\\)", [r"x is lazy"], "It costs $5 and"),
-    ("- > \\[\n  > x\n  > \\]\n- two", ["x"], "two"),
     ("> ```\n> \\[x\\] $y$\n> ```\n> and", [], r"\[x\] $y$ and"),
     ("> ```python\n> a = b\n>\n> c\n> ```\n\n$x$", ["x"], "a = b c"),
     ("> | a | b |\n> |---|---|\n> | $|x|$ | $5 |", [r"\vert x\vert"], "a b $5"),
@@ -24,7 +22,6 @@ LISTS = [
     ("1. The area is\n\\[\na\n+ b\n\\]\nso", ["a + b"], "The area is so"),
     ("- one\n\n  $$\n  x\n  $$\n- two", ["x"], "one two"),
     ("- ```\n  a < b\n  ```\n- $x$", ["x"], "a < b"),
-    ("* one\n  - two\n\n        x = $5\n", [], "one two x = $5"),
 ]
 MONEY = [
     ("A ticket costs $5 ($t = 5$).", ["t = 5"], "A ticket costs $5 ()."),
@@ -33,7 +30,6 @@ MONEY = [
     ("$20-$α$ is left, $5 за кг или 3$", ["α"], "$20- is left, $5 за кг или 3$"),
     ("cost=$5,price=$p$", ["p"], "cost=$5,price="),
     ("价格是$5，重量是$x$公斤。", ["x"], "价格是$5，重量是公斤。"),
-    ("門票$12.50元，$n$張", ["n"], "門票$12.50元，張"),
     ("US$5 (x=$y$), A$7/$z$, HK$9.", ["y", "z"], "US$5 (x=), A$7/, HK$9."),
     ("€5 or 5 € for $x$, £3-$y$", ["x", "y"], "€5 or 5 € for , £3-"),
     ("5$-10$, 5$ to 6$", [], "5$-10$, 5$ to 6$"),
@@ -41,7 +37,6 @@ MONEY = [
     ("$5K to $10K, $1.5M-$2M", [], "$5K to $10K, $1.5M-$2M"),
     ("**$4** and *$5*, $6.", [], "$4 and $5, $6."),
     ("$5 for two or 8$ for three", [], "$5 for two or 8$ for three"),
-    ("from $5 to 10$", [], "from $5 to 10$"),
     ("cheap $, fair $$, dear $$$, $$ - $$$", [], "cheap $, fair $$, dear $$$, $$ - $$$"),
     ("$5$, $1,200$, $12 \\text{ cm}$, $2 \\times 3 = 6$, $5x$",
      ["5", "1,200", r"12 \text{ cm}", r"2 \times 3 = 6", "5x"], ", , , ,"),
@@ -55,11 +50,9 @@ NAMES = [
     ("\"$x\",\"$y\" and '$x','$y'", [], "\"$x\",\"$y\" and '$x','$y'"),
     ("$a->$b, $c.$d, $_GET[$x], $(ls)/$(pwd)", [], "$a->$b, $c.$d, $_GET[$x], $(ls)/$(pwd)"),
     ("s/a$/b/; s/c$/d/ and a$|^b$", [], "s/a$/b/; s/c$/d/ and a$|^b$"),
-    ("Ke$ha and A$AP Rocky", [], "Ke$ha and A$AP Rocky"),
 ]
 TABLES = [
     ("| a | b |\n|---|---|\n| \\(P(A|B)\\) | 0.5 |", [r"P(A\vert B)"], "a b 0.5"),
-    ("| \\(P(A|B)\\) | b |\n|---|---|\n| 1 | 2 |", [r"P(A\vert B)"], "b 1 2"),
     ("| a | b |\n|---|---|\n| $P(A\\|B)$ | $$|x|$$ |", [r"P(A\vert B)", r"\vert x\vert"], "a b"),
     ("a | b\n--|--\n`x|y` | $5\n$5 | 3$", [], "a b x|y $5 $5 3$"),
     ("|a|b|\n|-|-|\n|$5|$x$|\n|`a\\|b`|\\(\\left|x\\right|\\)|",
@@ -69,10 +62,8 @@ TABLES = [
 ]
 CODE = [
     ("Sum:\n\n    total: $5.00\n    <b> \\(x\\)\n\n$x$", ["x"], r"Sum: total: $5.00 <b> \(x\)"),
-    ("Output:\n\n\ttotal: $5.00\n\n\tand", [], "Output: total: $5.00 and"),
     ("Output:\n\n    a = 1\n      b = 2\n", [], "Output: a = 1 b = 2"),
     ("1. one\n\n       x = $5\n\n2. $y$", ["y"], "one x = $5"),
-    ("-\tone\n\n\t\tx = $5\n", [], "one x = $5"),
     ("-     x = $5\n- $y$", ["y"], "x = $5"),
     ("text\n    $x$ is no code", ["x"], "text is no code"),
     ("# A $x$\n    echo $HOME $USER\n", ["x"], "A echo $HOME $USER"),
@@ -85,6 +76,5 @@ DISPLAYS = [
     ("$$x$$.\n\nmore", ["x"], ". more"),
     ("\\[x\\]  \nmore", ["x"], "more"),
     ("so \\[\na\n=\nb\n- c\n\n> d\n\\] it is", ["a = b - c > d"], "so it is"),
-    ("$$a$$ $$b$$", ["a", "b"], ""),
 ]
 EXAMPLES = QUOTES + LISTS + MONEY + NAMES + TABLES + CODE + DISPLAYS

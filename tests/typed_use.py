@@ -10,27 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from qvq_wrapper import (
-    AnswerStream,
-    AsyncGeneratorProvider,
-    AsyncResult,
-    AuthenticationError,
-    EndpointInfo,
-    ImageType,
-    MediaError,
-    MediaListType,
-    Messages,
-    ModelNotSupportedError,
-    ParameterInfo,
-    ProviderModelMixin,
-    Qwen_QVQ_72B,
-    RateLimitError,
-    ResponseError,
-    ResponseTimeoutError,
-    SpaceConnectionError,
-    SpaceUnavailableError,
-    Status,
-    ask,
-    endpoints,
+    AnswerStream, AsyncGeneratorProvider, AsyncResult, AuthenticationError, EndpointInfo, ImageType,
+    MediaError, MediaListType, Messages, ModelNotSupportedError, ParameterInfo, ProviderModelMixin,
+    Qwen_QVQ_72B, RateLimitError, ResponseError, ResponseTimeoutError, SpaceConnectionError,
+    SpaceUnavailableError, Status, ask, endpoints,
 )
 
 
@@ -39,9 +22,6 @@ async def documented() -> None:
     async_generator = await Qwen_QVQ_72B.create_async_generator(
         model="qwen-qvq-72b-preview", messages=messages)
     async for chunk in async_generator:
-        print(chunk.upper())
-    async for chunk in Qwen_QVQ_72B.create_async_generator(
-            "", messages, [("x.png", None)], "hf_x", "http://proxy"):
         print(chunk.upper())
 
 
@@ -62,12 +42,13 @@ def on_status(status: Status) -> None:
         print(status.progress, status.log)
 
 
-def synchronous(messages: Messages) -> str:
+def synchronous(messages: Messages, stream: AnswerStream) -> list[str]:
     chunks = Qwen_QVQ_72B.create_completion("qvq-72b", messages, max_retries=0)
     for chunk in chunks:
         print(chunk.upper())
     chunks.close()
-    return "".join(ask("What is this?", b"...").iterate())
+    stream.cancel()
+    return [chunk.upper() for chunk in stream] + list(stream.iterate())
 
 
 async def whole(messages: Messages) -> str:
@@ -127,11 +108,6 @@ def misuse() -> None:
     endpoints("owner/name", "hf_x")  # type: ignore[call-arg]
 
 
-def other_forms(stream: AnswerStream) -> list[str]:
-    stream.cancel()
-    return [chunk.upper() for chunk in stream]
-
-
 class MySpace(Qwen_QVQ_72B):
     url = "http://127.0.0.1:7860"
     api_endpoint = "/gradio_api/call/describe"
@@ -147,13 +123,8 @@ class MyProvider(AsyncGeneratorProvider, ProviderModelMixin):
 
     @classmethod
     def create_async_generator(
-        cls,
-        model: str,
-        messages: Messages,
-        media: MediaListType | None = None,
-        api_key: str | None = None,
-        proxy: str | None = None,
-        **kwargs: Any,
+        cls, model: str, messages: Messages, media: MediaListType | None = None,
+        api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
     ) -> AsyncResult:
         return MySpace.create_async_generator(
             cls.get_model(model), messages, media, api_key, proxy, **kwargs)

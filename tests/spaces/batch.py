@@ -9,15 +9,11 @@ import time
 
 
 class Door:
-    """Let ``count`` questions in within ``seconds``. The others get 429 with Retry-After.
+    """Let ``count`` questions in within ``seconds``. The others get 429 with Retry-After."""
 
-    With ``every``, refuse each question of that number, too, for a second.
-    """
-
-    def __init__(self, app, log, count, seconds, every=0):
+    def __init__(self, app, log, count, seconds):
         self._app, self._log, self._count, self._seconds = app, log, count, seconds
         self._start, self._let_in = -math.inf, 0
-        self._every, self._seen = every, 0
 
     async def __call__(self, scope, receive, send):
         if not scope.get("path", "").endswith("/queue/join"):
@@ -26,11 +22,9 @@ class Door:
         if now >= self._start + self._seconds:
             self._start, self._let_in = now, 0
         self._let_in += 1
-        self._seen += 1
-        is_unlucky = self._every and self._seen % self._every == 0
-        if is_unlucky or self._let_in > self._count:
+        if self._let_in > self._count:
             self._log("join", status=429)
-            wait = 1 if is_unlucky else math.ceil(self._start + self._seconds - now)
+            wait = math.ceil(self._start + self._seconds - now)
             headers = [(b"retry-after", b"%d" % wait), (b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 429, "headers": headers})
             body = json.dumps({"detail": "one after the other, please"}).encode()
