@@ -191,6 +191,7 @@ async def test_rows_end_as_they_do_on_one_machine(space, start_cluster, tmp_path
             await results(rows[:1], on_dask(client))
 
 
+@pytest.mark.backends("asyncio")
 async def test_a_question_whose_worker_dies_is_asked_again(start_space, start_cluster, tmp_path):
     """Also where Dask itself gives it up: here, after the first death."""
     rows = [{"n": n, "prompt": script(0.5, f"answer {n}")} for n in range(20)]

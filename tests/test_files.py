@@ -33,17 +33,6 @@ class Pieces:
         return self.kind(piece)
 
 
-class Buffer:
-    """A type that puts all pieces into one place, where the next overwrites the last."""
-
-    def __init__(self):
-        self.memory = bytearray()
-
-    def __call__(self, piece):
-        self.memory[:] = piece
-        return self.memory
-
-
 class Coroutine:
     async def read(self, size=-1):
         return PNG
@@ -64,13 +53,6 @@ class Gives:
         return self.value
 
 
-class WithoutSize:
-    """Its ``read`` takes no size, as that of httpx.Response."""
-
-    def read(self):
-        return PNG
-
-
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "picture.png"
@@ -79,7 +61,7 @@ def path(tmp_path):
 
 
 def test_a_file_that_gives_pieces():
-    for case, kind in each([bytes, bytearray, memoryview, Buffer()]):
+    for case, kind in each([bytes, bytearray, memoryview]):
         with case:
             assert picture_from(Pieces(kind)).read() == LONG
 
@@ -159,7 +141,6 @@ def test_files_that_cannot_be_used():
         (Gives("text"), "gives str and not bytes; open it with mode 'rb'"),
         (Gives(3), "gives int and not bytes"),
         (Gives(OSError("secret")), "cannot be read: OSError. Open"),
-        (WithoutSize(), "cannot be read: TypeError"),
         (io.StringIO("text"), "open it with mode 'rb'"),
         (io.BytesIO(b""), r"is empty, or was read before: call seek\(0\) first"),
         (io.BytesIO(b"hello"), "text, not a picture"),
