@@ -123,35 +123,14 @@ def test_a_tensor_is_read_in_the_calls_thread():
         sent(Tensor(numpy.zeros((3, 5, 6))))
 
 
-TURNS = {
-    1: lambda rows: rows,
-    2: numpy.fliplr,
-    3: lambda rows: numpy.rot90(rows, 2),
-    4: numpy.flipud,
-    5: numpy.transpose,
-    6: lambda rows: numpy.rot90(rows, -1),
-    7: lambda rows: numpy.rot90(rows, 2).T,
-    8: numpy.rot90,
-}
-
-
-def stored_turned(rows, orientation):
-    exif = Image.Exif()
-    exif[0x112] = orientation
-    buffer = io.BytesIO()
-    Image.fromarray(rows).save(buffer, "PNG", exif=exif)
-    return buffer.getvalue()
-
-
 def test_an_image_arrives_upright_and_without_the_tag():
-    for case, orientation in each(TURNS):
-        with case:
-            rows = numpy.arange(0, 120, 20, "uint8").reshape(2, 3)
-            image = Image.open(io.BytesIO(stored_turned(rows, orientation)))
-            arrived = sent(image)
-            assert numpy.array_equal(arrived, TURNS[orientation](rows))
-            assert 0x112 not in arrived.getexif()
-            assert image.size == (3, 2), "the caller's own image was changed"
+    exif, buffer, rows = Image.Exif(), io.BytesIO(), numpy.arange(0, 120, 20, "uint8").reshape(2, 3)
+    exif[0x112] = 6
+    Image.fromarray(rows).save(buffer, "PNG", exif=exif)
+    image = Image.open(buffer)
+    arrived = sent(image)
+    assert numpy.array_equal(arrived, numpy.rot90(rows, -1)) and 0x112 not in arrived.getexif()
+    assert image.size == (3, 2), "the caller's own image was changed"
 
 
 def test_an_image_of_any_mode_has_its_own_colours():
