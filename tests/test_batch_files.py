@@ -219,10 +219,6 @@ async def test_an_id_with_another_question_names_both_lines(tmp_path, answers):
     with pytest.raises(ValueError, match="line 3 and line 1 have the same id, '1'"):
         await answer_file(questions, answers, ask=echo)
     assert answered(answers).items() <= {"a": "A", "b": "B"}.items()
-    await answer_file([{"id": 2, "prompt": "b"}], answers, ask=echo)
-    write(questions, [{"id": 2, "prompt": "new"}])
-    with pytest.raises(ValueError, match="line 1: its id, '2', was answered with another prompt"):
-        await answer_file(questions, answers, ask=echo)
 
 
 async def test_a_picture_that_has_no_text_needs_an_id(answers):

@@ -40,7 +40,7 @@ def test_the_values_of_an_array():
         (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
         (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
         (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
-        (grey(0, 257, 65535, dtype="uint16"), [0, 1, 255]),
+        (grey(0, 400, 65535, dtype="uint16"), [0, 2, 255]),
         (grey(0, 257, 65535, dtype=">u2"), [0, 1, 255]),
     ]):
         with case:
