@@ -26,8 +26,8 @@ VERSIONS = {
     # Python: further packages, the event loop (see conftest.py), and what runs with these
     "3.10": (OLDEST, "", ["prompt", "media", "session", "stream"]),
     "3.11": ([], "", ["prompt", "stream"]),
-    "3.12": ([], "eager", ["prompt", "call", "chaos", "stream"]),
-    "3.13": (["uvloop"], "uvloop", ["prompt", "call", "chaos", "stream"]),
+    "3.12": ([], "eager", ["prompt", "call", "stream"]),
+    "3.13": (["uvloop"], "uvloop", ["prompt", "call", "stream"]),
 }
 if sys.version_info[:2] == (3, 11):
     del VERSIONS["3.11"]  # all other tests run with it
