@@ -142,7 +142,6 @@ def test_what_is_not_a_picture_is_refused_at_the_call():
         (Path("/"), "Is a directory"),
         (Path("https://example.com/x.png"), "a URL with one slash, as pathlib makes it"),
         ("a\0b", "not a valid path"),
-        ("\ud800", "not a valid path"),
         ("", "an empty string"),
         (__file__, "test_media.py is text, not a picture: the data starts with"),
         ("data:text/plain,hello", "text, not a picture: the data starts with"),
@@ -153,7 +152,6 @@ def test_what_is_not_a_picture_is_refused_at_the_call():
         ("https://example.com/x.png\n", "a blank or a line break around it"),
         (BASE64, r"a JPEG in base64: give base64\.b64decode.*'data:image/jpeg;base64,' in front"),
         (base64.encodebytes(PNG).decode(), "is a PNG in base64"),
-        (base64.urlsafe_b64encode(JPEG).decode(), "is a JPEG in base64"),
         ("image/jpeg;base64," + BASE64, "does not begin with data:"),
         (BASE64[40:4000], "a text of [0-9,]+ characters is no path"),
         ("What is in it? " * 20, f"a text of 300 characters is no path.*{PROMPT}"),
@@ -162,7 +160,6 @@ def test_what_is_not_a_picture_is_refused_at_the_call():
         ("x" * 300, "File name too long"),
         (Image.new("RGB", (0, 3)), "no pixels"),
         (numpy.ones((2, 2), "uint8"), "a mask"),
-        (numpy.full((2, 2), 255.0), "divide by 255"),
     ]):
         with case:
             with pytest.raises(MediaError, match=f"(?s){message}") as caught:
