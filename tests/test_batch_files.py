@@ -200,7 +200,7 @@ async def test_which_rows_are_the_same_question(tmp_path):
     """Neither their order nor their other columns count. A row with an id has one answer."""
     rows = [{"prompt": str(n), "image": f"{n}.png"} for n in range(5)]
     changed = [{"note": "new", **row} for row in reversed(rows)]
-    same, ids = {"prompt": "same"}, [{"id": name, "prompt": "a"} for name in (1, "2", 2)]
+    same, ids = {"prompt": "same"}, [{"id": name, "prompt": "a"} for name in (1, "2", 2.0)]
     for case, (number, earlier, later, asked) in each([
         (1, rows, [*changed, {"prompt": "0", "image": "z.png"}], ["0"]),
         (2, [same] * 3, [same] * 5, ["same"] * 2), (3, [], ids, ["a"] * 2), (4, ids, ids, []),
