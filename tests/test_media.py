@@ -77,6 +77,7 @@ async def test_a_picture_arrives_unchanged(provider, space, tmp_path, picture_ur
 
 
 async def test_the_file_name_is_sent(provider, space):
+    assert picture_from(PNG, "../../etc/a:b.png").load(None)[0] == "ab.png"
     names = {
         "my picture.png": "my picture.png", "../../etc/a:b.png": "ab.png", "x.pdf": "x.pdf"}
     if space.version >= (6, 0):  # older ones remove marks themselves
