@@ -173,7 +173,7 @@ def serve(arguments):
     parser.add_argument("--hide-errors", action="store_true")
     parser.add_argument("--endpoint", default="generate")
     parser.add_argument(
-        "--door", nargs="+", type=int, help="start with batch.Door(count, seconds, every)")
+        "--door", nargs="+", type=int, help="start with batch.Door(count, seconds)")
     parser.add_argument("--shapes", nargs="*", help="start shapes.py, with these endpoints or all")
     parser.parse_args(arguments, options)
     if hasattr(gr.processing_utils, "PUBLIC_HOSTNAME_WHITELIST"):
