@@ -10,7 +10,6 @@ from functools import partial
 from importlib import import_module
 
 from gradio_client import Client
-from gradio_client.client import Endpoint
 from httpcore import ConnectionPool, SyncBackend
 
 from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
@@ -102,25 +101,12 @@ def listen(stream, listener):
 
 # Our overrides of gradio_client's methods and attributes, called seams
 
-
-class _NewerEndpoint(Endpoint):
-    """Uploads files by its own method, whatever was set."""
-
-    _upload_file = property(lambda self: partial(Endpoint._upload_file, self), lambda *_: None)
-
-
-def _undo_upload(session):
-    for endpoint in session.endpoints.values():
-        endpoint.__class__ = _NewerEndpoint
-
-
 UNDO = {
     "executor": lambda session: setattr(session, "executor", ThreadPoolExecutor(1)),
     "helper_executor": lambda session: setattr(session, "helper_executor", ThreadPoolExecutor(2)),
     "send_data": lambda session: setattr(session, "send_data", partial(Client.send_data, session)),
     "new_helper":
         lambda session: setattr(session, "new_helper", partial(Client.new_helper, session)),
-    "upload": _undo_upload,
 }
 """What undoes a seam of a session that was made."""
 OVERRIDES = [

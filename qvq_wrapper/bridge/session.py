@@ -18,28 +18,24 @@ gradio_client's name    what gradio_client's own does            what is lost wi
                         polls for messages every 50 ms           come up to 50 ms late; a cancel
                                                                  ends the job at its next
                                                                  message; its own reader is
-                                                                 joined at the exit
+                                                                 joined at the exit; a Space
+                                                                 made by gr.load does not find
+                                                                 the picture
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
-``_upload_file``        reads the picture from a file            it is sent twice, the second
-                                                                 time from a temporary file
 ======================= ======================================== ===============================
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from io import BytesIO
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
-from uuid import uuid4
 
 import httpx
 from gradio_client import Client, exceptions, utils
@@ -61,7 +57,7 @@ CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow prox
 # Seconds to wait for the answer to /cancel. gradio 6.31 sends it only after the app's current step.
 CANCEL_PATIENCE = 0.3
 HEARTBEAT_TIMEOUT = 1.0  # seconds for connecting and TLS, and for the first byte
-NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
+META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file
 
 Tasks = list[Callable[[], None]]
 
@@ -94,18 +90,19 @@ def _ask(
     question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
     on_status: OnStatus, later: Tasks,
 ) -> str:
-    file = None
-    if picture := question.picture:
-        file = {"path": picture.url or NO_FILE, "meta": {"_type": "gradio.FileData"}}
-    endpoint = find_endpoint(info.config, info.api, question)
-    arguments, finder = endpoint.arguments(question, file), endpoint.finder()
+    endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
+    file: dict[str, Any] = {}  # stands for the picture in the arguments
+    arguments, finder = endpoint.arguments(question, file if picture else None), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
     publish_update = partial(publish, connection, on_text, on_status, finder)
-    if picture and not picture.url:
+    if picture and picture.url:
+        file |= {"path": picture.url} | META
+    elif picture:
         on_status(Status("uploading"))
-    session = Session(info, connection, endpoint.function, publish_update)
+        file |= _upload(picture, connection, info)
+    session = Session(info, connection, endpoint.function, file, publish_update)
     try:
-        output = session.run_job(arguments, file, picture)
+        output = session.submit(*arguments, fn_index=endpoint.function).result()
     except BaseException:
         session.cancel()
         raise
@@ -121,6 +118,14 @@ def _ask(
     return text
 
 
+def _upload(picture: Picture, connection: Connection, info: SpaceInfo) -> dict[str, Any]:
+    name, data = picture.load(info.config.get("max_file_size"))
+    # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
+    files = {"files": (name, BytesIO(data))}
+    response = connection.send("POST", urljoin(info.root, utils.UPLOAD_URL), files=files)
+    return {"path": response.json()[0], "orig_name": name}
+
+
 class Session(Client):
     """A gradio_client session for one job."""
 
@@ -128,11 +133,11 @@ class Session(Client):
     analytics_enabled = property(lambda self: False, lambda self, value: None)
 
     def __init__(
-        self, info: SpaceInfo, connection: Connection, function: Any,
+        self, info: SpaceInfo, connection: Connection, function: Any, file: dict[str, Any],
         publish: Callable[[Any], None],
     ) -> None:
         self._space_info, self._connection = info, connection
-        self._function, self._publish = function, publish
+        self._function, self._file, self._publish = function, file, publish
         self._event_id = ""  # gradio 6.31 takes this in /cancel for the session's only job
         cookies = {each.name: each.value for each in info.cookies.jar}
         # For requests that a newer gradio_client makes by itself.
@@ -145,40 +150,6 @@ class Session(Client):
                 token=False,  # type: ignore[arg-type]  # None would send one saved on this machine
                 ssl_verify=tls_context(connection.access.verify), httpx_kwargs=options)
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
-
-    def run_job(
-        self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None
-    ) -> Any:
-        """Return the job's final output.
-
-        Args:
-            file: the placeholder of the picture in ``arguments``.
-        """
-        submit = partial(self.submit, *arguments, fn_index=self._function)
-        if file is None or picture is None or picture.url:
-            return submit().result()
-        name, data = picture.load(self.config.get("max_file_size"))
-        # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
-        files = {"files": (name, BytesIO(data))}
-        response = self._connection.send("POST", self.upload_url, files=files)
-        uploaded = file | {"path": response.json()[0], "orig_name": name}
-        endpoint = self.endpoints[self._function]
-        own_upload = endpoint._upload_file
-
-        def upload(file: dict[str, Any], data_index: int) -> dict[str, Any]:
-            return uploaded if file["path"] == NO_FILE else own_upload(file, data_index)
-
-        endpoint._upload_file = upload  # type: ignore[assignment, method-assign]
-        try:
-            return submit().result()
-        except FileNotFoundError:
-            if self._connection.may_have_job:
-                raise
-        # A newer gradio_client does not call our upload. Its own needs a file.
-        with TemporaryDirectory(prefix="qvq_wrapper-") as folder:
-            file["path"] = os.path.join(folder, name)
-            Path(file["path"]).write_bytes(data)
-            return submit().result()
 
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
@@ -209,6 +180,9 @@ class Session(Client):
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""
+        if self._file:
+            # With the mark, gradio_client itself would upload a file of this machine.
+            data = utils.traverse(data, lambda file: file | META, lambda each: each == self._file)
         connection, headers = self._connection, {**(request_headers or {}), **self.headers}
         response = connection.send(
             "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers)
