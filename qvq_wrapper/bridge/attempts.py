@@ -6,7 +6,6 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING
 
@@ -53,24 +52,18 @@ def answer_call(call: Call, question: Question) -> None:
                 break
             if not (call.connection and call.connection.ask_again):
                 retries += 1
-            _finish(later)
             with suppress(Empty):
                 call.cancel_signal.get(timeout=delay)
                 break
     finally:
-        call.connection = None  # first: the reader's cancel() must not cut what is to be kept
+        call.connection = None  # the error's traceback leads to the call, and must not to a token
         if error:
             call.fail(error)
         call.end("finished")
         call.thread_ended = True
         call.wake()
-        _finish(later)
-
-
-def _finish(later: list[Callable[[], None]]) -> None:
-    while later:
-        with suppress(Exception):  # how the attempt ended is known already
-            later.pop(0)()
+        for task in later:
+            task()
 
 
 def _attempt(
@@ -88,10 +81,12 @@ def _attempt(
     try:
         space = space_at(question.access)
         connection = call.connection = space.connect(call.limits)
-        later.append(partial(space.release, connection))
-        if call.over:  # perhaps by a cancel() that did not see the connection yet
-            connection.cancelled = True
-        answer(question, space, connection, call.on_text, call.on_status, later)
+        try:
+            if call.over:  # perhaps by a cancel() that did not see the connection yet
+                connection.cancelled = True
+            answer(question, space, connection, call.on_text, call.on_status, later)
+        finally:
+            space.release(connection)
     except CallCancelled:  # which is how the call has ended already
         return None
     except BaseException as error:

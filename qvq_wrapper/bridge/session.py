@@ -69,7 +69,7 @@ def answer(
     """Get the Space's info, ask, and pass on the answer. Blocks until the final output is there.
 
     Args:
-        later: collects tasks to run after the reader was told of the end.
+        later: gets a task to run after the reader was told of the end, if there is one.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
@@ -107,8 +107,6 @@ def _ask(
         session.cancel()
         raise
     finally:
-        if connection.completed:
-            space.mark_draining(connection)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
             later.append(session.end_on_server)
     text = finder.find(output, final=True)

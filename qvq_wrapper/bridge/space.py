@@ -26,7 +26,6 @@ MAX_INFO_BYTES = 2**27  # of memory for what they said, estimated
 FORGET_AFTER = 600.0  # seconds; then the next call to any Space drops one that was not called
 MAX_IDLE = 8  # idle connections to a Space
 MAX_ALL_IDLE = 64  # idle connections of this process
-DRAIN_WAIT = 0.05  # seconds that a call waits for a connection whose answer is complete
 
 
 class Space:
@@ -40,8 +39,7 @@ class Space:
         self.used = 0.0  # when the latest call began
         self.weight = 0  # bytes of memory that the latest info takes, estimated
         self.idle: list[KeptClient] = []  # the latest used is the last
-        self._changed = threading.Condition()
-        self._draining: set[Connection] = set()  # the answer is there, its stream goes on
+        self._lock = threading.Lock()
         self._info: SpaceInfo | None = None
         self._loading: Future[SpaceInfo] | None = None
         # When the info was last known to be right, and when it last became doubtful.
@@ -49,8 +47,7 @@ class Space:
 
     def connect(self, limits: Limits) -> Connection:
         """Return a connection for one call, over the idle client that was used last, if any."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.idle or not self._draining, DRAIN_WAIT)
+        with self._lock:
             while self.idle:
                 client = self.idle.pop()
                 if client.is_reusable():
@@ -59,19 +56,13 @@ class Space:
                 self._suspected = time.monotonic()
         return Connection(self.access, KeptClient(self.access), limits)
 
-    def mark_draining(self, connection: Connection) -> None:
-        """Let calls that begin now wait a little for this connection: its answer is complete."""
-        with self._changed:
-            self._draining.add(connection)
-
     def release(self, connection: Connection) -> None:
         """Keep the client of a call that has ended for the next one, if it can be reused.
 
         A connection that was lost makes the info suspect: the Space may have been restarted.
         """
         client, may_keep = connection.end(), _may_keep(self)
-        with self._changed:
-            self._draining.discard(connection)
+        with self._lock:
             if client is None:
                 self._suspected = time.monotonic()
             elif may_keep and len(self.idle) < MAX_IDLE:
@@ -79,11 +70,10 @@ class Space:
                 self.idle.append(client)
             else:
                 client.close()
-            self._changed.notify()
 
     def close_idle(self, now: float = math.inf) -> None:
         """Close the idle connections that are too old at this time."""
-        with self._changed:
+        with self._lock:
             for client in [each for each in self.idle if each.closes <= now]:
                 self.idle.remove(client)
                 client.close()
@@ -101,7 +91,7 @@ class Space:
         until = time.monotonic() + connection.limits.read_timeout
         while not connection.cancelled:
             own_load = Future[SpaceInfo]()
-            with self._changed:
+            with self._lock:
                 fresh = max(time.monotonic() - INFO_MAX_AGE, self._suspected) < self._checked
                 if self._info and fresh:
                     return self._info
@@ -134,7 +124,7 @@ class Space:
 
     def forget(self, info: SpaceInfo) -> None:
         """Fetch the info anew for the next question: a refusal may be due to outdated info."""
-        with self._changed:
+        with self._lock:
             if self._info is info:
                 self._info = None
 
