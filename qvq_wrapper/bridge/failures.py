@@ -155,12 +155,12 @@ def from_exception(error: BaseException, picture: Picture | None = None) -> Exce
     detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
         case ResponseError() | MediaError() | ModelNotSupportedError():
-            mapped: Exception = copy(error)  # calls that wait for the same info get one error
+            mapped: Exception = copy(error)  # the Space keeps it for other calls
         case exceptions.AppError() | exceptions.ValidationError():
             mapped = _from_app(str(error), getattr(error, "title", None), picture)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
-        case httpx.TimeoutException() | futures.TimeoutError():
+        case httpx.TimeoutException() | TimeoutError():
             mapped = ResponseTimeoutError(
                 f"The Space was silent for longer than read_timeout ({kind}). If it is only slow, "
                 "or a proxy on the way holds its answer back (nginx does with proxy_buffering), "
