@@ -85,7 +85,7 @@ class Connection(httpx.Auth):
     ``messages``      the answer's stream                             the call's thread
     ``ask_again``     nothing was asked, because of outdated info or  the call's thread
                       a closed connection: try again at once
-    ``_opened``       the connection is not from an earlier call      the call's thread
+    ``_is_reused``    the connection is from an earlier call          ``__init__``
     ``_joining``      the question is on its way: its response        the call's thread
                       names the job, which ``/cancel`` needs
     ``_owned``        the client, until someone pops it: the thread   whoever pops it first
@@ -97,8 +97,8 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.http = access, limits, client
         self.url = str(httpx.URL(access.url))  # as httpx writes it: small letters, in ASCII
         self.cancelled = self.may_have_job = self.completed = False
-        self.ask_again = self._joining = self._opened = False
-        client.wire.opened = False  # what an earlier call's request opened does not count
+        self.ask_again = self._joining = False
+        self._is_reused = client.wire.used
         self.began = time.monotonic()
         self.messages: Generator[dict[str, Any], None, None] | None = None
         self._owned = deque([client])
@@ -115,7 +115,6 @@ class Connection(httpx.Auth):
         if not self.http.is_reusable():
             self.http.wire.close()  # httpcore notices, and opens a new connection
         wait = self.limits.read_timeout
-        self._opened |= self.http.wire.opened  # by an earlier request of this call
         self.http.wire.begin(patience or wait, min(connect_timeout or CONNECT_TIMEOUT, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
@@ -127,7 +126,7 @@ class Connection(httpx.Auth):
             # The server had closed the kept connection before this request came.
             if not self.may_have_job:
                 # If it closes one that this call has opened, it would close the next one too.
-                self.ask_again = not self._opened
+                self.ask_again = self._is_reused
                 raise
         return self.send(method, url, stream=stream, **options)  # the answer's stream
 
