@@ -105,7 +105,7 @@ class Connection(httpx.Auth):
 
     def send(
         self, method: str, url: str, *, stream: bool = False, patience: float | None = None,
-        connect_timeout: float | None = None, **options: Any,
+        **options: Any,
     ) -> httpx.Response:
         """Send a request over the kept connection.
 
@@ -115,7 +115,7 @@ class Connection(httpx.Auth):
         if not self.http.is_reusable():
             self.http.wire.close()  # httpcore notices, and opens a new connection
         wait = self.limits.read_timeout
-        self.http.wire.begin(patience or wait, min(connect_timeout or CONNECT_TIMEOUT, wait))
+        self.http.wire.begin(patience or wait, min(CONNECT_TIMEOUT, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)

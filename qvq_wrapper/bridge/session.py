@@ -53,10 +53,9 @@ from .space import Space
 from .telemetry import no_telemetry
 from .tls import tls_context
 
-CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
 # Seconds to wait for the answer to /cancel. gradio 6.31 sends it only after the app's current step.
 CANCEL_PATIENCE = 0.3
-HEARTBEAT_TIMEOUT = 1.0  # seconds for connecting and TLS, and for the first byte
+HEARTBEAT_PATIENCE = 1.0  # seconds to wait for its first byte
 META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file
 
 Tasks = list[Callable[[], None]]
@@ -157,14 +156,12 @@ class Session(Client):
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
                 "event_id": self._event_id}
-            self._send_apart(
-                "POST", utils.CANCEL_URL, CANCEL_PATIENCE, connect_timeout=CANCEL_TIMEOUT, json=job)
+            self._send_apart("POST", utils.CANCEL_URL, CANCEL_PATIENCE, json=job)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._send_apart(
-            "GET", path, HEARTBEAT_TIMEOUT, connect_timeout=HEARTBEAT_TIMEOUT, stream=True)
+        self._send_apart("GET", path, HEARTBEAT_PATIENCE, stream=True)
 
     def _send_apart(self, method: str, path: str, patience: float, **options: Any) -> None:
         """Send a request over a connection of its own. Its response is of no interest."""
