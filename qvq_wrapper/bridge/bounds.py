@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
-from itertools import takewhile
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -18,36 +17,27 @@ MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estima
 MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
 
 
-def bound_body(
-    response: httpx.Response, *, endless: bool, is_wanted: Callable[[Any], bool]
-) -> None:
-    """Bound the body of a response, and unpack it if a proxy on the way has compressed it.
+class BoundBody(httpx.SyncByteStream):
+    """The body of a response: bounded, and unpacked if a proxy on the way has compressed it.
 
     Args:
         endless: the response is a stream of any length, whose reader bounds each part of it.
-        is_wanted: called with each piece. If it returns False, the body ends.
     """
-    stream = response.stream
-    assert isinstance(stream, httpx.SyncByteStream)
-    pieces: Iterator[bytes] = takewhile(is_wanted, stream)
-    # httpx would unpack each piece that arrives as a whole, whatever its size is then.
-    coding = response.headers.pop("content-encoding", "").strip().lower()
-    if coding not in ("", "identity"):
-        pieces = _unpacked(pieces, coding)
-    if not endless:
-        pieces = _bounded(pieces)
-    response.stream = _Body(pieces, stream.close)
 
-
-class _Body(httpx.SyncByteStream):
-    """The body of a response, piece by piece."""
-
-    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
-        self._pieces = pieces
-        self.close = close  # type: ignore[method-assign]
+    def __init__(self, response: httpx.Response, *, endless: bool) -> None:
+        self._stream: Any = response.stream
+        self._endless = endless
+        # httpx would unpack each piece that arrives as a whole, whatever its size is then.
+        self._coding = response.headers.pop("content-encoding", "").strip().lower()
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
+        pieces = iter(self._stream)
+        if self._coding not in ("", "identity"):
+            pieces = _unpacked(pieces, self._coding)
+        return pieces if self._endless else _bounded(pieces)
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:

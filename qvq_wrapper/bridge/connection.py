@@ -15,7 +15,7 @@ import httpx
 from ..errors import SpaceConnectionError, SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
-from .bounds import bound_body, drop_unsendable
+from .bounds import BoundBody, drop_unsendable
 from .failures import CallCancelled, from_response
 from .tls import tls_context
 from .wire import Wire
@@ -153,8 +153,7 @@ class Connection(httpx.Auth):
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
-        # A cancelled call still needs the name of its job, to cancel it.
-        bound_body(response, endless=wire.streams, is_wanted=lambda _: joins or not self.cancelled)
+        response.stream = BoundBody(response, endless=wire.streams)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
@@ -176,24 +175,19 @@ class Connection(httpx.Auth):
         with suppress(IndexError):
             self._owned.pop().wire.cut()
 
-    def close_messages(self) -> None:
-        """Stop reading the answer's stream. A connection that was not read to its end is closed."""
-        with suppress(Exception):
-            if self.messages:
-                self.messages.close()
-
     def end(self) -> KeptClient | None:
         """Return the client if another call can use it. Otherwise close it.
 
         A complete answer's stream is first read to its end.
         """
-        if self.messages and self.completed:
-            self.http.wire.streams = False
-            self.http.wire.hurry(DRAIN_TIMEOUT)
-            with suppress(Exception):  # the answer is complete: an error no longer matters
-                while True:
-                    next(self.messages)
-        self.close_messages()
+        if self.messages:
+            with suppress(Exception):  # how the answer ended is known already
+                if self.completed:
+                    self.http.wire.streams = False
+                    self.http.wire.hurry(DRAIN_TIMEOUT)
+                    for _ in self.messages:
+                        pass
+                self.messages.close()
         with suppress(IndexError):
             client = self._owned.pop()
             if client.keep > 0 and client.is_reusable():

@@ -152,7 +152,6 @@ class Session(Client):
         """Tell the Space that the job is no longer wanted, if there may be one."""
         connection = self._connection
         if connection.may_have_job and not connection.completed:
-            connection.close_messages()
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
                 "event_id": self._event_id}
