@@ -115,7 +115,7 @@ OVERRIDES = [
 SEAMS = [
     (session.Session, "_get_config"), (session.Session, "_get_api_info"),
     (session.Session, "new_helper"), (session.Session, "send_data"), (session, "publish"),
-    (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__")]
+    (executors.JobExecutor, "submit"), (messages.MessageQueue, "popleft")]
 """Where a call in which nothing is undone comes through."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
@@ -48,21 +47,21 @@ def publish(
         on_status(_STREAMING if is_plain else _status(update))
 
 
-class MessageQueue(deque[Any]):
-    """A job's messages. Asking for the length reads the next one from the Space."""
+class MessageQueue:
+    """A job's messages. Taking one waits for the Space, so there always seems to be one."""
 
     def __init__(self, messages: Iterator[dict[str, Any]]) -> None:
-        super().__init__()
         self._messages = messages
 
     def __len__(self) -> int:
-        if not super().__len__():
-            message = next(self._messages, None)
-            if message is None:
-                raise SpaceConnectionError(
-                    "The Space ended its stream before the answer was complete.", retryable=True)
-            self.append(message)
-        return super().__len__()
+        return 1
+
+    def popleft(self) -> dict[str, Any]:
+        message = next(self._messages, None)
+        if message is None:
+            raise SpaceConnectionError(
+                "The Space ended its stream before the answer was complete.", retryable=True)
+        return message
 
 
 def space_messages(

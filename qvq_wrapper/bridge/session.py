@@ -186,7 +186,8 @@ class Session(Client):
         self._event_id = str(response.json()["event_id"])
         connection.messages = space_messages(
             connection, self.sse_url, self.session_hash, self._event_id, self.headers)
-        self.pending_messages_per_event[self._event_id] = MessageQueue(connection.messages)
+        queue: Any = MessageQueue(connection.messages)
+        self.pending_messages_per_event[self._event_id] = queue
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:
