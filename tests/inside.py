@@ -12,7 +12,7 @@ from importlib import import_module
 from gradio_client import Client
 from httpcore import ConnectionPool, SyncBackend
 
-from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
+from qvq_wrapper.bridge import attempts, call, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
 from qvq_wrapper.bridge.tls import forget_tls_contexts
 from qvq_wrapper.question import options
@@ -115,7 +115,7 @@ OVERRIDES = [
 SEAMS = [
     (session.Session, "_get_config"), (session.Session, "_get_api_info"),
     (session.Session, "new_helper"), (session.Session, "send_data"), (session, "publish"),
-    (executors.JobExecutor, "submit"), (messages.MessageQueue, "popleft")]
+    (session.JobExecutor, "submit"), (messages.MessageQueue, "popleft")]
 """Where a call in which nothing is undone comes through."""
 
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import closing, suppress
 from functools import partial
 from io import BytesIO
@@ -46,7 +47,6 @@ from ..question.options import Question
 from ..types import Status
 from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
-from .executors import JobExecutor
 from .info import SpaceInfo
 from .messages import MessageQueue, OnStatus, OnText, publish, space_messages
 from .space import Space
@@ -121,6 +121,23 @@ def _upload(picture: Picture, connection: Connection, info: SpaceInfo) -> dict[s
     files = {"files": (name, BytesIO(data))}
     response = connection.send("POST", urljoin(info.root, utils.UPLOAD_URL), files=files)
     return {"path": response.json()[0], "orig_name": name}
+
+
+class JobExecutor(Executor):
+    """Runs each task in the thread that submits it.
+
+    A pool's threads would be joined at the interpreter's exit.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if fn is utils.check_for_cancel:
+            return future  # it polls, and posts past the proxy: we cut the job's connection instead
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 class Session(Client):
