@@ -120,12 +120,9 @@ class OutputBounds:
                 if not isinstance(edit, list) or len(edit) != 3:
                     raise ResponseError("The Space's answer could not be understood (no edit).")
                 whole = edit[0] == "replace" and not edit[1]
-                self._sizes[index] = _size(edit[2]) + (0 if whole else self._sizes[index])
+                size = len(edit[2] if isinstance(edit[2], str) else json.dumps(edit[2]))
+                self._sizes[index] = size if whole else self._sizes[index] + size
             if self._sizes[index] * len(edits) > MAX_EDIT_WORK:
                 raise ResponseError("The Space edits its answer in too many places at once.")
         if sum(self._sizes) > self._limit:
             raise ResponseError(f"The Space's outputs grew past {self._limit} characters.")
-
-
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str) else len(json.dumps(value))
