@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
 from typing import TYPE_CHECKING
@@ -41,11 +40,10 @@ def answer_call(call: Call, question: Question) -> None:
     ======================================= ===========================================
     """
     error: Exception | None = ResponseError("The call ended unexpectedly.")
-    later: list[Callable[[], None]] = []
     retries = 0
     try:
         while True:
-            error = _attempt(call, question, later)
+            error = _attempt(call, question)
             # After a success there may be a job, so there is no delay.
             delay = _retry_delay(call, error, retries)
             if delay is None:
@@ -56,19 +54,18 @@ def answer_call(call: Call, question: Question) -> None:
                 call.cancel_signal.get(timeout=delay)
                 break
     finally:
-        call.connection = None  # the error's traceback leads to the call, and must not to a token
+        # The error's traceback leads to the call, and must not lead to a token.
+        connection, call.connection = call.connection, None
         if error:
             call.fail(error)
         call.end("finished")
         call.thread_ended = True
         call.wake()
-        for task in later:
-            task()
+        if connection and connection.farewell:
+            connection.farewell()
 
 
-def _attempt(
-    call: Call, question: Question, later: list[Callable[[], None]]
-) -> Exception | None:
+def _attempt(call: Call, question: Question) -> Exception | None:
     """Ask once. Return what went wrong, if anything."""
     call.on_status(Status("connecting"))
     try:
@@ -84,7 +81,7 @@ def _attempt(
         try:
             if call.over:  # perhaps by a cancel() that did not see the connection yet
                 connection.cancelled = True
-            answer(question, space, connection, call.on_text, call.on_status, later)
+            answer(question, space, connection, call.on_text, call.on_status)
         finally:
             space.release(connection)
     except CallCancelled:  # which is how the call has ended already

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -83,6 +83,7 @@ class Connection(httpx.Auth):
     ``may_have_job``  the Space may have started a job                the call's thread
     ``completed``     the stream has brought the whole answer         the call's thread
     ``messages``      the answer's stream                             the call's thread
+    ``farewell``      tells the Space of the end, after the reader    the call's thread
     ``ask_again``     nothing was asked, because of outdated info or  the call's thread
                       a closed connection: try again at once
     ``_is_reused``    the connection is from an earlier call          ``__init__``
@@ -101,6 +102,7 @@ class Connection(httpx.Auth):
         self._is_reused = client.wire.used
         self.began = time.monotonic()
         self.messages: Generator[dict[str, Any], None, None] | None = None
+        self.farewell: Callable[[], None] | None = None
         self._owned = deque([client])
 
     def send(

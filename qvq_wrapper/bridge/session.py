@@ -58,24 +58,19 @@ CANCEL_PATIENCE = 0.3
 HEARTBEAT_PATIENCE = 1.0  # seconds to wait for its first byte
 META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file
 
-Tasks = list[Callable[[], None]]
-
 
 def answer(
     question: Question, space: Space, connection: Connection, on_text: OnText,
-    on_status: OnStatus, later: Tasks,
+    on_status: OnStatus,
 ) -> None:
     """Get the Space's info, ask, and pass on the answer. Blocks until the final output is there.
-
-    Args:
-        later: gets a task to run after the reader was told of the end, if there is one.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
     info = space.info(connection)
     try:
-        text = _ask(question, space, connection, info, on_text, on_status, later)
+        text = _ask(question, space, connection, info, on_text, on_status)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended.
         if not error.retryable and info.fetched < connection.began:
@@ -87,7 +82,7 @@ def answer(
 
 def _ask(
     question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
-    on_status: OnStatus, later: Tasks,
+    on_status: OnStatus,
 ) -> str:
     endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
     file: dict[str, Any] = {}  # stands for the picture in the arguments
@@ -107,7 +102,7 @@ def _ask(
         raise
     finally:
         if info.config.get("connect_heartbeat") and connection.may_have_job:
-            later.append(session.end_on_server)
+            connection.farewell = session.end_on_server
     text = finder.find(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
