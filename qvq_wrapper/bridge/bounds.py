@@ -93,36 +93,35 @@ def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
         return None
 
 
-class OutputBounds:
-    """Bounds what gradio_client keeps and computes of a job's outputs, before it gets them.
+def check_outputs(message: dict[str, Any], sizes: list[int], limit: int) -> None:
+    """Bound what gradio_client keeps and computes of a job's outputs, before it gets them.
+
+    ``MAX_EDIT_WORK`` bounds the characters that gradio_client copies for one message: an output for
+    each of its edits.
 
     Args:
-        limit: characters of all outputs together. ``MAX_EDIT_WORK`` bounds the characters that
-            gradio_client copies for one message: an output for each of its edits.
+        sizes: characters of each output so far. The message's are added to it.
+        limit: characters of all outputs together.
+
+    Raises:
+        ResponseError: the outputs are too large, or cannot be understood.
     """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._sizes: list[int] = []
-
-    def check(self, message: dict[str, Any]) -> None:
-        """Raise an error if the outputs of this message are too large."""
-        output = message.get("output")
-        data = output.get("data") if isinstance(output, dict) else None
-        if not isinstance(data, list):
-            return
-        first = not self._sizes
-        for index, value in enumerate(data):
-            if index == len(self._sizes):
-                self._sizes.append(0)
-            edits = value if isinstance(value, list) and not first else [["replace", [], value]]
-            for edit in edits:
-                if not isinstance(edit, list) or len(edit) != 3:
-                    raise ResponseError("The Space's answer could not be understood (no edit).")
-                whole = edit[0] == "replace" and not edit[1]
-                size = len(edit[2] if isinstance(edit[2], str) else json.dumps(edit[2]))
-                self._sizes[index] = size if whole else self._sizes[index] + size
-            if self._sizes[index] * len(edits) > MAX_EDIT_WORK:
-                raise ResponseError("The Space edits its answer in too many places at once.")
-        if sum(self._sizes) > self._limit:
-            raise ResponseError(f"The Space's outputs grew past {self._limit} characters.")
+    output = message.get("output")
+    data = output.get("data") if isinstance(output, dict) else None
+    if not isinstance(data, list):
+        return
+    first = not sizes
+    for index, value in enumerate(data):
+        if index == len(sizes):
+            sizes.append(0)
+        edits = value if isinstance(value, list) and not first else [["replace", [], value]]
+        for edit in edits:
+            if not isinstance(edit, list) or len(edit) != 3:
+                raise ResponseError("The Space's answer could not be understood (no edit).")
+            size = len(edit[2] if isinstance(edit[2], str) else json.dumps(edit[2]))
+            is_whole = edit[0] == "replace" and not edit[1]
+            sizes[index] = size if is_whole else sizes[index] + size
+        if sizes[index] * len(edits) > MAX_EDIT_WORK:
+            raise ResponseError("The Space edits its answer in too many places at once.")
+    if sum(sizes) > limit:
+        raise ResponseError(f"The Space's outputs grew past {limit} characters.")

@@ -10,7 +10,7 @@ import httpx
 
 from ..errors import SpaceConnectionError
 from ..types import Stage, Status
-from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
+from .bounds import MAX_JSON_BYTES, check_outputs, load_json
 from .connection import Connection
 from .failures import CallCancelled, one_line
 from .outputs import TextFinder
@@ -70,7 +70,7 @@ def space_messages(
     """Yield the messages of a session's job, as the Space sends them."""
     params, most = {"session_hash": session_hash}, connection.limits.max_chars
     response = connection.send("GET", url, params=params, headers=headers, stream=True)
-    outputs = OutputBounds(4 * most + 65536)
+    sizes: list[int] = []  # of the outputs
     with closing(response):
         # JSON writes a character in six bytes at most.
         for event in _read_events(response, 6 * most + 65536):
@@ -86,7 +86,7 @@ def space_messages(
                 raise SpaceConnectionError(
                     "The connection brought nonsense: a message of another question.")
             if kind == "process_generating":
-                outputs.check(message)
+                check_outputs(message, sizes, 4 * most + 65536)
             if kind == "process_completed":
                 connection.completed = True
             if kind in _KNOWN_KINDS:
