@@ -63,6 +63,7 @@ def answer_call(call: Call, question: Question) -> None:
         call.wake()
         if connection and connection.farewell:
             connection.farewell()
+            connection.farewell = None  # it refers to the session, and that to the connection
 
 
 def _attempt(call: Call, question: Question) -> Exception | None:

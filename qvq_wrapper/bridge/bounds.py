@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import httpx
@@ -22,16 +23,19 @@ class BoundBody(httpx.SyncByteStream):
 
     Args:
         endless: the response is a stream of any length, whose reader bounds each part of it.
+        is_wanted: called with each piece. If it returns False, the body ends.
     """
 
-    def __init__(self, response: httpx.Response, *, endless: bool) -> None:
+    def __init__(
+        self, response: httpx.Response, *, endless: bool, is_wanted: Callable[[Any], bool]
+    ) -> None:
         self._stream: Any = response.stream
-        self._endless = endless
+        self._endless, self._is_wanted = endless, is_wanted
         # httpx would unpack each piece that arrives as a whole, whatever its size is then.
         self._coding = response.headers.pop("content-encoding", "").strip().lower()
 
     def __iter__(self) -> Iterator[bytes]:
-        pieces = iter(self._stream)
+        pieces: Iterator[bytes] = takewhile(self._is_wanted, self._stream)
         if self._coding not in ("", "identity"):
             pieces = _unpacked(pieces, self._coding)
         return pieces if self._endless else _bounded(pieces)

@@ -155,7 +155,9 @@ class Connection(httpx.Auth):
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
-        response.stream = BoundBody(response, endless=wire.streams)
+        # Ends gradio_client's own reader. A cancelled call still needs the name of its job.
+        response.stream = BoundBody(
+            response, endless=wire.streams, is_wanted=lambda _: joins or not self.cancelled)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
