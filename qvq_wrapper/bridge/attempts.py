@@ -84,7 +84,8 @@ def _attempt(call: Call, question: Question) -> Exception | None:
                 connection.cancelled = True
             answer(question, space, connection, call.on_text, call.on_status)
         finally:
-            space.release(connection)
+            with suppress(Exception):  # how the attempt ended is known already
+                space.release(connection)
     except CallCancelled:  # which is how the call has ended already
         return None
     except BaseException as error:
