@@ -18,9 +18,9 @@ gradio_client's name    what gradio_client's own does            what is lost wi
                         polls for messages every 50 ms           come up to 50 ms late; a cancel
                                                                  ends the job at its next
                                                                  message; its own reader is
-                                                                 joined at the exit; a Space
-                                                                 made by gr.load does not find
-                                                                 the picture
+                                                                 joined at the exit; the picture
+                                                                 is not marked as a file, and so
+                                                                 some components refuse it
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
 ======================= ======================================== ===============================
@@ -56,7 +56,7 @@ from .tls import tls_context
 # Seconds to wait for the answer to /cancel. gradio 6.31 sends it only after the app's current step.
 CANCEL_PATIENCE = 0.3
 HEARTBEAT_PATIENCE = 1.0  # seconds to wait for its first byte
-META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file
+META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file of Gradio's
 
 
 def answer(
