@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -180,8 +180,7 @@ class AnswerStream(AsyncGenerator[str, None]):
         finally:
             call.cancel()  # a Ctrl-C may have ended the first one half-way
 
-    def __iter__(self) -> Iterator[str]:
-        return self.iterate()
+    __iter__ = iterate
 
     def __await__(self) -> Generator[Any, None, AnswerStream]:
         return self

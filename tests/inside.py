@@ -10,10 +10,9 @@ from functools import partial
 from importlib import import_module
 
 from gradio_client import Client
-from gradio_client.client import Endpoint
 from httpcore import ConnectionPool, SyncBackend
 
-from qvq_wrapper.bridge import attempts, call, executors, messages, session, space
+from qvq_wrapper.bridge import attempts, call, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
 from qvq_wrapper.bridge.tls import forget_tls_contexts
 from qvq_wrapper.question import options
@@ -102,25 +101,12 @@ def listen(stream, listener):
 
 # Our overrides of gradio_client's methods and attributes, called seams
 
-
-class _NewerEndpoint(Endpoint):
-    """Uploads files by its own method, whatever was set."""
-
-    _upload_file = property(lambda self: partial(Endpoint._upload_file, self), lambda *_: None)
-
-
-def _undo_upload(session):
-    for endpoint in session.endpoints.values():
-        endpoint.__class__ = _NewerEndpoint
-
-
 UNDO = {
     "executor": lambda session: setattr(session, "executor", ThreadPoolExecutor(1)),
     "helper_executor": lambda session: setattr(session, "helper_executor", ThreadPoolExecutor(2)),
     "send_data": lambda session: setattr(session, "send_data", partial(Client.send_data, session)),
     "new_helper":
         lambda session: setattr(session, "new_helper", partial(Client.new_helper, session)),
-    "upload": _undo_upload,
 }
 """What undoes a seam of a session that was made."""
 OVERRIDES = [
@@ -129,7 +115,7 @@ OVERRIDES = [
 SEAMS = [
     (session.Session, "_get_config"), (session.Session, "_get_api_info"),
     (session.Session, "new_helper"), (session.Session, "send_data"), (session, "publish"),
-    (executors.JobExecutor, "submit"), (messages.MessageQueue, "__len__")]
+    (session.JobExecutor, "submit"), (messages.MessageQueue, "popleft")]
 """Where a call in which nothing is undone comes through."""
 
 

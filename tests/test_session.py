@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 KEEPS = pytest.mark.keeps_a_socket("gradio_client's heartbeat")
 WITHOUT = [
-    "executors", "send_data", "new_helper", "upload", "all",
+    "executors", "send_data", "new_helper", "all",
     pytest.param("_get_config", marks=KEEPS), pytest.param("_stream_heartbeat", marks=KEEPS),
     "_get_api_info", "_telemetry_thread", "analytics_enabled"]
 SEVERAL = {"all": list(UNDO), "executors": [name for name in UNDO if name.endswith("executor")]}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING
 
@@ -42,40 +40,33 @@ def answer_call(call: Call, question: Question) -> None:
     ======================================= ===========================================
     """
     error: Exception | None = ResponseError("The call ended unexpectedly.")
-    later: list[Callable[[], None]] = []
     retries = 0
     try:
         while True:
-            error = _attempt(call, question, later)
+            error = _attempt(call, question)
             # After a success there may be a job, so there is no delay.
             delay = _retry_delay(call, error, retries)
             if delay is None:
                 break
             if not (call.connection and call.connection.ask_again):
                 retries += 1
-            _finish(later)
             with suppress(Empty):
                 call.cancel_signal.get(timeout=delay)
                 break
     finally:
-        call.connection = None  # first: the reader's cancel() must not cut what is to be kept
+        # The error's traceback leads to the call, and must not lead to a token.
+        connection, call.connection = call.connection, None
         if error:
             call.fail(error)
         call.end("finished")
         call.thread_ended = True
         call.wake()
-        _finish(later)
+        if connection and connection.farewell:
+            connection.farewell()
+            connection.farewell = None  # it refers to the session, and that to the connection
 
 
-def _finish(later: list[Callable[[], None]]) -> None:
-    while later:
-        with suppress(Exception):  # how the attempt ended is known already
-            later.pop(0)()
-
-
-def _attempt(
-    call: Call, question: Question, later: list[Callable[[], None]]
-) -> Exception | None:
+def _attempt(call: Call, question: Question) -> Exception | None:
     """Ask once. Return what went wrong, if anything."""
     call.on_status(Status("connecting"))
     try:
@@ -88,10 +79,13 @@ def _attempt(
     try:
         space = space_at(question.access)
         connection = call.connection = space.connect(call.limits)
-        later.append(partial(space.release, connection))
-        if call.over:  # perhaps by a cancel() that did not see the connection yet
-            connection.cancelled = True
-        answer(question, space, connection, call.on_text, call.on_status, later)
+        try:
+            if call.over:  # perhaps by a cancel() that did not see the connection yet
+                connection.cancelled = True
+            answer(question, space, connection, call.on_text, call.on_status)
+        finally:
+            with suppress(Exception):  # how the attempt ended is known already
+                space.release(connection)
     except CallCancelled:  # which is how the call has ended already
         return None
     except BaseException as error:

@@ -18,36 +18,30 @@ MAX_JSON_BYTES = 2**26  # of memory for the objects in one piece of JSON, estima
 MAX_EDIT_WORK = 2**30  # characters that one message can make gradio_client copy
 
 
-def bound_body(
-    response: httpx.Response, *, endless: bool, is_wanted: Callable[[Any], bool]
-) -> None:
-    """Bound the body of a response, and unpack it if a proxy on the way has compressed it.
+class BoundBody(httpx.SyncByteStream):
+    """The body of a response: bounded, and unpacked if a proxy on the way has compressed it.
 
     Args:
         endless: the response is a stream of any length, whose reader bounds each part of it.
         is_wanted: called with each piece. If it returns False, the body ends.
     """
-    stream = response.stream
-    assert isinstance(stream, httpx.SyncByteStream)
-    pieces: Iterator[bytes] = takewhile(is_wanted, stream)
-    # httpx would unpack each piece that arrives as a whole, whatever its size is then.
-    coding = response.headers.pop("content-encoding", "").strip().lower()
-    if coding not in ("", "identity"):
-        pieces = _unpacked(pieces, coding)
-    if not endless:
-        pieces = _bounded(pieces)
-    response.stream = _Body(pieces, stream.close)
 
-
-class _Body(httpx.SyncByteStream):
-    """The body of a response, piece by piece."""
-
-    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
-        self._pieces = pieces
-        self.close = close  # type: ignore[method-assign]
+    def __init__(
+        self, response: httpx.Response, *, endless: bool, is_wanted: Callable[[Any], bool]
+    ) -> None:
+        self._stream: Any = response.stream
+        self._endless, self._is_wanted = endless, is_wanted
+        # httpx would unpack each piece that arrives as a whole, whatever its size is then.
+        self._coding = response.headers.pop("content-encoding", "").strip().lower()
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
+        pieces: Iterator[bytes] = takewhile(self._is_wanted, self._stream)
+        if self._coding not in ("", "identity"):
+            pieces = _unpacked(pieces, self._coding)
+        return pieces if self._endless else _bounded(pieces)
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -103,39 +97,35 @@ def load_json(data: bytes, most: int = MAX_JSON_BYTES) -> Any:
         return None
 
 
-class OutputBounds:
-    """Bounds what gradio_client keeps and computes of a job's outputs, before it gets them.
+def check_outputs(message: dict[str, Any], sizes: list[int], limit: int) -> None:
+    """Bound what gradio_client keeps and computes of a job's outputs, before it gets them.
+
+    ``MAX_EDIT_WORK`` bounds the characters that gradio_client copies for one message: an output for
+    each of its edits.
 
     Args:
-        limit: characters of all outputs together. ``MAX_EDIT_WORK`` bounds the characters that
-            gradio_client copies for one message: an output for each of its edits.
+        sizes: characters of each output so far. The message's are added to it.
+        limit: characters of all outputs together.
+
+    Raises:
+        ResponseError: the outputs are too large, or cannot be understood.
     """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._sizes: list[int] = []
-
-    def check(self, message: dict[str, Any]) -> None:
-        """Raise an error if the outputs of this message are too large."""
-        output = message.get("output")
-        data = output.get("data") if isinstance(output, dict) else None
-        if not isinstance(data, list):
-            return
-        first = not self._sizes
-        for index, value in enumerate(data):
-            if index == len(self._sizes):
-                self._sizes.append(0)
-            edits = value if isinstance(value, list) and not first else [["replace", [], value]]
-            for edit in edits:
-                if not isinstance(edit, list) or len(edit) != 3:
-                    raise ResponseError("The Space's answer could not be understood (no edit).")
-                whole = edit[0] == "replace" and not edit[1]
-                self._sizes[index] = _size(edit[2]) + (0 if whole else self._sizes[index])
-            if self._sizes[index] * len(edits) > MAX_EDIT_WORK:
-                raise ResponseError("The Space edits its answer in too many places at once.")
-        if sum(self._sizes) > self._limit:
-            raise ResponseError(f"The Space's outputs grew past {self._limit} characters.")
-
-
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str) else len(json.dumps(value))
+    output = message.get("output")
+    data = output.get("data") if isinstance(output, dict) else None
+    if not isinstance(data, list):
+        return
+    first = not sizes
+    for index, value in enumerate(data):
+        if index == len(sizes):
+            sizes.append(0)
+        edits = value if isinstance(value, list) and not first else [["replace", [], value]]
+        for edit in edits:
+            if not isinstance(edit, list) or len(edit) != 3:
+                raise ResponseError("The Space's answer could not be understood (no edit).")
+            size = len(edit[2] if isinstance(edit[2], str) else json.dumps(edit[2]))
+            is_whole = edit[0] == "replace" and not edit[1]
+            sizes[index] = size if is_whole else sizes[index] + size
+        if sizes[index] * len(edits) > MAX_EDIT_WORK:
+            raise ResponseError("The Space edits its answer in too many places at once.")
+    if sum(sizes) > limit:
+        raise ResponseError(f"The Space's outputs grew past {limit} characters.")

@@ -37,7 +37,7 @@ class Call:
     ``_ends``            how the answer ended. Several may say so at once;    thread, reader,
                          the first counts. Then the text is the last.         cancel()
     ``thread_ended``     no thread works on the answer any more               thread, reader
-    ``_seen``,           what the reader has                                  reader
+    ``_growth``,         what the reader has                                  reader
     ``_told_end``
     ==================== ==================================================== ================
 

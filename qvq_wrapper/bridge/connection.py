@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx
 from ..errors import SpaceConnectionError, SpaceUnavailableError
 from ..question.address import origin
 from ..question.options import Access, Limits
-from .bounds import bound_body, drop_unsendable
+from .bounds import BoundBody, drop_unsendable
 from .failures import CallCancelled, from_response
 from .tls import tls_context
 from .wire import Wire
@@ -83,9 +83,10 @@ class Connection(httpx.Auth):
     ``may_have_job``  the Space may have started a job                the call's thread
     ``completed``     the stream has brought the whole answer         the call's thread
     ``messages``      the answer's stream                             the call's thread
+    ``farewell``      tells the Space of the end, after the reader    the call's thread
     ``ask_again``     nothing was asked, because of outdated info or  the call's thread
                       a closed connection: try again at once
-    ``_opened``       the connection is not from an earlier call      the call's thread
+    ``_is_reused``    the connection is from an earlier call          ``__init__``
     ``_joining``      the question is on its way: its response        the call's thread
                       names the job, which ``/cancel`` needs
     ``_owned``        the client, until someone pops it: the thread   whoever pops it first
@@ -97,15 +98,16 @@ class Connection(httpx.Auth):
         self.access, self.limits, self.http = access, limits, client
         self.url = str(httpx.URL(access.url))  # as httpx writes it: small letters, in ASCII
         self.cancelled = self.may_have_job = self.completed = False
-        self.ask_again = self._joining = self._opened = False
-        client.wire.opened = False  # what an earlier call's request opened does not count
+        self.ask_again = self._joining = False
+        self._is_reused = client.wire.used
         self.began = time.monotonic()
         self.messages: Generator[dict[str, Any], None, None] | None = None
+        self.farewell: Callable[[], None] | None = None
         self._owned = deque([client])
 
     def send(
         self, method: str, url: str, *, stream: bool = False, patience: float | None = None,
-        connect_timeout: float | None = None, **options: Any,
+        **options: Any,
     ) -> httpx.Response:
         """Send a request over the kept connection.
 
@@ -115,8 +117,7 @@ class Connection(httpx.Auth):
         if not self.http.is_reusable():
             self.http.wire.close()  # httpcore notices, and opens a new connection
         wait = self.limits.read_timeout
-        self._opened |= self.http.wire.opened  # by an earlier request of this call
-        self.http.wire.begin(patience or wait, min(connect_timeout or CONNECT_TIMEOUT, wait))
+        self.http.wire.begin(patience or wait, min(CONNECT_TIMEOUT, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)
@@ -127,7 +128,7 @@ class Connection(httpx.Auth):
             # The server had closed the kept connection before this request came.
             if not self.may_have_job:
                 # If it closes one that this call has opened, it would close the next one too.
-                self.ask_again = not self._opened
+                self.ask_again = self._is_reused
                 raise
         return self.send(method, url, stream=stream, **options)  # the answer's stream
 
@@ -154,8 +155,9 @@ class Connection(httpx.Auth):
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):
             self.http.keep = min(self.http.keep, float(keep[1]) - KEEP_MARGIN)
         wire.streams = path.endswith("/queue/data") and not response.is_error
-        # A cancelled call still needs the name of its job, to cancel it.
-        bound_body(response, endless=wire.streams, is_wanted=lambda _: joins or not self.cancelled)
+        # Ends gradio_client's own reader. A cancelled call still needs the name of its job.
+        response.stream = BoundBody(
+            response, endless=wire.streams, is_wanted=lambda _: joins or not self.cancelled)
         error = from_response(response)
         if joins:
             no_queue = error is not None and "Queue is" in error.message  # full, or stopped
@@ -177,24 +179,19 @@ class Connection(httpx.Auth):
         with suppress(IndexError):
             self._owned.pop().wire.cut()
 
-    def close_messages(self) -> None:
-        """Stop reading the answer's stream. A connection that was not read to its end is closed."""
-        with suppress(Exception):
-            if self.messages:
-                self.messages.close()
-
     def end(self) -> KeptClient | None:
         """Return the client if another call can use it. Otherwise close it.
 
         A complete answer's stream is first read to its end.
         """
-        if self.messages and self.completed:
-            self.http.wire.streams = False
-            self.http.wire.hurry(DRAIN_TIMEOUT)
-            with suppress(Exception):  # the answer is complete: an error no longer matters
-                while True:
-                    next(self.messages)
-        self.close_messages()
+        if self.messages:
+            with suppress(Exception):  # how the answer ended is known already
+                if self.completed:
+                    self.http.wire.streams = False
+                    self.http.wire.hurry(DRAIN_TIMEOUT)
+                    for _ in self.messages:
+                        pass
+                self.messages.close()
         with suppress(IndexError):
             client = self._owned.pop()
             if client.keep > 0 and client.is_reusable():

@@ -118,7 +118,7 @@ class Parameter:
     def value(self, file: dict[str, Any] | None, prompt: str) -> Any:
         """Return picture or prompt in the form that the component takes."""
         if self.kind == "multimodaltextbox":
-            return {"text": prompt, "files": [file] if file else []}
+            return {"text": prompt, "files": [] if file is None else [file]}
         if not self.takes_picture:
             return prompt
         if file is None:  # as a page sends an empty box

@@ -10,7 +10,6 @@ import logging
 import re
 import ssl
 import traceback
-from concurrent import futures
 from contextlib import suppress
 from copy import copy
 from typing import Any
@@ -135,9 +134,8 @@ def _found(response: httpx.Response) -> str:
         said = json.loads(body[:MAX_ERROR_BYTES])["detail"]
     except (ValueError, KeyError, TypeError, RecursionError):
         page = body[:MAX_ERROR_BYTES].decode("utf-8", "replace")  # not the charset that it names
-        start = page.find(">", page.lower().find("<title")) if "<title" in page.lower() else -1
-        title = page[start + 1 : start + 200].partition("</")[0] if start >= 0 else ""
-        said = f"a web page, “{one_line(title, 100)}”" if title else ""
+        title = re.search(r"<title[^<>]{0,100}>([^<]{1,200})", page, re.IGNORECASE)
+        said = f"a web page, “{one_line(title[1], 100)}”" if title else ""
     return f": {one_line(said, 200).rstrip('.')}" if isinstance(said, str) and said else ""
 
 
@@ -155,18 +153,17 @@ def from_exception(error: BaseException, picture: Picture | None = None) -> Exce
     detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
         case ResponseError() | MediaError() | ModelNotSupportedError():
-            mapped: Exception = copy(error)  # calls that wait for the same info get one error
+            mapped: Exception = copy(error)  # the Space keeps it for other calls
         case exceptions.AppError() | exceptions.ValidationError():
             mapped = _from_app(str(error), getattr(error, "title", None), picture)
         case httpx.ConnectTimeout() | httpx.ConnectError() | httpx.ProxyError():
             mapped = _not_connected(error, detail)
-        case httpx.TimeoutException() | futures.TimeoutError():
+        case httpx.TimeoutException() | TimeoutError():
             mapped = ResponseTimeoutError(
                 f"The Space was silent for longer than read_timeout ({kind}). If it is only slow, "
                 "or a proxy on the way holds its answer back (nginx does with proxy_buffering), "
                 "give more seconds: read_timeout=...", retryable=True)
-        case httpx.HTTPError() | httpx.InvalidURL() | httpx.StreamError() | OSError() | (
-                futures.CancelledError()):
+        case httpx.HTTPError() | httpx.InvalidURL() | OSError():
             mapped = SpaceConnectionError(
                 f"The connection to the Space broke off{detail}.", retryable=True)
         case _ if type(error).__module__.startswith("socksio"):
@@ -186,8 +183,6 @@ def _machine_trouble(error: BaseException | None) -> str:
             return str(error.strerror)
         if isinstance(error, MemoryError):
             return "memory"
-        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-            return "threads"
         error = error.__cause__ or error.__context__
     return ""
 

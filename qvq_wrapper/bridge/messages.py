@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
@@ -11,7 +10,7 @@ import httpx
 
 from ..errors import SpaceConnectionError
 from ..types import Stage, Status
-from .bounds import MAX_JSON_BYTES, OutputBounds, load_json
+from .bounds import MAX_JSON_BYTES, check_outputs, load_json
 from .connection import Connection
 from .failures import CallCancelled, one_line
 from .outputs import TextFinder
@@ -48,21 +47,21 @@ def publish(
         on_status(_STREAMING if is_plain else _status(update))
 
 
-class MessageQueue(deque[Any]):
-    """A job's messages. Asking for the length reads the next one from the Space."""
+class MessageQueue:
+    """A job's messages. Taking one waits for the Space, so there always seems to be one."""
 
     def __init__(self, messages: Iterator[dict[str, Any]]) -> None:
-        super().__init__()
         self._messages = messages
 
     def __len__(self) -> int:
-        if not super().__len__():
-            message = next(self._messages, None)
-            if message is None:
-                raise SpaceConnectionError(
-                    "The Space ended its stream before the answer was complete.", retryable=True)
-            self.append(message)
-        return super().__len__()
+        return 1
+
+    def popleft(self) -> dict[str, Any]:
+        message = next(self._messages, None)
+        if message is None:
+            raise SpaceConnectionError(
+                "The Space ended its stream before the answer was complete.", retryable=True)
+        return message
 
 
 def space_messages(
@@ -71,7 +70,7 @@ def space_messages(
     """Yield the messages of a session's job, as the Space sends them."""
     params, most = {"session_hash": session_hash}, connection.limits.max_chars
     response = connection.send("GET", url, params=params, headers=headers, stream=True)
-    outputs = OutputBounds(4 * most + 65536)
+    sizes: list[int] = []  # of the outputs
     with closing(response):
         # JSON writes a character in six bytes at most.
         for event in _read_events(response, 6 * most + 65536):
@@ -87,7 +86,7 @@ def space_messages(
                 raise SpaceConnectionError(
                     "The connection brought nonsense: a message of another question.")
             if kind == "process_generating":
-                outputs.check(message)
+                check_outputs(message, sizes, 4 * most + 65536)
             if kind == "process_completed":
                 connection.completed = True
             if kind in _KNOWN_KINDS:

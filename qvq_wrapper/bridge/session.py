@@ -18,28 +18,25 @@ gradio_client's name    what gradio_client's own does            what is lost wi
                         polls for messages every 50 ms           come up to 50 ms late; a cancel
                                                                  ends the job at its next
                                                                  message; its own reader is
-                                                                 joined at the exit
+                                                                 joined at the exit; the picture
+                                                                 is not marked as a file, and so
+                                                                 some components refuse it
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
-``_upload_file``        reads the picture from a file            it is sent twice, the second
-                                                                 time from a temporary file
 ======================= ======================================== ===============================
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import closing, suppress
 from functools import partial
 from io import BytesIO
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
-from uuid import uuid4
 
 import httpx
 from gradio_client import Client, exceptions, utils
@@ -50,37 +47,30 @@ from ..question.options import Question
 from ..types import Status
 from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
-from .executors import JobExecutor
 from .info import SpaceInfo
 from .messages import MessageQueue, OnStatus, OnText, publish, space_messages
 from .space import Space
 from .telemetry import no_telemetry
 from .tls import tls_context
 
-CANCEL_TIMEOUT = 5.0  # seconds for reaching the Space, also through a slow proxy
 # Seconds to wait for the answer to /cancel. gradio 6.31 sends it only after the app's current step.
 CANCEL_PATIENCE = 0.3
-HEARTBEAT_TIMEOUT = 1.0  # seconds for connecting and TLS, and for the first byte
-NO_FILE = f"/qvq_wrapper-{uuid4()}/picture"  # stands for a picture in memory; there is no such file
-
-Tasks = list[Callable[[], None]]
+HEARTBEAT_PATIENCE = 1.0  # seconds to wait for its first byte
+META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file of Gradio's
 
 
 def answer(
     question: Question, space: Space, connection: Connection, on_text: OnText,
-    on_status: OnStatus, later: Tasks,
+    on_status: OnStatus,
 ) -> None:
     """Get the Space's info, ask, and pass on the answer. Blocks until the final output is there.
-
-    Args:
-        later: collects tasks to run after the reader was told of the end.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
     info = space.info(connection)
     try:
-        text = _ask(question, space, connection, info, on_text, on_status, later)
+        text = _ask(question, space, connection, info, on_text, on_status)
     except (SpaceUnavailableError, AuthenticationError) as error:
         # Another app may answer there by now, or the login may have ended.
         if not error.retryable and info.fetched < connection.began:
@@ -92,33 +82,57 @@ def answer(
 
 def _ask(
     question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
-    on_status: OnStatus, later: Tasks,
+    on_status: OnStatus,
 ) -> str:
-    file = None
-    if picture := question.picture:
-        file = {"path": picture.url or NO_FILE, "meta": {"_type": "gradio.FileData"}}
-    endpoint = find_endpoint(info.config, info.api, question)
-    arguments, finder = endpoint.arguments(question, file), endpoint.finder()
+    endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
+    file: dict[str, Any] = {}  # stands for the picture in the arguments
+    arguments, finder = endpoint.arguments(question, file if picture else None), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
     publish_update = partial(publish, connection, on_text, on_status, finder)
-    if picture and not picture.url:
+    if picture and picture.url:
+        file |= {"path": picture.url} | META
+    elif picture:
         on_status(Status("uploading"))
-    session = Session(info, connection, endpoint.function, publish_update)
+        file |= _upload(picture, connection, info)
+    session = Session(info, connection, endpoint.function, file, publish_update)
     try:
-        output = session.run_job(arguments, file, picture)
+        output = session.submit(*arguments, fn_index=endpoint.function).result()
     except BaseException:
         session.cancel()
         raise
     finally:
-        if connection.completed:
-            space.mark_draining(connection)
         if info.config.get("connect_heartbeat") and connection.may_have_job:
-            later.append(session.end_on_server)
+            connection.farewell = session.end_on_server
     text = finder.find(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
     space.confirm(info)
     return text
+
+
+def _upload(picture: Picture, connection: Connection, info: SpaceInfo) -> dict[str, Any]:
+    name, data = picture.load(info.config.get("max_file_size"))
+    # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
+    files = {"files": (name, BytesIO(data))}
+    response = connection.send("POST", urljoin(info.root, utils.UPLOAD_URL), files=files)
+    return {"path": response.json()[0], "orig_name": name}
+
+
+class JobExecutor(Executor):
+    """Runs each task in the thread that submits it.
+
+    A pool's threads would be joined at the interpreter's exit.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if fn is utils.check_for_cancel:
+            return future  # it polls, and posts past the proxy: we cut the job's connection instead
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 class Session(Client):
@@ -128,11 +142,11 @@ class Session(Client):
     analytics_enabled = property(lambda self: False, lambda self, value: None)
 
     def __init__(
-        self, info: SpaceInfo, connection: Connection, function: Any,
+        self, info: SpaceInfo, connection: Connection, function: Any, file: dict[str, Any],
         publish: Callable[[Any], None],
     ) -> None:
         self._space_info, self._connection = info, connection
-        self._function, self._publish = function, publish
+        self._function, self._file, self._publish = function, file, publish
         self._event_id = ""  # gradio 6.31 takes this in /cancel for the session's only job
         cookies = {each.name: each.value for each in info.cookies.jar}
         # For requests that a newer gradio_client makes by itself.
@@ -146,56 +160,19 @@ class Session(Client):
                 ssl_verify=tls_context(connection.access.verify), httpx_kwargs=options)
         self.executor = self.helper_executor = JobExecutor()  # type: ignore[assignment]
 
-    def run_job(
-        self, arguments: list[Any], file: dict[str, Any] | None, picture: Picture | None
-    ) -> Any:
-        """Return the job's final output.
-
-        Args:
-            file: the placeholder of the picture in ``arguments``.
-        """
-        submit = partial(self.submit, *arguments, fn_index=self._function)
-        if file is None or picture is None or picture.url:
-            return submit().result()
-        name, data = picture.load(self.config.get("max_file_size"))
-        # httpx sends a BytesIO in pieces of 64 kB. Plain bytes would be copied for each packet.
-        files = {"files": (name, BytesIO(data))}
-        response = self._connection.send("POST", self.upload_url, files=files)
-        uploaded = file | {"path": response.json()[0], "orig_name": name}
-        endpoint = self.endpoints[self._function]
-        own_upload = endpoint._upload_file
-
-        def upload(file: dict[str, Any], data_index: int) -> dict[str, Any]:
-            return uploaded if file["path"] == NO_FILE else own_upload(file, data_index)
-
-        endpoint._upload_file = upload  # type: ignore[assignment, method-assign]
-        try:
-            return submit().result()
-        except FileNotFoundError:
-            if self._connection.may_have_job:
-                raise
-        # A newer gradio_client does not call our upload. Its own needs a file.
-        with TemporaryDirectory(prefix="qvq_wrapper-") as folder:
-            file["path"] = os.path.join(folder, name)
-            Path(file["path"]).write_bytes(data)
-            return submit().result()
-
     def cancel(self) -> None:
         """Tell the Space that the job is no longer wanted, if there may be one."""
         connection = self._connection
         if connection.may_have_job and not connection.completed:
-            connection.close_messages()
             job = {
                 "fn_index": self._function, "session_hash": self.session_hash,
                 "event_id": self._event_id}
-            self._send_apart(
-                "POST", utils.CANCEL_URL, CANCEL_PATIENCE, connect_timeout=CANCEL_TIMEOUT, json=job)
+            self._send_apart("POST", utils.CANCEL_URL, CANCEL_PATIENCE, json=job)
 
     def end_on_server(self) -> None:
         """Open and close the session's heartbeat: then the Space drops the session's state."""
         path = utils.HEARTBEAT_URL.format(session_hash=self.session_hash)
-        self._send_apart(
-            "GET", path, HEARTBEAT_TIMEOUT, connect_timeout=HEARTBEAT_TIMEOUT, stream=True)
+        self._send_apart("GET", path, HEARTBEAT_PATIENCE, stream=True)
 
     def _send_apart(self, method: str, path: str, patience: float, **options: Any) -> None:
         """Send a request over a connection of its own. Its response is of no interest."""
@@ -209,6 +186,9 @@ class Session(Client):
 
     def send_data(self, data: Any, hash_data: Any, protocol: Any, request_headers: Any) -> str:
         """Hand in the question, and have the job's own thread read its messages."""
+        if self._file:
+            # With the mark, gradio_client itself would upload a file of this machine.
+            data = utils.traverse(data, lambda file: file | META, lambda each: each == self._file)
         connection, headers = self._connection, {**(request_headers or {}), **self.headers}
         response = connection.send(
             "POST", self.sse_data_url, json={**data, **hash_data}, headers=headers)
@@ -218,7 +198,8 @@ class Session(Client):
         self._event_id = str(response.json()["event_id"])
         connection.messages = space_messages(
             connection, self.sse_url, self.session_hash, self._event_id, self.headers)
-        self.pending_messages_per_event[self._event_id] = MessageQueue(connection.messages)
+        queue: Any = MessageQueue(connection.messages)
+        self.pending_messages_per_event[self._event_id] = queue
         return self._event_id
 
     def new_helper(self, fn_index: int, *args: Any, **kwargs: Any) -> Any:

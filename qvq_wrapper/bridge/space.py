@@ -8,14 +8,13 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import Future, wait
-from contextlib import suppress
+from copy import copy
 
 import httpx
 
 from ..question.options import Access, Limits
 from .connection import Connection, KeptClient
-from .failures import CallCancelled
+from .failures import CallCancelled, from_exception
 from .info import SpaceInfo
 from .tls import forget_tls_contexts
 from .wire import close_inherited
@@ -26,31 +25,25 @@ MAX_INFO_BYTES = 2**27  # of memory for what they said, estimated
 FORGET_AFTER = 600.0  # seconds; then the next call to any Space drops one that was not called
 MAX_IDLE = 8  # idle connections to a Space
 MAX_ALL_IDLE = 64  # idle connections of this process
-DRAIN_WAIT = 0.05  # seconds that a call waits for a connection whose answer is complete
 
 
 class Space:
-    """A Space as one Access reaches it. All its calls share its info and its idle connections.
-
-    The lock is for calls' threads alone: cancel() and destructors come nowhere near it.
-    """
+    """A Space as one Access reaches it. All its calls share its info and its idle connections."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
         self.used = 0.0  # when the latest call began
         self.weight = 0  # bytes of memory that the latest info takes, estimated
         self.idle: list[KeptClient] = []  # the latest used is the last
-        self._changed = threading.Condition()
-        self._draining: set[Connection] = set()  # the answer is there, its stream goes on
+        self._loading = threading.Lock()  # held by the call that checks or fetches the info
         self._info: SpaceInfo | None = None
-        self._loading: Future[SpaceInfo] | None = None
-        # When the info was last known to be right, and when it last became doubtful.
-        self._checked = self._suspected = -math.inf
+        self._error: Exception | None = None  # of the call that could not fetch it
+        # When the info was last known to be right, became doubtful, and could not be fetched.
+        self._checked = self._suspected = self._failed = -math.inf
 
     def connect(self, limits: Limits) -> Connection:
         """Return a connection for one call, over the idle client that was used last, if any."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.idle or not self._draining, DRAIN_WAIT)
+        with _lock:
             while self.idle:
                 client = self.idle.pop()
                 if client.is_reusable():
@@ -59,31 +52,26 @@ class Space:
                 self._suspected = time.monotonic()
         return Connection(self.access, KeptClient(self.access), limits)
 
-    def mark_draining(self, connection: Connection) -> None:
-        """Let calls that begin now wait a little for this connection: its answer is complete."""
-        with self._changed:
-            self._draining.add(connection)
-
     def release(self, connection: Connection) -> None:
         """Keep the client of a call that has ended for the next one, if it can be reused.
 
         A connection that was lost makes the info suspect: the Space may have been restarted.
         """
-        client, may_keep = connection.end(), _may_keep(self)
-        with self._changed:
-            self._draining.discard(connection)
+        client = connection.end()
+        with _lock:
+            is_known = _spaces.get(self.access) is self  # nobody closes those of a forgotten one
+            total = sum(len(each.idle) for each in _spaces.values())
             if client is None:
                 self._suspected = time.monotonic()
-            elif may_keep and len(self.idle) < MAX_IDLE:
+            elif is_known and len(self.idle) < MAX_IDLE and total < MAX_ALL_IDLE:
                 client.closes = time.monotonic() + client.keep
                 self.idle.append(client)
             else:
                 client.close()
-            self._changed.notify()
 
     def close_idle(self, now: float = math.inf) -> None:
         """Close the idle connections that are too old at this time."""
-        with self._changed:
+        with _lock:
             for client in [each for each in self.idle if each.closes <= now]:
                 self.idle.remove(client)
                 client.close()
@@ -98,45 +86,39 @@ class Space:
             TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
             Exception: ``SpaceInfo.fetch`` failed, here or in the other call.
         """
-        until = time.monotonic() + connection.limits.read_timeout
-        while not connection.cancelled:
-            own_load = Future[SpaceInfo]()
-            with self._changed:
-                fresh = max(time.monotonic() - INFO_MAX_AGE, self._suspected) < self._checked
-                if self._info and fresh:
-                    return self._info
-                running_load = self._loading
-                if not running_load:
-                    self._loading = own_load
-            if not running_load:
-                return self._load(connection, own_load)
-            while not (running_load.done() or connection.cancelled or time.monotonic() > until):
-                wait([running_load], 0.2)  # a short wait: this call's reader may leave
-            # If the other call was cancelled or lost patience, this one takes over.
-            with suppress(CallCancelled, httpx.ReadTimeout):
-                return running_load.result(0)
-        raise CallCancelled
-
-    def _load(self, connection: Connection, loading: Future[SpaceInfo]) -> SpaceInfo:
-        info, began = self._info, time.monotonic()
+        began = time.monotonic()
+        while not self._loading.acquire(timeout=0.2):  # a short wait: this call's reader may leave
+            if connection.cancelled:
+                raise CallCancelled
+            if time.monotonic() > began + connection.limits.read_timeout:
+                raise TimeoutError
         try:
-            if info is None or not info.is_current(connection):
+            return self._load(connection, began)
+        finally:
+            self._loading.release()
+
+    def _load(self, connection: Connection, began: float) -> SpaceInfo:
+        now = time.monotonic()
+        if self._info and max(now - INFO_MAX_AGE, self._suspected) < self._checked:
+            return self._info
+        if self._error and self._failed > began:  # in the call that this one waited for
+            raise copy(self._error)
+        try:
+            if self._info is None or not self._info.is_current(connection):
                 self._info = None
-                info = SpaceInfo.fetch(connection)
+                self._info = SpaceInfo.fetch(connection)
         except BaseException as error:
-            self._loading = None  # a cancelled call's error must not reach those that wait
-            loading.set_exception(CallCancelled() if connection.cancelled else error)
+            # If this call was cancelled or lost patience, the next one tries.
+            if not (connection.cancelled or isinstance(error, httpx.ReadTimeout)):
+                self._error, self._failed = from_exception(error), time.monotonic()
             raise
-        self._info, self._checked, self._loading = info, began, None
-        self.weight = info.weight
-        loading.set_result(info)
-        return info
+        self._checked, self.weight = now, self._info.weight
+        return self._info
 
     def forget(self, info: SpaceInfo) -> None:
         """Fetch the info anew for the next question: a refusal may be due to outdated info."""
-        with self._changed:
-            if self._info is info:
-                self._info = None
+        if self._info is info:
+            self._info = None
 
     def confirm(self, info: SpaceInfo) -> None:
         """Count the info as checked: a complete answer shows that it was right."""
@@ -145,13 +127,14 @@ class Space:
 
 
 _spaces: OrderedDict[Access, Space] = OrderedDict()
-_spaces_lock = threading.Lock()
+_lock = threading.RLock()
+"""For what is remembered. cancel() and destructors come nowhere near it."""
 
 
 def space_at(access: Access) -> Space:
     """Return the one Space of this access. Also forgets Spaces that were not used lately."""
     now = time.monotonic()
-    with _spaces_lock:
+    with _lock:
         space = _spaces.pop(access) if access in _spaces else Space(access)
         space.used = now
         _spaces[access] = space
@@ -166,13 +149,6 @@ def space_at(access: Access) -> Space:
         return space
 
 
-def _may_keep(space: Space) -> bool:
-    """Return whether one more idle connection to the Space may be kept."""
-    with _spaces_lock:
-        is_known = _spaces.get(space.access) is space  # nobody closes those of a forgotten one
-        return is_known and sum(len(each.idle) for each in _spaces.values()) < MAX_ALL_IDLE
-
-
 @atexit.register
 def close_idle() -> None:
     """Close all idle connections."""
@@ -182,8 +158,8 @@ def close_idle() -> None:
 
 def _after_fork() -> None:
     """Forget everything: a thread of the parent may hold a lock, and is not in this process."""
-    global _spaces_lock
-    _spaces_lock = threading.Lock()
+    global _lock
+    _lock = threading.RLock()
     _spaces.clear()
     forget_tls_contexts()
     close_inherited()

@@ -37,6 +37,5 @@ def error_from(title: object, message: str) -> ResponseError | None:
         return None
     wait = float(found[2]) if found[2] else None
     retryable = found[0] != found[1]
-    if found[1] == "Busy":
-        return RateLimitError(message, retry_after=wait, retryable=retryable)
-    return SpaceUnavailableError(message, retry_after=wait, retryable=retryable)
+    kind = RateLimitError if found[1] == "Busy" else SpaceUnavailableError
+    return kind(message, retry_after=wait, retryable=retryable)
