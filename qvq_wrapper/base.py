@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Generator
 from functools import wraps
+from inspect import Parameter, signature
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from .errors import ModelNotSupportedError
@@ -31,20 +32,31 @@ def hide_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments,
     return call
 
 
+class _Params:
+    """``get_params()`` as an attribute of the class, which g4f declares."""
+
+    def __get__(self, instance: object, owner: type[AsyncGeneratorProvider]) -> str:
+        return owner.get_params()
+
+
 class AsyncGeneratorProvider(ABC):
     """A provider whose answers are async generators of text. All other forms use that one.
 
     The class itself can be handed to g4f, as ``g4f.client.Client(provider=...)`` or in a
-    ``RetryProvider``: it has the attributes and methods that those use.
+    ``RetryProvider``: it has the attributes and methods of g4f's own providers.
     """
 
     label: ClassVar[str] = ""
     url: ClassVar[str] = ""
     working: ClassVar[bool] = False
+    active_by_default: ClassVar[bool | None] = None  # None: as ``working``
     needs_auth: ClassVar[bool] = False
     supports_stream: ClassVar[bool] = True
+    supports_message_history: ClassVar[bool] = True
+    supports_system_message: ClassVar[bool] = True
     use_stream_timeout: ClassVar[bool] = True  # g4f then leaves ``timeout`` to us
     live: ClassVar[int] = 0  # g4f counts here: up with an answer, down with an error
+    params = _Params()
 
     @classmethod
     @abstractmethod
@@ -82,6 +94,21 @@ class AsyncGeneratorProvider(ABC):
     def get_parent(cls) -> str:
         """Return the name under which g4f looks for a token in a dict of tokens."""
         return str(getattr(cls, "parent", cls.__name__))
+
+    @classmethod
+    def get_parameters(cls, as_json: bool = False) -> dict[str, Any]:
+        """Return the parameters of ``create_async_generator`` by name, or their defaults."""
+        everything = signature(cls.create_async_generator).parameters.items()
+        known = {name: each for name, each in everything if each.kind is not Parameter.VAR_KEYWORD}
+        if not as_json:
+            return known
+        defaults = {name: each.default for name, each in known.items()}
+        return {name: None if each is Parameter.empty else each for name, each in defaults.items()}
+
+    @classmethod
+    def get_params(cls) -> str:
+        """Return the parameters in one line, for people."""
+        return f"{cls.__name__} supports: {signature(cls.create_async_generator)}"
 
 
 class ProviderModelMixin:
