@@ -133,8 +133,9 @@ class Connection(httpx.Auth):
         return self.send(method, url, stream=stream, **options)  # the answer's stream
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        path, host, wire = request.url.path, request.url.host, self.http.wire
+        path, wire = request.url.path, self.http.wire
         if origin(str(request.url)) != origin(self.url):
+            host = request.url.netloc.decode()
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {host}; nothing was sent there.")
         joins, is_kept = path.endswith("/queue/join"), "kept" in request.extensions

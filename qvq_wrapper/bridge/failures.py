@@ -59,7 +59,7 @@ def one_line(text: str, limit: int = 500) -> str:
 
 def from_response(response: httpx.Response) -> ResponseError | None:
     """Return the error for an HTTP response, or None for a success. Reads the body of an error."""
-    code, path, host = response.status_code, response.url.path, response.url.host
+    code, path, host = response.status_code, response.url.path, response.url.netloc.decode()
     if path.endswith("/config") and "event-stream" in response.headers.get("content-type", ""):
         return SpaceUnavailableError(
             f"No Gradio app at {host}: {path} answers with a stream of events. Give the Space's "

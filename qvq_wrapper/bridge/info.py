@@ -70,6 +70,7 @@ def _json(response: httpx.Response, *keys: str) -> dict[str, Any]:
     found = load_json(response.content)
     if isinstance(found, dict) and all(isinstance(found.get(key), (list, dict)) for key in keys):
         return found
+    host, kind = response.url.netloc.decode(), response.headers.get("content-type", "no type")
     raise SpaceUnavailableError(
-        f"No Gradio app at {response.url.host}: {response.url.path} answers with something else "
-        f"({response.headers.get('content-type', 'no type')}).", status_code=response.status_code)
+        f"No Gradio app at {host}: {response.url.path} answers with something else ({kind}).",
+        status_code=response.status_code)
