@@ -226,6 +226,34 @@ def space(start_space):
         yield space
 
 
+@pytest.fixture(scope="session")
+def secure_space(start_space, certificate):
+    """A Space with a self-signed certificate."""
+    with start_space("--certificate", *certificate) as space:
+        yield space
+
+
+@pytest.fixture(scope="session")
+def login_space(start_space):
+    """A Space behind the login of ``user`` with ``word``, which hides its app's errors."""
+    with start_space("--login", "user", "word", "--hide-errors") as space:
+        yield space
+
+
+@pytest.fixture(scope="session")
+def narrow_space(start_space):
+    """A Space that answers one question at a time. One more can wait in its queue."""
+    with start_space("--at-once", 1, "--queue", 1) as space:
+        yield space
+
+
+@pytest.fixture(scope="session")
+def shapes_space(start_space):
+    """A Space with endpoints of every shape (see spaces/shapes.py)."""
+    with start_space("--shapes") as space:
+        yield space
+
+
 @pytest.fixture
 def relay(space):
     """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
