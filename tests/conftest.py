@@ -19,7 +19,7 @@ import anyio
 import httpx
 import pytest
 from hostile import HostileSpace
-from inside import close_idle
+from inside import close_idle, set_bounds
 from network import Relay, web_server
 from PIL import Image
 
@@ -255,8 +255,13 @@ def shapes_space(start_space):
 
 
 @pytest.fixture
-def relay(space):
-    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
+def relay(space, monkeypatch):
+    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet.
+
+    On a busy machine, the Space may need more than the package's 1 s to end an answer's stream.
+    The connection would be lost then, and tests count connections.
+    """
+    set_bounds(monkeypatch, drain_timeout=BOUND)
     with Relay(space.port) as relay:
         yield relay
 

@@ -194,7 +194,7 @@ def build(only=()):
         add("upload", describe, [gr.UploadButton(), prompt], answer)
         add("uploads", describe, [gr.UploadButton(file_count="multiple"), prompt], answer)
         add("gallery", describe_gallery, [gr.Gallery(type="filepath"), prompt], answer)
-        for component in [gr.ImageEditor, gr.ImageMask, gr.Sketchpad, gr.Paint]:
+        for component in [gr.ImageEditor, gr.Sketchpad]:
             editor = component(type="filepath")
             add(component.__name__.lower(), describe_edited, [editor, prompt], answer)
         add("message", describe_message, [message], answer)
@@ -206,13 +206,12 @@ def build(only=()):
         add("two_images_and_text", describe_two, [image, other_image, prompt], answer)
         add("slider", take_anything, [gr.Slider(value=1), gr.Number(1)], answer)
         add("history", take_anything, [chatbot, prompt], answer)
-        for component in [gr.Audio, gr.Video, gr.Model3D, gr.JSON, gr.AnnotatedImage]:
+        for component in [gr.Audio, gr.Video, gr.JSON]:
             add(component.__name__.lower(), take_anything, [component(), prompt], answer)
 
-        for component in [gr.Textbox, gr.TextArea, gr.HTML, gr.Code]:
+        for component in [gr.Textbox, gr.HTML, gr.Code]:
             add(f"to_{component.__name__.lower()}", in_steps(str), both, component())
         add("updates", in_steps(lambda words: gr.update(value=words)), both, answer)
-        add("instances", in_steps(gr.Markdown), both, answer)
         add("then_skip", then(skip()), both, answer)
         add("then_hide", then(gr.update(visible=False)), both, answer)
         add("then_nothing", then(None), both, answer)
@@ -221,7 +220,6 @@ def build(only=()):
         add("second", picture_and_words, both, [other_image, answer])
         add("last", lambda *both: (1, {"a": 1}, "text", 3), both, [
             gr.Number(), gr.Label(), answer, state])
-        add("two_answers", lambda *both: ("the first", "the second"), both, [answer, gr.Textbox()])
         add("by_value", lambda *both: (None, "the second"), both, [answer, gr.Textbox()])
         add("emptied_box", with_emptied_box, both, [prompt, chatbot])
         add("choices", lambda *both: ("a", "text"), both, [gr.Dropdown(["a"]), answer])
@@ -234,7 +232,7 @@ def build(only=()):
             add("pairs", pairs_in_steps, both, gr.Chatbot(type="tuples"))
         add("only_thought", lambda *both: [THOUGHT], both, chatbot)
         add("unanswered", lambda image, prompt: [user(prompt)], both, chatbot)
-        for component in [gr.Number, gr.Image, gr.JSON, gr.Label, gr.State, gr.HighlightedText]:
+        for component in [gr.Number, gr.Image, gr.JSON, gr.State]:
             add(f"to_{component.__name__.lower()}", take_anything, both, component())
         add("to_nothing", take_anything, both, None)
 
@@ -251,12 +249,10 @@ def build(only=()):
                 add_chat("chat_words", thought_then_words)
                 add_chat("chat_inputs", answer_chat_with, additional_inputs=[
                     gr.Textbox("be brief"), gr.Slider(value=1)])
-        # What is found where no endpoint is named
-        if "by_enter" in only:
+        # What is found where no endpoint is named: the first one of these functions
+        if not only:
             gr.Button().click(describe, both, answer)
             prompt.submit(describe, both, answer)
-        if "load" in only:
             app.load(take_anything, both, answer, api_name="load")
-        if "unnamed" in only:
-            gr.Button().click(describe, both, answer, api_name=False)
+        gr.Button().click(describe, both, answer, api_name=False)
     return app
