@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import call_threads, close_idle_sockets_to, script, wait_until
@@ -152,12 +153,8 @@ def test_two_hundred_threads(start_space):
                 pass
             texts[number] = streams[number].text
 
-        threads = [threading.Thread(target=read, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(BOUND)
-        assert len(texts) == count
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(read, range(count)))
         assert all(texts[number] == f"{number} end" for number in range(0, count, 2))
         assert all(stream.status.stage in ("finished", "cancelled") for stream in streams)
         assert all(streams[number].status.stage == "finished" for number in range(0, count, 2))
