@@ -123,15 +123,6 @@ async def test_the_connection_closes_while_a_request_is_on_its_way(relay, space,
         assert len(space.log("asked", prompt=prompt)) == (path != "/queue/join")
 
 
-async def test_a_response_that_breaks_off_is_not_asked_for_again(relay):
-    """The connection was reused, but it was not closed before the request."""
-    await ask("warm", url=relay.url).read()
-    await calls_ended()
-    relay.cut_at(b'"]', "/upload")
-    error = await failure(ask("broken off", PNG, url=relay.url, max_retries=0))
-    assert type(error) is SpaceConnectionError and relay.count("/upload") == 1
-
-
 async def test_a_proxy_that_drops_idle_connections(relay):
     for number in range(2):
         answer = await ask(f"dropped {number}", url=relay.url).read()

@@ -10,7 +10,7 @@ import warnings
 import anyio
 import httpx
 import pytest
-from conftest import PNG, calls_ended, failure, free_port, script, wait_until_async
+from conftest import PNG, calls_ended, failure, script, wait_until_async
 from inside import forget_info, set_bounds
 from network import HttpProxy, Relay, web_server
 
@@ -65,7 +65,6 @@ async def test_the_app_raises(provider):
         ({"hidden": "inner reason"}, "inner reason"),
         ({"raise": r"'no \x literal'"}, r"'no \x literal'"),
         ({"raise": "'two\nlines'"}, "'two lines'"),
-        ({"raise": "It can't"}, "It can't"),
         ({"hidden": "can't start new thread"}, "can't start new thread"),
     ]:
         stream = provider.ask(script("some", 0.1, step))
@@ -137,7 +136,6 @@ def config(**fields):
 UNUSABLE = [
     (200, PAGE, [], SpaceUnavailableError, "No Gradio app"),
     (200, "{}", [], SpaceUnavailableError, "No Gradio app"),
-    (200, "[1]", [], SpaceUnavailableError, "No Gradio app"),
     (200, config(protocol="ws", version="3.9"), [],
      SpaceUnavailableError, "too old: its gradio 3.9.*4.44 or newer"),
     (200, config(protocol="sse_v2.1", version="4.44.1"), [], SpaceUnavailableError, "too old"),
@@ -184,7 +182,7 @@ async def test_a_response_larger_than_the_limit(relay, monkeypatch):
 async def test_an_error_status_whose_body_breaks_off():
     with web_server(401, "x" * 5000) as server, Relay(server.port) as relay:
         relay.change(lambda data: data[:-4000] if b"xxxx" in data else data)
-        error = await failure(ask("Hi", url=relay.url, read_timeout=2, max_retries=0))
+        error = await failure(ask("Hi", url=relay.url, read_timeout=0.5, max_retries=0))
     assert type(error) is AuthenticationError and error.status_code == 401
 
 
@@ -202,13 +200,11 @@ async def test_a_private_or_missing_space():
 COME_BACK = [
     ({"Retry-After": "7"}, 7),
     ({"Retry-After": "-1"}, 0),
-    ({"Retry-After": "inf"}, None),
     ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
     ({"Retry-After": "soon"}, None),
     ({"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"api";q=500;w=300'}, 55),
     ({"ratelimit": '"burst";r=0;t=1, "daily";r=0;t=3600, "other";r=9;t=9999'}, 3600),
     ({"RateLimit": '"api";r=1;t=55'}, None),
-    ({"RateLimit": "garbage"}, None),
     ({"RateLimit": f'"api";r=0;t={"9" * 400}'}, None),
     ({"Retry-After": "7", "RateLimit": '"api";r=0;t=55'}, 7),
     ({"X-RateLimit-Reset": "55"}, None),
@@ -226,7 +222,7 @@ def test_when_to_come_back():
 
 async def test_an_unknown_host():
     error = await failure(ask("Hi", url="http://nowhere.invalid", max_retries=0))
-    assert type(error) is SpaceConnectionError
+    assert type(error) is SpaceConnectionError and error.retryable
     assert "nowhere.invalid could not be reached" in str(error)
 
 
@@ -332,7 +328,7 @@ async def test_the_stream_is_cut_in_the_middle_of_an_event(relay):
 
 async def test_garbage_instead_of_json(relay):
     event = b'data: {"msg":"process_generating"'
-    for garbage in (b"<html>", b"data: [1]", b"data: 7", b"event: x", b"\xff\xfe"):
+    for garbage in (b"<html>", b"data: [1]", b"\xff\xfe"):
         relay.behave()
         relay.replace(event, garbage + b'\n\n{"msg":"')
         error = await failure(ask_once(relay, script("a", 0.1, "ab")))
@@ -360,22 +356,13 @@ async def test_odd_characters_arrive(relay):
 # The proxy
 
 
-async def test_a_proxy_that_cannot_be_reached(space):
-    proxy = f"http://u:pass@127.0.0.1:{free_port()}"
-    error = await failure(ask("Hi", url=space.url, proxy=proxy, max_retries=0))
-    assert type(error) is SpaceConnectionError
-    assert "proxy" in str(error) and "pass" not in str(error)
-
-
-@pytest.mark.parametrize("secure", [False, True])
-async def test_a_proxy_that_asks_for_credentials(space, secure):
+async def test_a_proxy_that_asks_for_credentials(space):
     with HttpProxy("user:word") as proxy:
-        url = f"https://127.0.0.1:{space.port}" if secure else space.url
-        error = await failure(ask("Hi", url=url, proxy=proxy.url, max_retries=0))
-        assert type(error) is SpaceConnectionError and "407" in str(error)
-        if not secure:
-            credentials = proxy.url.replace("//", "//user:word@")
-            assert await ask("Hi", PNG, url=space.url, proxy=credentials).read() == "You asked: Hi"
+        for url in (space.url, f"https://127.0.0.1:{space.port}"):
+            error = await failure(ask("Hi", url=url, proxy=proxy.url, max_retries=0))
+            assert type(error) is SpaceConnectionError and "407" in str(error)
+        credentials = proxy.url.replace("//", "//user:word@")
+        assert await ask("Hi", PNG, url=space.url, proxy=credentials).read() == "You asked: Hi"
 
 
 async def test_a_proxy_that_dies_during_the_answer(space, tmp_path):

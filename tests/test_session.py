@@ -3,19 +3,15 @@
 Each is in use. If a newer version no longer uses one, questions are still answered.
 """
 
-import gc
 import subprocess
 import sys
 import threading
 import time
 
 import anyio
-import gradio_client
 import pytest
-from conftest import PNG, script, wait_until, wait_until_async
-from inside import (
-    SEAMS, UNDO, make_own, undo_seams, undo_wire, watch_outputs, watch_seams, watch_sessions,
-)
+from conftest import PNG, script, wait_until_async
+from inside import SEAMS, UNDO, make_own, undo_seams, undo_wire, watch_outputs, watch_seams
 from network import Relay
 
 from qvq_wrapper import ResponseError
@@ -83,18 +79,6 @@ async def test_each_seam_is_used(monkeypatch, provider):
         names = {thread.name for thread in new if "Trio" not in thread.name}
     assert used == set(SEAMS)
     assert names == {"qvq_wrapper"}
-
-
-@pytest.mark.skipif(
-    gradio_client.__version__ < "2.7.2", reason="up to 2.7.1 a Client refers to itself")
-async def test_a_session_is_freed_without_the_garbage_collector(monkeypatch, provider):
-    made = watch_sessions(monkeypatch)
-    gc.disable()
-    try:
-        await provider.ask("freed", PNG).read()
-        wait_until(lambda: [ref() for ref in made] == [None])
-    finally:
-        gc.enable()
 
 
 async def test_only_one_output_is_kept(monkeypatch, provider):
