@@ -7,14 +7,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
-import anyio
 import pytest
 from conftest import call_threads, close_idle_sockets_to, script, wait_until
 from network import Relay, connect, read_head
 
 from qvq_wrapper import ResponseError, ask
 
-pytestmark = pytest.mark.anyio
 KINDS = ["delay", "stall", "cut", "truncate", "corrupt", "reset", "half-close", "silence",
          "refusal", "slow"]
 BOUND = 12  # seconds for one call
@@ -148,16 +146,6 @@ class Chaos:
             error = caught
         self.check(relay, right, stream.text, error, time.monotonic() - start)
 
-    async def run_in_task(self, number):
-        """Ask one question in a task."""
-        relay, stream, right = self.make(number)
-        start, error = time.monotonic(), None
-        try:
-            await stream.read()
-        except Exception as caught:
-            error = caught
-        self.check(relay, right, stream.text, error, time.monotonic() - start)
-
     def check_afterwards(self):
         """No question was asked twice, and no job, thread or socket is left."""
         for prompt in self.prompts:
@@ -187,25 +175,7 @@ class Chaos:
         return [each for each in self.space.log() if each.get("prompt") in prompts]
 
 
-@pytest.mark.chaos
-async def test_calls_in_tasks(space, anyio_backend_name):
-    with ExitStack() as stack:
-        chaos = Chaos(space, f"tasks {anyio_backend_name}", stack)
-        limiter = anyio.CapacityLimiter(AT_ONCE)
-
-        async def run(number):
-            async with limiter:
-                await chaos.run_in_task(number)
-
-        async with anyio.create_task_group() as group:
-            for number in range(200):
-                group.start_soon(run, number)
-        await anyio.to_thread.run_sync(chaos.check_afterwards)
-
-
-@pytest.mark.parametrize("count", [
-    pytest.param(20, id="few"),
-    pytest.param(200, id="many", marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.chaos)])
 def test_calls_in_threads(space, count):
     with ExitStack() as stack:
         chaos = Chaos(space, f"threads {count}", stack)

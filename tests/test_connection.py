@@ -171,6 +171,7 @@ PLACES = [*(("/queue/join", behind) for behind in BEHIND),
           *((path, "the response again") for path in ("/config", "/info", "/queue/data"))]
 
 
+@pytest.mark.parametrize("server", ["TLS"], indirect=True)
 async def test_what_lies_behind_a_response_is_not_the_next(relay, server, space):
     for path, behind in PLACES:
         extra = BEHIND[behind]

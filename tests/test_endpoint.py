@@ -72,12 +72,10 @@ TAKEN = {
     "code": "what? 256",
     "file": "what? 256",
     "files": "what? 256",
-    "folder": "what? 256",
     "upload": "what? 256",
     "uploads": "what? 256",
     "gallery": "what? 256",
     "imageeditor": "what? 256 256 no picture",
-    "sketchpad": "what? 256 256 no picture",
     "message": "what? 256",
     "message_more": "what? 256 7",
     "system_message": "be brief what? 256",
@@ -106,13 +104,11 @@ async def test_a_prompt_alone_or_a_picture_alone_reaches_the_app(shapes):
 REFUSED = {
     "image_alone": "no place for the prompt. It takes: picture (image).",
     "prompt_alone": "no place for the picture. It takes: prompt (textbox).",
-    "two_images": "no place for the prompt. It takes: param_0 (image), param_1 (image).",
     "two_images_and_text": "also needs second; give them in parameters={...}.",
     "two_texts": "also needs prompt; give them in parameters={...}.",
     "slider": "no place for the picture. It takes: param_0 (slider), param_1 (number).",
     "history": "no place for the picture. It takes: param_0 (chatbot), param_1 (textbox).",
     "audio": "no place for the picture. It takes: param_0 (audio), param_1 (textbox).",
-    "video": "no place for the picture",
     "json": "no place for the picture",
 }
 
@@ -160,8 +156,8 @@ async def test_a_file_of_the_caller_is_sent_with_the_picture(shapes, tmp_path):
 # What endpoints give
 
 STREAMED = [
-    "to_textbox", "to_html", "to_code", "updates", "then_skip", "then_hide", "second",
-    "emptied_box", "messages", "chat_words"]
+    "to_textbox", "to_html", "updates", "then_skip", "second", "emptied_box", "messages",
+    "chat_words"]
 
 
 async def test_words_are_streamed(shapes, tmp_path):
@@ -179,12 +175,10 @@ async def test_words_are_streamed(shapes, tmp_path):
 GIVEN = {
     "last": "text",
     "by_value": "the second",
-    "choices": "text",
     "messages_picture": "the text",
     "messages_parts": "one\ntwo",
     "only_thought": "hm",
     "chat_message": "what? 256",
-    "chat_dict": "what? 256",
     "chat_text": "what? 256",
     "chat_list": "the last",
 }
@@ -265,11 +259,6 @@ async def test_no_endpoint_is_guessed(hostile, shapes):
         offer(hostile, shapes, names)
         options = options | {"headers": {"x-case": str(number)}}
         assert re.search(expected, await refusal(hostile, **options))
-
-
-async def test_a_name_with_and_without_a_slash(shapes):
-    for name in ("plain", "/plain"):
-        assert await ask(shapes, name).read() == "what? 256"
 
 
 async def test_generate_is_asked_where_there_is_one(space):

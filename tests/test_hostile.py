@@ -124,11 +124,6 @@ async def test_a_space_writes_nothing_and_warns_of_nothing(bomb, bounded):
             assert found["words"].isprintable(), name
 
 
-async def test_an_app_error_with_a_bad_escape_is_quoted(hostile):
-    hostile.messages = [failed(r"'bad \d'")]
-    assert str(call(hostile.url)) == r"'bad \d'"
-
-
 async def test_a_cancel_that_fails_does_not_replace_the_error(hostile):
     hostile.messages = [generating("some"), {"msg": "unexpected_error", "message": "the truth"}]
     replies = [Reply(b'{"detail": "the clean-up"}', each) for each in (404, 401, 429, 500)]
@@ -175,7 +170,6 @@ END = completed("end")
 BOMBS = {
     # The messages of an answer. Their words are looked at, copied, and read as JSON.
     "a quoted error": lambda: event(FAILED, b"'", *[MEGABYTE] * 40, b'\'"}}'),
-    "an error of lists": lambda: event(FAILED, *[b"[" * 2**20] * 40, b'"}}'),
     "an error of tags": lambda: event(FAILED, *[b"<a" * 2**19] * 40, b'"}}'),
     "a million edits": lambda: [generating("x" * 2**22), *event(
         GENERATING, b"[[", b",".join([b'["append",[],""]'] * 10**6), b"]]}}"), END],
@@ -184,19 +178,11 @@ BOMBS = {
         generating("", [[] for _ in range(500_000)]), *[generating([], [])] * 50, END],
     "a second output": lambda: [
         generating("", ""), *[generating([], [["append", [], "x" * 10**6]])] * 3000, END],
-    # An empty list is two characters of JSON. It takes 64 bytes, and more when it is copied.
-    "a second output of lists": lambda: [
-        generating("", []), *[generating([], [["append", [], [[]] * 1_300_000]])] * 6, END],
     "logs": lambda: [*({"msg": "log", "level": "info", "log": f"{number}" + "x" * 10**6}
                        for number in range(1200)), END],
-    "progress": lambda: [*({"msg": "progress", "progress_data": [
-        {"index": 1, "length": 2, "unit": "x", "desc": f"{number}" + "x" * 10**6}]}
-        for number in range(600)), END],
     "a message of lists": lambda: event(COMPLETED, b'",[[]', *[b",[]" * 2**20] * 15, b"]]}}"),
     # One character that takes four bytes makes all of a text take four bytes each.
     "a long text": lambda: event(COMPLETED, *[MEGABYTE] * 46, "\U0001f600".encode(), b'"]}}'),
-    # An expression may look for the string's end from each quote.
-    "an open quote": lambda: event(b'["', *[b'\\"' * 2**19] * 4),
     "many events": lambda: [b"data: {}\n\n" * 100_000] * 5,
     "no end of a line": lambda: [MEGABYTE] * 3000,
     "a packed answer": lambda: ("/queue/data", Reply(PACKED[0], 200, PACKED[1])),
@@ -206,8 +192,6 @@ BOMBS = {
         lambda config: ("/config", with_lists(config, 2_700_000)),
     "a packed config": lambda: ("/config", Reply(PACKED[0], 200, PACKED[1])),
     "a packed error": lambda: ("/queue/join", Reply(PACKED[0], 500, PACKED[1])),
-    "a long event_id":
-        lambda: ("/queue/join", Reply(b'{"event_id": "' + MEGABYTE * 100 + b'"}')),
     "an endless response": lambda: ("/queue/join", Reply(iter([MEGABYTE] * 3000))),
     "an invalid input": lambda: (
         "/queue/join", Reply(b'{"detail": {"validation": [["' + MEGABYTE * 40 + b'"]]}}', 422)),
@@ -435,10 +419,9 @@ async def test_an_info_that_has_the_endpoint_only_later(hostile):
 
 
 COOKIES = [
-    "name=wört; path=/", "wört=1; path=/", "old=1; Max-Age=0; path=/", "a=1; Max-Age=-5",
-    "old=1; expires=Thu, 01 Jan 1970 00:00:00 GMT", "odd=\x7f\x01; path=/", "=; path=/",
-    "far=1; path=/elsewhere", "other=1; domain=example.com", "last=1; Max-Age=99999999999999999",
-    "name=\u65e5\u672c", 'q="a;b"; path=/', "", "no-value", "c=1; version=x; port=y"]
+    "name=wört; path=/", "wört=1; path=/", "old=1; Max-Age=0; path=/", "odd=\x7f\x01; path=/",
+    "=; path=/", "other=1; domain=example.com", "last=1; Max-Age=99999999999999999", "",
+    "name=\u65e5\u672c", "no-value", "c=1; version=x; port=y"]
 
 
 async def test_an_odd_cookie_keeps_nobody_out(hostile):
@@ -458,24 +441,21 @@ async def test_an_odd_cookie_keeps_nobody_out(hostile):
 TOKEN = "hf_" + "s3cr3t" * 5
 
 
-class _RaisingImage:
-    def __getattr__(self, name):
-        raise RuntimeError("no property")
+def _raising(name, error):
+    """Return a class whose objects raise the error when this method is used."""
+    def fail(*arguments):
+        raise error
+
+    return type("Raising", (), {name: fail})
 
 
-class _RaisingReader:
-    def read(self, *arguments):
-        raise RuntimeError("no reader")
-
-
-class _RaisingPath:
-    def __fspath__(self):
-        raise ZeroDivisionError("no path")
-
-
-class _Interrupted:
-    def read(self, *arguments):
-        raise KeyboardInterrupt
+PICTURES = [
+    _raising("__getattr__", RuntimeError("no property")),
+    _raising("read", RuntimeError("no reader")),
+    _raising("__fspath__", ZeroDivisionError("no path")),
+    _raising("read", KeyboardInterrupt()),
+    object,
+]
 
 
 class _RaisingMapping(dict):
@@ -497,26 +477,22 @@ def holds_token(error):
         for frame, _ in traceback.walk_tb(each.__traceback__):
             if frame.f_code.co_filename != __file__ and TOKEN in str(
                     [_deeply(value) for value in frame.f_locals.values()]):
-                found.append(frame.f_code.co_qualname if hasattr(
-                    frame.f_code, "co_qualname") else frame.f_code.co_name)
+                found.append(frame.f_code.co_name)
         assert TOKEN not in repr(each) + str(each) + str(vars(each))
     return found
 
 
 def _deeply(value, depth=4):
     """Return the repr of a value and of what it holds."""
-    said = ""
+    said, held = "", []
     with suppress(BaseException):
         said = repr(value)
     if depth and not isinstance(value, type):
         with suppress(BaseException):
-            held = list(vars(value).values())
-            said += "".join(_deeply(each, depth - 1) for each in held)
+            held += value.values() if isinstance(value, dict) else vars(value).values()
         if isinstance(value, (list, tuple)):
-            said += "".join(_deeply(each, depth - 1) for each in value)
-        if isinstance(value, dict):
-            said += "".join(_deeply(each, depth - 1) for each in value.values())
-    return said
+            held += value
+    return said + "".join(_deeply(each, depth - 1) for each in held)
 
 
 CALLS = {
@@ -547,7 +523,7 @@ async def _raised(make):
 
 async def test_no_exception_holds_the_token(hostile):
     for form in CALLS:
-        for picture in (_RaisingImage, _RaisingReader, _RaisingPath, _Interrupted, object):
+        for picture in PICTURES:
             error = await _raised(lambda: CALLS[form](picture(), url=hostile.url, api_key=TOKEN))
             assert error is not None and not holds_token(error), traceback.format_exception(error)
         with warnings.catch_warnings():  # one that is made an error
@@ -728,44 +704,28 @@ async def test_nothing_is_sent_after_a_look_up_of_the_name_in_which_the_reader_l
 # What never ends
 
 
-def _dripping_header(handler):
-    handler.drip(b"HTTP/1.1 200 OK\r\n", b"x: ", again=b"y", pause=0.2)
-
-
-def _dripping_status(handler):
-    handler.drip(b"HTTP/1.1 200 ", again=b"O", pause=0.2)
-
-
-def _dripping_body(handler):
-    handler.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{", pause=0.2)
-
-
-def _dripping_chunks(handler):
-    handler.drip(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", again=b"1\r\n \r\n", pause=0.2)
-
-
-def _dripping_error(handler):
-    handler.drip(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n<title>", pause=0.2)
-
-
-def _endless_continue(handler):
-    handler.drip(b"", again=b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.01)
-
-
-DRIPS = [
-    _dripping_header, _dripping_status, _dripping_body, _dripping_chunks, _dripping_error,
-    _endless_continue]
+OK = b"HTTP/1.1 200 OK\r\n"
+DRIPS = [  # what is sent, and what is sent again and again
+    ((OK, b"x: "), b"y"),
+    ((b"HTTP/1.1 200 ",), b"O"),
+    ((OK, b"Content-Length: 100000\r\n\r\n{"), b" "),
+    ((OK, b"Transfer-Encoding: chunked\r\n\r\n"), b"1\r\n \r\n"),
+    ((b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n<title>",), b" "),
+    ((), b"HTTP/1.1 100 Continue\r\n\r\n"),
+]
 NEVER_END = [
     *((path, drip) for path in ("/config", "/upload", "/queue/join") for drip in DRIPS),
-    *(("/queue/data", drip) for drip in (_dripping_header, _endless_continue, _dripping_error))]
+    *(("/queue/data", DRIPS[number]) for number in (0, 4, 5))]
 
 
 async def test_a_reply_that_never_ends(hostile):
     def drip_at(path):
         def answer(handler):
-            wanted, drip = NEVER_END[int(handler.headers["x-drip"])]
-            return drip(handler) if wanted == path else handler.serve_default(path)
+            wanted, (pieces, again) = NEVER_END[int(handler.headers["x-drip"])]
+            if wanted == path:
+                handler.drip(*pieces, again=again)
+            else:
+                handler.serve_default(path)
 
         return answer
 

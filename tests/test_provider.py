@@ -13,7 +13,6 @@ from qvq_wrapper import (
     AsyncGeneratorProvider, AsyncResult, Messages, ModelNotSupportedError, ProviderModelMixin,
     Qwen_QVQ_72B, ResponseTimeoutError, ask,
 )
-from qvq_wrapper.question.options import Options
 from qvq_wrapper.serve import SAMPLE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
@@ -65,18 +64,6 @@ async def test_documented_example_with_a_picture_by_url(space, monkeypatch, pict
         chunks.append(chunk)
     assert "".join(chunks) == "You asked: Describe this image:"
     assert space.log("asked", prompt="Describe this image:")[-1]["image"] == "image.png"
-
-
-async def test_a_conversation_becomes_one_prompt(provider):
-    messages = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "One?"},
-        {"role": "assistant", "content": "1"},
-        {"role": "user", "content": "Two?"},
-    ]
-    answer = await provider.create_async("", messages)
-    prompt = "System: Be brief.\nUser: One?\nAssistant: 1\nUser: Two?\nAssistant:"
-    assert answer == f"You asked: {prompt}"
 
 
 async def test_models(provider):
@@ -160,17 +147,12 @@ def test_ask_refuses_an_unknown_keyword_and_says_what_to_write():
             call()
 
 
-class AsyncCall:
-    async def __call__(self, status):
-        pass
-
-
 def test_an_invalid_option_is_refused_at_the_call():
     for case, options in each([
         {"timeout": -1}, {"timeout": float("nan")}, {"timeout": "1"}, {"timeout": True},
         {"timeout": numpy.array([1, 2])}, {"read_timeout": 0}, {"max_retries": numpy.float64(1)},
         {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
-        {"on_status": 3}, {"on_status": anyio.sleep}, {"on_status": AsyncCall()},
+        {"on_status": 3}, {"on_status": anyio.sleep},
         {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
         {"verify": "x"}, {"auth": "user"},
         {"url": ""}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
@@ -212,14 +194,6 @@ async def test_a_call_wins_over_the_classs_options(space):
     assert headers["authorization"] == "Bearer hf_other" and "x-mine" not in headers
 
 
-def test_the_signature_names_every_option():
-    parameters = inspect.signature(ask).parameters
-    assert set(parameters) >= Options.__annotations__.keys()
-    assert inspect.signature(More.ask) == inspect.signature(ask)
-    for name, hint in Options.__annotations__.items():
-        assert parameters[name].annotation == hint.__forward_arg__
-
-
 def test_what_ask_refuses():
     for case, (arguments, message) in each([
         (("",), "needs a prompt or a picture"),
@@ -228,9 +202,6 @@ def test_what_ask_refuses():
         (("Hi", [PNG]), "a picture cannot be a list; give one picture"),
         (("\ud800",), "a lone surrogate in prompt"),
         (("Hi", (__file__, Path("b.png"))), "only one is taken"),
-        (("Hi", (__file__, b"x")), "only one is taken"),
-        (("Hi", ("conftest.py", __file__)), "only one is taken"),
-        (("Hi", (Path("a.png"), "https://h/b.png")), "only one is taken"),
     ]):
         with case, pytest.raises((ValueError, TypeError), match=message):
             ask(*arguments)
@@ -249,15 +220,11 @@ def test_media_that_is_refused():
     for case, (media, message) in each([
         (PNG, r"for this bytes write media=\[picture\]"),
         ("a.png", r"for this str write media=\[picture\]"),
-        ({"a": 1}, r"for this dict write"),
         ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
-        ((PNG, "x.png"), r"2 pictures.*\[\(picture, filename\)\]"),
         ([[PNG, PNG]], "a picture cannot be a list"),
         ([(PNG, "x.png", 3)], "given as a tuple must be"),
-        ([(PNG,)], "given as a tuple must be"),
         ([(PNG, 3)], "file name, a str or None"),
         ([3], "a picture cannot be of type int"),
-        ([None], "a picture cannot be of type NoneType"),
     ]):
         with case, pytest.raises((ValueError, TypeError), match=message):
             Qwen_QVQ_72B.create_async_generator("", question("Hi"), media)

@@ -190,30 +190,25 @@ def build(only=()):
         add("code", describe, [image, gr.Code()], answer)
         add("file", describe, [gr.File(), prompt], answer)
         add("files", describe, [gr.File(file_count="multiple"), prompt], answer)
-        add("folder", describe, [gr.File(file_count="directory"), prompt], answer)
         add("upload", describe, [gr.UploadButton(), prompt], answer)
         add("uploads", describe, [gr.UploadButton(file_count="multiple"), prompt], answer)
         add("gallery", describe_gallery, [gr.Gallery(type="filepath"), prompt], answer)
-        for component in [gr.ImageEditor, gr.Sketchpad]:
-            editor = component(type="filepath")
-            add(component.__name__.lower(), describe_edited, [editor, prompt], answer)
+        add("imageeditor", describe_edited, [gr.ImageEditor(type="filepath"), prompt], answer)
         add("message", describe_message, [message], answer)
         add("message_more", describe_message, [message, gr.Number(7)], answer)
         add("system_message", describe_message_after, [gr.Textbox("be brief"), message], answer)
         add("image_alone", width, [image], answer)
         add("prompt_alone", lambda prompt: prompt, [prompt], answer)
-        add("two_images", take_anything, [image, other_image], answer)
         add("two_images_and_text", describe_two, [image, other_image, prompt], answer)
         add("slider", take_anything, [gr.Slider(value=1), gr.Number(1)], answer)
         add("history", take_anything, [chatbot, prompt], answer)
-        for component in [gr.Audio, gr.Video, gr.JSON]:
+        for component in [gr.Audio, gr.JSON]:
             add(component.__name__.lower(), take_anything, [component(), prompt], answer)
 
-        for component in [gr.Textbox, gr.HTML, gr.Code]:
+        for component in [gr.Textbox, gr.HTML]:
             add(f"to_{component.__name__.lower()}", in_steps(str), both, component())
         add("updates", in_steps(lambda words: gr.update(value=words)), both, answer)
         add("then_skip", then(skip()), both, answer)
-        add("then_hide", then(gr.update(visible=False)), both, answer)
         add("then_nothing", then(None), both, answer)
         add("nothing", lambda *both: None, both, answer)
         add("only_skip", lambda *both: skip(), both, answer)
@@ -222,7 +217,6 @@ def build(only=()):
             gr.Number(), gr.Label(), answer, state])
         add("by_value", lambda *both: (None, "the second"), both, [answer, gr.Textbox()])
         add("emptied_box", with_emptied_box, both, [prompt, chatbot])
-        add("choices", lambda *both: ("a", "text"), both, [gr.Dropdown(["a"]), answer])
         add("messages", chat_in_steps, both, chatbot)
         add("messages_picture", chat_with_picture, both, chatbot)
         if not MESSAGES:
@@ -241,8 +235,6 @@ def build(only=()):
             if NAMED_CHATS:  # before, the API gave the repr of such an answer
                 add_chat("chat_message", lambda message, history: gr.ChatMessage(
                     role="assistant", content=describe_message(message)))
-                add_chat("chat_dict", lambda message, history: assistant(
-                    describe_message(message)))
                 add_chat("chat_text", lambda message, history: {
                     "text": describe_message(message), "files": []})
                 add_chat("chat_list", lambda message, history: [THOUGHT, "the last"])
