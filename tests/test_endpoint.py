@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from functools import partial
 
 import gradio_client
 import httpx
@@ -23,19 +22,11 @@ PICTURE_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
 def shapes(shapes_space):
     """The Space with endpoints of every shape, and what it says of itself."""
     space = shapes_space
+    space.require_gradio(6)
     space.config = httpx.get(f"{space.url}/config").json()
     prefix = space.config.get("api_prefix") or ""
     space.info = httpx.get(f"{space.url}{prefix}/info", params={"serialize": "False"}).json()
-    space.names = {each["api_name"] for each in space.config["dependencies"]}
-    space.those_of = partial(those_of, space)
     return space
-
-
-def those_of(space, names):
-    """Return the names that the Space has: an older gradio has not got all components."""
-    found = [name for name in names if name in space.names]
-    assert space.version < (6, 0) or len(found) == len(names)
-    return found
 
 
 def ask(space, api_name=None, text="what?", picture=True, **options):
@@ -86,8 +77,8 @@ TAKEN = {
 
 
 async def test_picture_and_prompt_reach_the_app(shapes):
-    for name in shapes.those_of(TAKEN):
-        assert await ask(shapes, name).read() == TAKEN[name], name
+    for name, seen in TAKEN.items():
+        assert await ask(shapes, name).read() == seen, name
     assert await ask(shapes, "image_alone", text="").read() == "256"
 
 
@@ -114,9 +105,9 @@ REFUSED = {
 
 
 async def test_what_has_no_place_is_refused(shapes):
-    for name in shapes.those_of(REFUSED):
+    for name, reason in REFUSED.items():
         message = await refusal(shapes, name)
-        assert message.startswith(f"The Space's /{name} ") and REFUSED[name] in message
+        assert message.startswith(f"The Space's /{name} ") and reason in message
     message = await refusal(shapes, "more", parameters={"temprature": 1})
     assert "/more has no parameter temprature. It takes: picture (image), prompt" in message
 
@@ -136,8 +127,7 @@ NAMED = [
 
 
 async def test_a_named_parameter_keeps_its_value(shapes):
-    present = shapes.those_of({name for name, *_ in NAMED})
-    for name, given, expected in [each for each in NAMED if each[0] in present]:
+    for name, given, expected in NAMED:
         if expected == "refused":
             assert "has no place for the" in await refusal(shapes, name, parameters=given)
         else:
@@ -161,7 +151,7 @@ STREAMED = [
 
 
 async def test_words_are_streamed(shapes, tmp_path):
-    for name in [*shapes.those_of(STREAMED), *{"pairs"} & shapes.names]:  # gradio 6 has no pairs
+    for name in STREAMED:
         last_step = tmp_path / f"last step of {name}"  # the app waits for this file
         async with ask(shapes, name, str(last_step)) as stream:
             chunks = [await anext(stream)]
@@ -176,7 +166,6 @@ GIVEN = {
     "last": "text",
     "by_value": "the second",
     "messages_picture": "the text",
-    "messages_parts": "one\ntwo",
     "only_thought": "hm",
     "chat_message": "what? 256",
     "chat_text": "what? 256",
@@ -185,8 +174,8 @@ GIVEN = {
 
 
 async def test_the_text_is_found(shapes):
-    for name in shapes.those_of(GIVEN):
-        assert await ask(shapes, name).read() == GIVEN[name], name
+    for name, text in GIVEN.items():
+        assert await ask(shapes, name).read() == text, name
 
 
 async def test_an_endpoint_without_text_is_refused(shapes):
@@ -197,7 +186,7 @@ async def test_an_endpoint_without_text_is_refused(shapes):
 
 async def test_an_answer_that_turns_out_to_be_no_text(shapes):
     texts = {"then_nothing": "one two three", "nothing": "", "only_skip": "", "unanswered": ""}
-    for name in shapes.those_of(texts):
+    for name in texts:
         error = await failure(ask(shapes, name))
         assert re.fullmatch("The Space's output is no text but .*[.]", error.message)
         assert error.text == texts[name]
@@ -211,6 +200,11 @@ ODD = [
 
 
 def test_a_reader_takes_anything():
+    pairs = [["before", "the answer before"], ["what?", "one"]]  # of gradio 5
+    assert TextFinder([0], 1).find(pairs) == "one"
+    assert TextFinder([0], 1).find([*pairs, ["what?", None]]) is None
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    assert TextFinder([0], 1).find([{"role": "assistant", "content": parts}]) == "one\ntwo"
     for value in ODD:
         for outputs, count in [(value, 1), ((value, 3), 2), ([value], 2)]:
             for final in (True, False):
