@@ -10,7 +10,9 @@ from contextvars import ContextVar
 
 import anyio
 import pytest
-from conftest import BOUND, PNG, calls_ended, failure, script, sockets_to, wait_until
+from conftest import (
+    BOUND, PNG, calls_ended, failure, script, sockets_to, wait_until, wait_until_async,
+)
 from inside import Clock, close_idle, forget_info, set_bounds, slow_down_ends
 from network import HttpProxy, SocksProxy, TlsRelay, add_header
 
@@ -278,11 +280,14 @@ async def test_a_job_is_cancelled_through_a_slow_proxy(secure_space):
 
 
 async def test_idle_connections_are_limited_and_closed_by_a_call_to_any_space(
-        relay, space, monkeypatch):
-    clock = Clock(monkeypatch)
+        relay, space, monkeypatch, tmp_path):
+    clock, all_are_there = Clock(monkeypatch), tmp_path / "all are there"
+    prompt = script({"until": str(all_are_there)}, "many")
     async with anyio.create_task_group() as group:
-        for number in range(12):
-            group.start_soon(ask(script(0.5, "many"), url=relay.url).read)
+        for _ in range(12):
+            group.start_soon(ask(prompt, url=relay.url).read)
+        await wait_until_async(lambda: len(space.log("asked", prompt=prompt)) == 12)
+        all_are_there.touch()
     await calls_ended()
     assert len(sockets_to(relay.port)) == 8
     clock.pass_time(4.1)
@@ -354,7 +359,9 @@ async def test_no_request_is_sent_again_after_a_timeout(relay):
     relay.stall_at("/queue/join")
     with pytest.raises(ResponseTimeoutError):
         await ask("slow", url=relay.url, read_timeout=0.3, max_retries=0).read()
+    await wait_until_async(relay.stalled.is_set)
     relay.resume()
+    await calls_ended()
     assert relay.count("/queue/join") == 2
 
 

@@ -43,6 +43,7 @@ async def test_a_full_queue(narrow_space):
 async def test_a_server_that_falls_silent_and_is_then_killed(start_space):
     """What had arrived is not lost. The next question finds nobody."""
     with start_space() as space:
+        assert await ask("warm", url=space.url).read()
         for number, kind, words in [
                 (signal.SIGSTOP, ResponseTimeoutError, "read_timeout"),
                 (signal.SIGKILL, SpaceConnectionError, "broke off")]:

@@ -663,7 +663,7 @@ async def test_a_silent_tls_server(short):
 async def test_a_name_with_dead_addresses(short, monkeypatch, hostile):
     """The time is shared between the addresses, and the last one still has its part."""
     look_up = socket.getaddrinfo
-    with dead_addresses(4) as (hosts, port):
+    with dead_addresses(3) as (hosts, port):
 
         def found(host, *arguments, **options):
             names = hosts if host == "dead.invalid" else [host]

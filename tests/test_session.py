@@ -52,8 +52,8 @@ async def test_a_seam_that_is_not_used(monkeypatch, provider, space, seam):
 
 async def test_an_answer_may_take_longer_than_read_timeout_without_send_data(monkeypatch, provider):
     undo_seams(monkeypatch, "send_data")
-    prompt = script(*["a", 0.3] * 5, "the answer")
-    assert await provider.ask(prompt, read_timeout=1).read() == "the answer"
+    prompt = script(*["a", 0.3] * 8, "the answer")
+    assert await provider.ask(prompt, read_timeout=2).read() == "the answer"
 
 
 async def test_a_question_is_asked_once_without_the_wire(monkeypatch, provider, space):
