@@ -3,6 +3,7 @@
 Everything else is asked for from outside: at the Space, at a relay, or of this process.
 """
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -74,6 +75,15 @@ def forget_info():
     """Have the next calls fetch their Spaces' info anew, after a login if there is one."""
     for each in space._spaces.values():
         each._info = None
+
+
+def waits_for_info():
+    """Return whether a call waits for the info that another call fetches."""
+    for frame in sys._current_frames().values():
+        while frame := frame.f_back:
+            if frame.f_code is space.Space.info.__code__ and frame.f_locals.get("running_load"):
+                return True
+    return False
 
 
 def slow_down_ends(monkeypatch):

@@ -331,12 +331,13 @@ async def test_a_proxy_that_appears_in_the_environment_later(space, monkeypatch)
 
 
 async def test_a_cookie_that_is_set_twice(relay):
-    """A balancer before several replicas may do so. The latest counts for every request."""
-    relay.keep_alive = False
+    """A balancer before several replicas may do so. The latest counts, up to the call's end."""
     relay.add_header(b"set-cookie: replica=1; path=/", "/config")
     relay.add_header(b"set-cookie: replica=2; path=/", "/queue/join")
     for _ in range(2):
         await ask("cookie", PNG, url=relay.url).read()
+        await calls_ended()
+        close_idle()
     sent = [line for head in relay.heads if b"/queue/" in head or b"/upload" in head
             for line in head.split(b"\r\n") if line.startswith(b"Cookie:")]
     assert sent == [b"Cookie: replica=1", b"Cookie: replica=1", b"Cookie: replica=2"] * 2
@@ -344,8 +345,18 @@ async def test_a_cookie_that_is_set_twice(relay):
 
 async def test_a_stream_without_an_end_delays_no_call(relay, monkeypatch):
     """The answer is complete although the Space does not close its stream."""
+    ended = []
+
+    def drop_the_end(data):
+        kept, found, _ = data.partition(b'data: {"msg":"close_stream"')
+        if ended:
+            return b""
+        if found:
+            ended.append(True)
+        return kept
+
     set_bounds(monkeypatch, drain_timeout=0.3)
-    relay.change(lambda data: data.partition(b'data: {"msg":"close_stream"')[0])
+    relay.change(drop_the_end, "/queue/data")
     with anyio.fail_after(BOUND):
         assert await ask("no end", url=relay.url, read_timeout=2 * BOUND).read()
         await calls_ended()
