@@ -3,8 +3,10 @@
 import gzip
 import json
 import math
+import os
 import random
 import re
+import signal
 import socket
 import sys
 import threading
@@ -16,7 +18,7 @@ from dataclasses import asdict
 import anyio
 import httpx
 import pytest
-from conftest import BOUND, HERE, PNG, calls_ended, free_port
+from conftest import BOUND, HERE, PNG, calls_ended, free_port, wait_until
 from hostile import (
     HUGE, RIGHT, BoundedClient, HostileSpace, Reply, as_json, completed, failed, generating,
     messages_of, paths_in, replaced,
@@ -542,6 +544,42 @@ async def test_a_failure_in_the_thread_does_not_hold_the_token(hostile):
             error = await _raised(lambda: ask(
                 "secret", PNG, url=hostile.url, api_key=TOKEN, timeout=5, **anew()))
             assert isinstance(error, ResponseError) and not holds_token(error), path
+
+
+# fork
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_the_info_is_fetched(hostile):
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold(handler):
+        arrived.set()
+        assert go_on.wait(BOUND)
+        handler.space.replies = {}
+        handler.serve_default("/info")
+
+    hostile.replies = {"/info": hold}
+    answers = []
+    busy = threading.Thread(
+        target=lambda: answers.append("".join(ask("busy", url=hostile.url).iterate())))
+    busy.start()
+    assert arrived.wait(BOUND)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(BOUND)  # ends it, whatever it waits for
+        # The server's threads are the parent's. It answers this process as well.
+        right = False
+        with suppress(BaseException):
+            right = "".join(ask("child", url=hostile.url).iterate()) == RIGHT
+        os._exit(0 if right else 1)
+    wait_until(lambda: hostile.count("/config") >= 2 or os.waitid(
+        os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    go_on.set()
+    ended = []
+    wait_until(lambda: ended.append(os.waitpid(pid, os.WNOHANG)) or ended[-1][0])
+    busy.join(BOUND)
+    assert os.waitstatus_to_exitcode(ended[-1][1]) == 0 and answers == [RIGHT]
 
 
 # Connecting
