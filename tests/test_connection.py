@@ -138,6 +138,7 @@ async def test_a_proxy_that_drops_idle_connections(relay):
 async def test_a_connection_is_kept_for_less_than_its_keep_alive_header_says(relay, monkeypatch):
     """Otherwise the server may close it just when the next question is on its way."""
     clock = Clock(monkeypatch)
+    set_bounds(monkeypatch, keep=4.0)
     for said, kept in ((0, 0), (1, 0), (2, 1), (99, 4)):
         close_idle()
         relay.behave()
@@ -259,9 +260,9 @@ async def test_tunnels_are_kept(secure_space, certificate, monkeypatch):
     monkeypatch.setattr("certifi.where", lambda: certificate[0])  # a proxy is checked with these
     with HttpProxy() as proxy, SocksProxy() as socks, HttpProxy() as inner:
         async with TlsRelay(inner.port, certificate) as tls_proxy:
-            for number in range(2):
-                text = f"tunnel {number}"
-                for url in (proxy.url, f"socks5://127.0.0.1:{socks.port}", tls_proxy.url):
+            for url in (proxy.url, f"socks5://127.0.0.1:{socks.port}", tls_proxy.url):
+                for number in range(2):
+                    text = f"tunnel {number}"
                     answer = await ask(text, url=secure_space.url, verify=False, proxy=url).read()
                     assert answer == f"You asked: {text}"
                     await calls_ended()
@@ -291,7 +292,7 @@ async def test_idle_connections_are_limited_and_closed_by_a_call_to_any_space(
         all_are_there.touch()
     await calls_ended()
     assert len(sockets_to(relay.port)) == 8
-    clock.pass_time(4.1)
+    clock.pass_time(BOUND + 1)
     await ask("later", url=space.url).read()
     assert not sockets_to(relay.port)
 
@@ -309,8 +310,8 @@ async def test_calls_with_different_options_share_nothing(relay, space):
     accesses = [
         {}, {"api_key": "hf_one"}, {"api_key": "hf_two"}, {"headers": {"x": "1"}},
         {"verify": False}, {"auth": ("user", "word")}]
-    for _ in range(2):
-        for number, access in enumerate(accesses):
+    for number, access in enumerate(accesses):
+        for _ in range(2):
             await ask(f"access {number}", url=relay.url, **access).read()
             await calls_ended()
     assert relay.call_connections == relay.count("/config") == len(accesses)
