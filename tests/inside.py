@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
+from traceback import walk_stack
 
 from gradio_client import Client
 from gradio_client.client import Endpoint
@@ -80,9 +81,9 @@ def forget_info():
 def waits_for_info():
     """Return whether a call waits for the info that another call fetches."""
     for frame in sys._current_frames().values():
-        while frame := frame.f_back:
-            if frame.f_code is space.Space.info.__code__ and frame.f_locals.get("running_load"):
-                return True
+        steps = {each.f_code for each, _ in walk_stack(frame)}
+        if space.Space.info.__code__ in steps and space.Space._load.__code__ not in steps:
+            return True
     return False
 
 
