@@ -19,7 +19,7 @@ import anyio
 import httpx
 import pytest
 from hostile import HostileSpace
-from inside import close_idle
+from inside import close_idle, set_bounds
 from network import Relay, web_server
 from PIL import Image
 
@@ -226,9 +226,42 @@ def space(start_space):
         yield space
 
 
+@pytest.fixture(scope="session")
+def secure_space(start_space, certificate):
+    """A Space with a self-signed certificate."""
+    with start_space("--certificate", *certificate) as space:
+        yield space
+
+
+@pytest.fixture(scope="session")
+def login_space(start_space):
+    """A Space behind the login of ``user`` with ``word``, which hides its app's errors."""
+    with start_space("--login", "user", "word", "--hide-errors") as space:
+        yield space
+
+
+@pytest.fixture(scope="session")
+def narrow_space(start_space):
+    """A Space that answers one question at a time. One more can wait in its queue."""
+    with start_space("--at-once", 1, "--queue", 1) as space:
+        yield space
+
+
+@pytest.fixture(scope="session")
+def shapes_space(start_space):
+    """A Space with endpoints of every shape (see spaces/shapes.py)."""
+    with start_space("--shapes") as space:
+        yield space
+
+
 @pytest.fixture
-def relay(space):
-    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet."""
+def relay(space, monkeypatch):
+    """A relay to the shared Space. Its address is new, so nothing is known of the Space yet.
+
+    Tests count its connections. On a busy machine, the Space may need more than 1 s to end an
+    answer's stream, and the next call may come later than 4 s.
+    """
+    set_bounds(monkeypatch, drain_timeout=BOUND, keep=BOUND)
     with Relay(space.port) as relay:
         yield relay
 

@@ -3,11 +3,12 @@
 Everything else is asked for from outside: at the Space, at a relay, or of this process.
 """
 
+import sys
 import time
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
+from traceback import walk_stack
 
 from gradio_client import Client
 from httpcore import ConnectionPool, SyncBackend
@@ -74,6 +75,15 @@ def forget_info():
     """Have the next calls fetch their Spaces' info anew, after a login if there is one."""
     for each in space._spaces.values():
         each._info = None
+
+
+def waits_for_info():
+    """Return whether a call waits for the info that another call fetches."""
+    for frame in sys._current_frames().values():
+        steps = {each.f_code for each, _ in walk_stack(frame)}
+        if space.Space.info.__code__ in steps and space.Space._load.__code__ not in steps:
+            return True
+    return False
 
 
 def slow_down_ends(monkeypatch):
@@ -148,19 +158,6 @@ def watch_seams(monkeypatch):
     for seam in SEAMS:
         watch(*seam)
     return used
-
-
-def watch_sessions(monkeypatch):
-    """Return a list of weak references to the gradio_client sessions that are made."""
-    made = []
-
-    class Watched(session.Session):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            made.append(weakref.ref(self))
-
-    monkeypatch.setattr(session, "Session", Watched)
-    return made
 
 
 def watch_outputs(monkeypatch):

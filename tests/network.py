@@ -4,7 +4,6 @@ import asyncio
 import base64
 import http.client
 import http.server
-import math
 import re
 import socket
 import ssl
@@ -65,14 +64,10 @@ class Relay:
 
     # What it does with requests
 
-    def stall(self):
-        """Pass on nothing, in no connection, until ``resume()``."""
-        self.stalled.set()
-
     def stall_at(self, path):
-        """Stall as soon as such a request comes, which is not passed on before ``resume()``."""
+        """Pass on nothing, in no connection, from such a request on until ``resume()``."""
         def stall(link, data):
-            self.stall()
+            self.stalled.set()
             self.wait()
             return data
 
@@ -110,9 +105,6 @@ class Relay:
                     pass
 
         self._faults.append([path, answer, times])
-
-    def replace_in_requests(self, old, new):
-        self._faults.append(["", lambda link, data: data.replace(old, new), math.inf])
 
     # What it does with responses
 
@@ -168,7 +160,7 @@ class Relay:
         """Serve one connection; subclasses override this."""
         self.pump(client, connect(("127.0.0.1", self.target)))
 
-    def forward(self, client, head, address, down=None):
+    def forward(self, client, head, address):
         """Pass on a request whose head has been read, and then the rest of the connection.
 
         The server is told to close the connection after its answer. So each request comes over a
@@ -176,7 +168,7 @@ class Relay:
         """
         server = connect(address)
         server.sendall(head.replace(b"keep-alive", b"close", 1))
-        self.pump(client, server, down)
+        self.pump(client, server)
 
     def pump(self, client, server, down=None):
         """Copy data in both directions until one end closes, and close ``server``.

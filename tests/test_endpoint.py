@@ -1,16 +1,17 @@
 """Spaces of every shape: what an endpoint takes, what it gives, and which endpoint is asked."""
 
 import base64
+import json
 import re
-from functools import partial
 
 import gradio_client
 import httpx
 import pytest
 from conftest import PNG, failure
+from hostile import RIGHT
 from PIL import Image
 
-from qvq_wrapper import Qwen_QVQ_72B, ResponseError, SpaceUnavailableError
+from qvq_wrapper import Qwen_QVQ_72B, SpaceUnavailableError
 from qvq_wrapper.bridge.outputs import TextFinder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
@@ -18,26 +19,18 @@ PICTURE_URI = "data:image/png;base64," + base64.b64encode(PNG).decode()
 
 
 @pytest.fixture(scope="module")
-def shapes(start_space):
-    """A Space with endpoints of every shape (see spaces/shapes.py)."""
-    with start_space("--shapes") as space:
-        config = httpx.get(f"{space.url}/config").json()
-        space.names = {each["api_name"] for each in config["dependencies"]}
-        space.those_of = partial(those_of, space)
-        yield space
-
-
-def those_of(space, names):
-    """Return the names that the Space has: an older gradio has not got all components."""
-    found = [name for name in names if name in space.names]
-    assert space.version < (6, 0) or len(found) == len(names)
-    return found
+def shapes(shapes_space):
+    """The Space with endpoints of every shape, and what it says of itself."""
+    space = shapes_space
+    space.require_gradio(6)
+    space.config = httpx.get(f"{space.url}/config").json()
+    prefix = space.config.get("api_prefix") or ""
+    space.info = httpx.get(f"{space.url}{prefix}/info", params={"serialize": "False"}).json()
+    return space
 
 
 def ask(space, api_name=None, text="what?", picture=True, **options):
     """Return the stream of a question, with or without the test's picture."""
-    if hasattr(space, "names") and api_name not in space.names:
-        pytest.skip(f"gradio {space.version} has no such endpoint: {api_name}")
     if api_name:
         options["api_name"] = api_name
     content = [{"type": "text", "text": text}]
@@ -70,14 +63,10 @@ TAKEN = {
     "code": "what? 256",
     "file": "what? 256",
     "files": "what? 256",
-    "folder": "what? 256",
     "upload": "what? 256",
     "uploads": "what? 256",
     "gallery": "what? 256",
     "imageeditor": "what? 256 256 no picture",
-    "imagemask": "what? 256 256 no picture",
-    "sketchpad": "what? 256 256 no picture",
-    "paint": "what? 256 256 no picture",
     "message": "what? 256",
     "message_more": "what? 256 7",
     "system_message": "be brief what? 256",
@@ -88,23 +77,17 @@ TAKEN = {
 
 
 async def test_picture_and_prompt_reach_the_app(shapes):
-    for name in shapes.those_of(TAKEN):
-        assert await ask(shapes, name).read() == TAKEN[name], name
+    for name, seen in TAKEN.items():
+        assert await ask(shapes, name).read() == seen, name
+    assert await ask(shapes, "image_alone", text="").read() == "256"
 
 
-async def test_a_prompt_alone_reaches_the_app(shapes):
-    for name in shapes.those_of(TAKEN):
+async def test_a_prompt_alone_or_a_picture_alone_reaches_the_app(shapes):
+    for name in ("plain", "file", "files", "gallery", "imageeditor", "message"):
         expected = TAKEN[name].replace("256", "no picture")
         assert await ask(shapes, name, picture=False).read() == expected, name
-
-
-async def test_a_picture_alone_has_an_empty_prompt(shapes):
-    for name in shapes.those_of(["plain", "file", "message"]):
+    for name in ("plain", "file", "message"):
         assert await ask(shapes, name, text="").read() == TAKEN[name].removeprefix("what? ")
-
-
-async def test_endpoints_that_take_a_picture_alone_or_a_prompt_alone(shapes):
-    assert await ask(shapes, "image_alone", text="").read() == "256"
     assert await ask(shapes, "prompt_alone", picture=False).read() == "what?"
     assert await ask(shapes, "history", picture=False).read() == "anything"
 
@@ -112,23 +95,21 @@ async def test_endpoints_that_take_a_picture_alone_or_a_prompt_alone(shapes):
 REFUSED = {
     "image_alone": "no place for the prompt. It takes: picture (image).",
     "prompt_alone": "no place for the picture. It takes: prompt (textbox).",
-    "two_images": "no place for the prompt. It takes: param_0 (image), param_1 (image).",
     "two_images_and_text": "also needs second; give them in parameters={...}.",
     "two_texts": "also needs prompt; give them in parameters={...}.",
     "slider": "no place for the picture. It takes: param_0 (slider), param_1 (number).",
     "history": "no place for the picture. It takes: param_0 (chatbot), param_1 (textbox).",
     "audio": "no place for the picture. It takes: param_0 (audio), param_1 (textbox).",
-    "video": "no place for the picture",
-    "model3d": "no place for the picture",
     "json": "no place for the picture",
-    "annotatedimage": "no place for the picture",
 }
 
 
 async def test_what_has_no_place_is_refused(shapes):
-    for name in shapes.those_of(REFUSED):
+    for name, reason in REFUSED.items():
         message = await refusal(shapes, name)
-        assert message.startswith(f"The Space's /{name} ") and REFUSED[name] in message
+        assert message.startswith(f"The Space's /{name} ") and reason in message
+    message = await refusal(shapes, "more", parameters={"temprature": 1})
+    assert "/more has no parameter temprature. It takes: picture (image), prompt" in message
 
 
 NAMED = [
@@ -136,34 +117,22 @@ NAMED = [
     ("two_texts", {"first": "be kind"}, "be kind what? 256"),
     ("key", {"first": "a key"}, "a key what? 256"),
     ("choice", {"first": "b"}, "b what? 256"),
-    ("system_message", {"first": "be kind"}, "be kind what? 256"),
     ("message_more", {"number": 8}, "what? 256 8"),
     ("more", {"temperature": 1.5}, "what? 256 state 1.5"),
     ("chat_inputs", {"system": "be kind"}, "be kind 1 what? 256"),
     ("image_alone", {"picture": None}, "refused"),
     ("message", {"message": {"text": "given", "files": []}}, "refused"),
     ("plain", {"prompt": "given"}, "refused"),
-    ("gallery", {"gallery": []}, "refused"),
 ]
 
 
-@pytest.mark.parametrize("how", ["as a keyword", "in parameters"])
-async def test_a_named_parameter_keeps_its_value(shapes, how):
-    present = shapes.those_of({name for name, *_ in NAMED})
-    for name, given, expected in [each for each in NAMED if each[0] in present]:
-        options = given if how == "as a keyword" else {"parameters": given}
+async def test_a_named_parameter_keeps_its_value(shapes):
+    for name, given, expected in NAMED:
         if expected == "refused":
-            assert "has no place for the" in await refusal(shapes, name, **options)
+            assert "has no place for the" in await refusal(shapes, name, parameters=given)
         else:
-            assert await ask(shapes, name, **options).read() == expected
-
-
-async def test_another_place_than_the_named_one(shapes):
-    picture = {"path": "https://example.com/a.png", "meta": {"_type": "gradio.FileData"}}
-    stream = ask(shapes, "two_images_and_text", parameters={"first": picture})
-    with pytest.raises(ResponseError):  # the app cannot fetch it: it was asked
-        await stream.read()
-    assert stream.status.stage == "failed"
+            assert await ask(shapes, name, parameters=given).read() == expected
+            assert await ask(shapes, name, **given).read() == expected
 
 
 async def test_a_file_of_the_caller_is_sent_with_the_picture(shapes, tmp_path):
@@ -174,20 +143,15 @@ async def test_a_file_of_the_caller_is_sent_with_the_picture(shapes, tmp_path):
     assert await stream.read() == "what? 5 256"
 
 
-async def test_an_unknown_parameter_is_refused(shapes):
-    message = await refusal(shapes, "more", parameters={"temprature": 1})
-    assert "/more has no parameter temprature. It takes: picture (image), prompt" in message
-
-
 # What endpoints give
 
 STREAMED = [
-    "to_textbox", "to_textarea", "to_html", "to_code", "updates", "instances", "then_skip",
-    "then_hide", "second", "emptied_box", "messages", "chat_words"]
+    "to_textbox", "to_html", "updates", "then_skip", "second", "emptied_box", "messages",
+    "chat_words"]
 
 
 async def test_words_are_streamed(shapes, tmp_path):
-    for name in [*shapes.those_of(STREAMED), *{"pairs"} & shapes.names]:  # gradio 6 has no pairs
+    for name in STREAMED:
         last_step = tmp_path / f"last step of {name}"  # the app waits for this file
         async with ask(shapes, name, str(last_step)) as stream:
             chunks = [await anext(stream)]
@@ -200,33 +164,29 @@ async def test_words_are_streamed(shapes, tmp_path):
 
 GIVEN = {
     "last": "text",
-    "two_answers": "the first",
     "by_value": "the second",
-    "choices": "text",
     "messages_picture": "the text",
-    "messages_parts": "one\ntwo",
     "only_thought": "hm",
     "chat_message": "what? 256",
-    "chat_dict": "what? 256",
     "chat_text": "what? 256",
     "chat_list": "the last",
 }
 
 
 async def test_the_text_is_found(shapes):
-    for name in shapes.those_of(GIVEN):
-        assert await ask(shapes, name).read() == GIVEN[name], name
+    for name, text in GIVEN.items():
+        assert await ask(shapes, name).read() == text, name
 
 
 async def test_an_endpoint_without_text_is_refused(shapes):
-    for kind in ("number", "image", "json", "label", "highlightedtext", "state", "nothing"):
+    for kind in ("number", "image", "json", "state", "nothing"):
         said = f"The Space's /to_{kind} gives no text, but: {kind.replace('state', 'nothing')}."
         assert await refusal(shapes, f"to_{kind}") == said
 
 
 async def test_an_answer_that_turns_out_to_be_no_text(shapes):
     texts = {"then_nothing": "one two three", "nothing": "", "only_skip": "", "unanswered": ""}
-    for name in shapes.those_of(texts):
+    for name in texts:
         error = await failure(ask(shapes, name))
         assert re.fullmatch("The Space's output is no text but .*[.]", error.message)
         assert error.text == texts[name]
@@ -240,6 +200,11 @@ ODD = [
 
 
 def test_a_reader_takes_anything():
+    pairs = [["before", "the answer before"], ["what?", "one"]]  # of gradio 5
+    assert TextFinder([0], 1).find(pairs) == "one"
+    assert TextFinder([0], 1).find([*pairs, ["what?", None]]) is None
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    assert TextFinder([0], 1).find([{"role": "assistant", "content": parts}]) == "one\ntwo"
     for value in ODD:
         for outputs, count in [(value, 1), ((value, 3), 2), ([value], 2)]:
             for final in (True, False):
@@ -248,40 +213,46 @@ def test_a_reader_takes_anything():
 
 # Which endpoint is asked
 
+
+def offer(hostile, shapes, names):
+    """Have a Space say that it has only these endpoints."""
+    hostile.config = shapes.config | {"dependencies": [
+        each for each in shapes.config["dependencies"] if each["api_name"] in names]}
+    hostile.info = shapes.info | {"named_endpoints": {
+        name: each for name, each in shapes.info["named_endpoints"].items() if name[1:] in names}}
+
+
 FOUND = [
-    (["plain"], True, "what? 256"),
-    (["plain"], False, "what? no picture"),
-    (["message", "to_number", "image_alone", "prompt_alone", "load"], True, "what? 256"),
-    (["by_enter"], True, "what? 256"),
-    (["prompt_alone", "slider", "audio"], False, "what?"),
+    (["plain"], True, "plain"),
+    (["plain"], False, "plain"),
+    (["message", "to_number", "image_alone", "prompt_alone", "load"], True, "message"),
+    (["describe", "describe_1"], True, "describe"),  # a button and a box for one function
+    (["prompt_alone", "slider", "audio"], False, "prompt_alone"),
 ]
-
-
-@pytest.mark.parametrize("names, picture, expected", FOUND)
-async def test_the_one_endpoint_that_fits_is_found(start_space, names, picture, expected):
-    with start_space("--shapes", *names) as space:
-        assert await ask(space, picture=picture).read() == expected
-
-
 NOT_FOUND = [
     (["plain", "updates", "slider"], {}, "no endpoint /generate. .*api_name .*: /plain, /updates."),
     (["plain", "slider"], {"api_name": "/x"}, "no endpoint /x. .*api_name .*: /plain."),
     (["slider", "to_number"], {}, "no endpoint /generate, .*It has: /slider, /to_number."),
-    (["unnamed"], {}, "no endpoint with a name"),
+    ([], {}, "no endpoint with a name"),
 ]
 
 
-@pytest.mark.parametrize("names, options, expected", NOT_FOUND)
-async def test_no_endpoint_is_guessed(start_space, names, options, expected):
-    with start_space("--shapes", *names) as space:
-        assert re.search(expected, await refusal(space, **options))
+async def test_the_one_endpoint_that_fits_is_found(hostile, shapes):
+    for number, (names, picture, expected) in enumerate(FOUND):
+        offer(hostile, shapes, names)
+        stream = ask(hostile, picture=picture, headers={"x-case": str(number)})
+        assert await stream.read() == RIGHT
+        [question] = [json.loads(body) for (_, path), body in zip(hostile.requests, hostile.bodies)
+                      if path.endswith("/queue/join")][number:]
+        functions = {each["id"]: each["api_name"] for each in shapes.config["dependencies"]}
+        assert functions[question["fn_index"]] == expected
 
 
-async def test_a_name_with_and_without_a_slash(shapes):
-    assert await ask(shapes, "plain").read() == "what? 256"
-    stream = Qwen_QVQ_72B.create_async_generator(
-        "", [{"role": "user", "content": "what?"}], url=shapes.url, api_name="/plain")
-    assert await stream.read() == "what? no picture"
+async def test_no_endpoint_is_guessed(hostile, shapes):
+    for number, (names, options, expected) in enumerate(NOT_FOUND):
+        offer(hostile, shapes, names)
+        options = options | {"headers": {"x-case": str(number)}}
+        assert re.search(expected, await refusal(hostile, **options))
 
 
 async def test_generate_is_asked_where_there_is_one(space):

@@ -4,16 +4,15 @@ import json
 import math
 import re
 import signal
-import socket
 import ssl
 import warnings
 
 import anyio
 import httpx
 import pytest
-from conftest import PNG, calls_ended, failure, free_port, script, wait_until_async
+from conftest import PNG, calls_ended, failure, script, wait_until_async
 from inside import forget_info, set_bounds
-from network import HttpProxy, Relay, add_header, read_head, web_server
+from network import HttpProxy, Relay, web_server
 
 from qvq_wrapper import (
     AuthenticationError, RateLimitError, ResponseError, ResponseTimeoutError,
@@ -24,45 +23,42 @@ from qvq_wrapper.bridge.failures import from_response
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
-async def test_a_full_queue(start_space):
-    with start_space("--at-once", 1, "--queue", 1) as space:
-        async with ask(script("a", *["b", 0.1] * 50), url=space.url) as first:
-            await anext(first)
-            async with ask("second", url=space.url) as second:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(second.read)
-                    await wait_until_async(lambda: second.status.position)
-                    error = await failure(ask("third", url=space.url, max_retries=0))
-                    group.cancel_scope.cancel()
-        assert type(error) is RateLimitError and error.status_code == 503 and error.retryable
-        assert "is full" in str(error)
+async def test_a_full_queue(narrow_space):
+    options, heard = {"url": narrow_space.url, "max_retries": 9}, []
+    async with ask(script("a", *["b", 0.1] * 50), **options) as first:
+        await anext(first)
+        async with anyio.create_task_group() as group:
+            second = ask("second", on_status=heard.append, **options)
+            group.start_soon(second.read)
+            await wait_until_async(lambda: second.status.position)
+            error = await failure(ask("third", url=narrow_space.url, max_retries=0))
+            await first.aclose()
+    assert type(error) is RateLimitError and error.status_code == 503 and error.retryable
+    assert "is full" in str(error)
+    assert [status.stage for status in heard][:2] == ["connecting", "queued"]
+    assert any(status.position == 1 and status.queue_size == 1 for status in heard)
+    assert heard[-1].stage == "finished" and second.text == "You asked: second"
 
 
-@pytest.mark.backends("asyncio", "trio")
-async def test_the_server_is_killed_during_the_answer(start_space):
+async def test_a_server_that_falls_silent_and_is_then_killed(start_space):
+    """What had arrived is not lost. The next question finds nobody."""
     with start_space() as space:
-        stream = ask(script("some", 0.1, "some words", 30), url=space.url)
-        while stream.text != "some words":
+        assert await ask("warm", url=space.url).read()
+        for number, kind, words in [
+                (signal.SIGSTOP, ResponseTimeoutError, "read_timeout"),
+                (signal.SIGKILL, SpaceConnectionError, "broke off")]:
+            space.signal(signal.SIGCONT)
+            stream = ask(script("some words", 9), url=space.url, read_timeout=2, max_retries=0)
             await anext(stream)
-        space.signal(signal.SIGKILL)
-        error = await failure(stream)
-    assert type(error) is SpaceConnectionError and error.text == "some words"
-
-
-async def test_the_connection_is_refused_at_the_second_question(start_space):
-    with start_space() as space:
-        assert await ask("first", url=space.url).read()
+            space.signal(number)
+            error = await failure(stream)
+            assert type(error) is kind and error.text == "some words" and words in str(error)
         space.stop()
         error = await failure(ask("second", url=space.url, max_retries=0))
     assert type(error) is SpaceConnectionError and error.retryable
+    assert "Connection refused" in str(error)
 
 
-async def test_the_connection_is_refused_at_the_first_question():
-    error = await failure(ask("Hi", url=f"http://127.0.0.1:{free_port()}", max_retries=1))
-    assert type(error) is SpaceConnectionError and "Connection refused" in str(error)
-
-
-@pytest.mark.backends("asyncio", "trio")
 async def test_the_app_raises(provider):
     for step, message in [
         ({"raise": "The <b>picture</b> is too dark.<br>Try &amp; retry"},
@@ -70,33 +66,29 @@ async def test_the_app_raises(provider):
         ({"hidden": "inner reason"}, "inner reason"),
         ({"raise": r"'no \x literal'"}, r"'no \x literal'"),
         ({"raise": "'two\nlines'"}, "'two lines'"),
-        ({"raise": "It can't"}, "It can't"),
         ({"hidden": "can't start new thread"}, "can't start new thread"),
     ]:
-        error = await failure(provider.ask(script("some", 0.1, step)))
-        assert type(error) is ResponseError and str(error) == error.message == message
-        assert error.text == "some"
+        stream = provider.ask(script("some", 0.1, step))
+        for _ in range(2):
+            error = await failure(stream)
+            assert type(error) is ResponseError and str(error) == error.message == message
+            assert error.text == "some"
 
 
 LINK = '<a style="white-space: nowrap" href="https://huggingface.co/join">Create a free account</a>'
 
 
-# The sentences of the package `spaces`, from 0.19 to 0.51.
-QUOTAS = [
+QUOTAS = [  # sentences of the package `spaces`, from 0.19 to 0.51, and when to try again
     (f"You have exceeded your GPU quota (60s requested vs. 56s left). {LINK} to get more.", None),
     ("You have exceeded your GPU quota (60s left vs. 90s requested). Sign-up on Hugging Face to "
      "get more quotas or retry in 0:09:48", 588),
-    ("You have exceeded your ZeroGPU quota (60s requested vs. 0s left). Try again in 23:59:59. "
-     "Authenticate with a Hugging Face token for more quota - https://huggingface.co/x", 86399),
     ("You have exceeded your free ZeroGPU quota (60s requested vs. 0s left). Try again in "
      "1 day, 2:03:04. ", 93784),
     ("You have exceeded your Pro ZeroGPU quota (60s requested vs. 0s left). Try again in "
      "12 days, 0:00:01.500000. ", 1036801),
-    ("You have exceeded your ZeroGPU runs limit. ", None),
     ("You have exceeded your runs limit.", None),
     ("You have too many ZeroGPU credits allocated to running tasks. Try again once some of those "
      "tasks have completed.", None),
-    ("Unlogged user is runnning out of daily ZeroGPU quotas. ", None),
     ("Space app has reached its GPU limit. Try re-running outside of examples if it happened",
      None),
 ]
@@ -110,14 +102,9 @@ async def test_a_gpu_quota(provider):
         said = words.replace(LINK, "Create a free account").rstrip(". ")
         own = "A Hugging Face token has a quota of its own: give it as api_key."
         assert str(error) == f"{said}. {own}"
-
-
-async def test_errors_that_look_like_a_quota(provider):
     for words, kind in [
-        ("No GPU was available", RateLimitError),
         ("No GPU was available after 60s. Retry later", RateLimitError),
         ("No GPU is currently available for you after 60s", RateLimitError),
-        ("GPU task aborted", ResponseError),
         ("The requested GPU duration (600s) is larger than the maximum allowed", ResponseError),
         ("Try again in 0:09:48", ResponseError),
     ]:
@@ -126,15 +113,12 @@ async def test_errors_that_look_like_a_quota(provider):
         assert error.retryable == (kind is RateLimitError)
 
 
-async def test_a_picture_that_the_space_cannot_fetch(provider):
+async def test_a_picture_that_the_space_cannot_fetch(provider, picture_url):
     """The Space said so. It is not this machine that cannot resolve the name."""
     picture = "http://nowhere.invalid/x.png"
     error = await failure(provider.ask("Hi", picture))
     assert type(error) is ResponseError
     assert str(error).startswith("The Space, which fetches the picture from its URL, says: ")
-
-
-async def test_an_error_after_the_picture_was_fetched(provider, picture_url):
     error = await failure(provider.ask(script("some", 0.1, {"raise": "too dark"}), picture_url))
     assert str(error) == "too dark"
 
@@ -153,10 +137,11 @@ def config(**fields):
 UNUSABLE = [
     (200, PAGE, [], SpaceUnavailableError, "No Gradio app"),
     (200, "{}", [], SpaceUnavailableError, "No Gradio app"),
-    (200, "[1]", [], SpaceUnavailableError, "No Gradio app"),
     (200, config(protocol="ws", version="3.9"), [],
      SpaceUnavailableError, "too old: its gradio 3.9.*4.44 or newer"),
-    (200, config(protocol="sse"), [], SpaceUnavailableError, "too old"),
+    (200, config(protocol="sse_v2.1", version="4.44.1"), [], SpaceUnavailableError, "too old"),
+    (200, config(protocol="sse_v3", version="4.43.0"), [], SpaceUnavailableError, "too old"),
+    (200, config(protocol="sse_v3", version="none"), [], SpaceUnavailableError, "too old"),
     (200, config(protocol="\x1b]0;steer\x07"), [], SpaceUnavailableError, "too old"),
     (302, "", [("Location", "https://elsewhere.example/")],
      SpaceUnavailableError, "redirects to https://elsewhere"),
@@ -198,12 +183,12 @@ async def test_a_response_larger_than_the_limit(relay, monkeypatch):
 async def test_an_error_status_whose_body_breaks_off():
     with web_server(401, "x" * 5000) as server, Relay(server.port) as relay:
         relay.change(lambda data: data[:-4000] if b"xxxx" in data else data)
-        error = await failure(ask("Hi", url=relay.url, read_timeout=2, max_retries=0))
+        error = await failure(ask("Hi", url=relay.url, read_timeout=0.5, max_retries=0))
     assert type(error) is AuthenticationError and error.status_code == 401
 
 
 async def test_a_private_or_missing_space():
-    for status, api_key in [(401, None), (404, None), (401, "hf_token"), (404, "hf_token")]:
+    for status, api_key in [(401, "hf_token"), (404, None)]:
         with web_server(status) as server, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             error = await failure(ask(
@@ -216,13 +201,11 @@ async def test_a_private_or_missing_space():
 COME_BACK = [
     ({"Retry-After": "7"}, 7),
     ({"Retry-After": "-1"}, 0),
-    ({"Retry-After": "inf"}, None),
     ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
     ({"Retry-After": "soon"}, None),
     ({"RateLimit": '"api";r=0;t=55', "RateLimit-Policy": '"api";q=500;w=300'}, 55),
     ({"ratelimit": '"burst";r=0;t=1, "daily";r=0;t=3600, "other";r=9;t=9999'}, 3600),
     ({"RateLimit": '"api";r=1;t=55'}, None),
-    ({"RateLimit": "garbage"}, None),
     ({"RateLimit": f'"api";r=0;t={"9" * 400}'}, None),
     ({"Retry-After": "7", "RateLimit": '"api";r=0;t=55'}, 7),
     ({"X-RateLimit-Reset": "55"}, None),
@@ -240,56 +223,32 @@ def test_when_to_come_back():
 
 async def test_an_unknown_host():
     error = await failure(ask("Hi", url="http://nowhere.invalid", max_retries=0))
-    assert type(error) is SpaceConnectionError
+    assert type(error) is SpaceConnectionError and error.retryable
     assert "nowhere.invalid could not be reached" in str(error)
 
 
-async def test_a_server_that_accepts_and_never_answers():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        error = await failure(ask("Hi", url=url, read_timeout=0.5, max_retries=0))
-    assert type(error) is ResponseTimeoutError and "read_timeout=" in str(error)
+async def test_a_self_signed_certificate(secure_space, certificate, tmp_path):
+    url, over = secure_space.url, tmp_path / "over"
+    error = await failure(ask("Hi", url=url, max_retries=0))
+    assert type(error) is SpaceConnectionError and "TLS" in str(error) and not error.retryable
+    context = ssl.create_default_context(cafile=certificate[0])
+    assert await ask("trusted", PNG, url=url, verify=context).read() == "You asked: trusted"
+    async with ask(script("a", {"until": str(over)}), url=url, verify=context) as stream:
+        await anext(stream)
+    await calls_ended()  # although nothing arrives
+    over.touch()
 
 
-async def test_a_self_signed_certificate(start_space, certificate):
-    with start_space("--certificate", *certificate) as space:
-        error = await failure(ask("Hi", url=space.url, max_retries=0))
-        assert type(error) is SpaceConnectionError and "TLS" in str(error) and not error.retryable
-        context = ssl.create_default_context(cafile=certificate[0])
-        trusted = ask("trusted", PNG, url=space.url, verify=context)
-        assert await trusted.read() == "You asked: trusted"
-        unchecked = ask("unchecked", url=space.url, verify=False)
-        assert await unchecked.read() == "You asked: unchecked"
-        async with ask(script("a", 60), url=space.url, verify=context) as stream:
-            await anext(stream)
-        await calls_ended()  # although nothing arrives
-
-
-async def test_a_space_behind_a_login(start_space):
-    with start_space("--login", "user", "word") as space:
+async def test_a_space_behind_a_login(login_space):
+    url, user = login_space.url, {"auth": ("user", "word")}
+    with Relay(login_space.port) as relay:
         for auth in (None, ("user", "wrong")):
-            error = await failure(ask("Hi", url=space.url, auth=auth))
+            error = await failure(ask("Hi", url=relay.url, auth=auth))
             assert type(error) is AuthenticationError and "wrong" not in str(error)
-        assert await ask("Hi", PNG, url=space.url, auth=("user", "word")).read() == "You asked: Hi"
-
-
-async def test_a_login_to_a_space_without_one(space):
-    assert await ask("Hi", url=space.url, auth=("user", "word")).read() == "You asked: Hi"
-
-
-async def test_an_endpoint_of_another_shape(provider):
-    for name, message in [
-        ("nothing", "no endpoint /nothing. .*that fits: /generate, .*/endless"),
-        ("number", "no place for the prompt. It takes: number"),
-        ("needy", "also needs the_number"),
-    ]:
-        error = await failure(provider.ask("Hi", api_name=f"/{name}"))
-        assert type(error) is SpaceUnavailableError and re.search(message, str(error))
-
-
-async def test_picture_and_prompt_are_found_by_type(provider, space):
-    await provider.ask("a prompt", PNG, api_name="/swapped").read()
-    assert space.log("swapped", prompt="a prompt")[-1]["size"] == len(PNG)
+        assert relay.count("/login") <= 2
+    assert await ask("Hi", PNG, url=url, **user).read() == "You asked: Hi"
+    error = await failure(ask(script("some", {"hidden": "secret of the app"}), url=url, **user))
+    assert type(error) is ResponseError and "secret" not in str(error)
 
 
 # While the question is sent
@@ -300,13 +259,12 @@ def ask_once(relay, *arguments, **options):
     return ask(*arguments, url=relay.url, **{"read_timeout": 5, "max_retries": 0, **options})
 
 
-@pytest.mark.parametrize("is_warm", [False, True])
-async def test_the_connection_is_cut_at_each_request(relay, is_warm):
+async def test_the_connection_is_cut_at_each_request(relay):
     """Also a proxy that takes no uploads may do so. The call must not go on for ever."""
     for path in ("/config", "/info", "/upload", "/queue/join", "/queue/data"):
         relay.behave()
         forget_info()
-        if is_warm and path not in ("/config", "/info"):
+        if path not in ("/config", "/info"):
             await ask_once(relay, "warm").read()
             await calls_ended()
         before = relay.faults
@@ -320,13 +278,10 @@ async def test_a_request_that_is_refused(relay, space):
     for path, status, kind, message in [
         ("/config", 400, SpaceUnavailableError, "No usable Gradio app"),
         ("/info", 400, SpaceUnavailableError, "No usable Gradio app"),
-        ("/upload", 400, ResponseError, picture),
         ("/upload", 413, ResponseError, picture),
-        ("/queue/join", 400, ResponseError, question),
         ("/queue/join", 413, ResponseError, question),
         ("/queue/join", 404, SpaceUnavailableError, question),
         ("/queue/data", 400, ResponseError, question),
-        ("/queue/data", 404, SpaceUnavailableError, question),
     ]:
         relay.behave()
         relay.answer(path, status, b'{"detail":"said."}', times=9)
@@ -347,10 +302,12 @@ async def test_a_stopped_queue(relay):
     assert await ask("Hi", url=relay.url).read() == "You asked: Hi"
 
 
-async def test_a_proxy_that_holds_back_the_answer(relay):
+async def test_a_proxy_that_holds_back_the_answer(relay, tmp_path):
     """A buffering proxy passes on no heartbeat either."""
+    over = tmp_path / "over"
     relay.change(lambda data: b"" if b"data: {" in data else data)
-    error = await failure(ask_once(relay, script(30), read_timeout=1))
+    error = await failure(ask_once(relay, script({"until": str(over)}), read_timeout=1))
+    over.touch()
     assert type(error) is ResponseTimeoutError
     assert "proxy" in str(error) and "read_timeout=" in str(error)
 
@@ -361,72 +318,21 @@ async def test_a_validation_error(provider, space):
     assert type(error) is ResponseError and "prompt is too short" in str(error)
 
 
-async def test_two_replicas_behind_a_balancer_that_routes_by_cookie(start_space):
-    """Upload, question and answer have to reach the same replica."""
-    with start_space() as one, start_space() as two, Balancer([one.port, two.port]) as balancer:
-        for number in range(4):
-            access = {"url": balancer.url, "headers": {"x": str(number)}}
-            assert await ask(f"replica {number}", PNG, **access).read()
-        assert balancer.misrouted == 0
-        seen = [len(space.log("asked")) for space in (one, two)]
-    assert sum(seen) == 4 and all(seen)
-
-
-class Balancer(Relay):
-    """Sends clients without a cookie to the replicas in turn. Sets a cookie that names the replica.
-
-    ``misrouted`` counts requests without the cookie that belong to an earlier request.
-    """
-
-    def __init__(self, ports):
-        super().__init__()
-        self.ports = ports
-        self.turn = 0
-        self.misrouted = 0
-
-    def handle(self, client):
-        head = read_head(client)
-        if b"replica=" in head:
-            index = int(head.split(b"replica=")[1][:1])
-        else:
-            index, self.turn = self.turn % 2, self.turn + 1
-            self.misrouted += b" /config" not in head and b"/info" not in head
-        cookie = b"set-cookie: replica=%d" % index
-        replica = ("127.0.0.1", self.ports[index])
-        self.forward(client, head, replica, down=lambda data: add_header(data, cookie))
-
-
 # During the answer
-
-
-async def test_hidden_errors(start_space):
-    with start_space("--hide-errors") as space:
-        error = await failure(ask(script("some", {"hidden": "secret of the app"}), url=space.url))
-    assert type(error) is ResponseError and "secret" not in str(error)
-
-
-async def test_a_server_that_falls_silent(start_space):
-    with start_space() as space:
-        stream = ask(script("some", 30), url=space.url, read_timeout=2)
-        await anext(stream)
-        space.signal(signal.SIGSTOP)
-        error = await failure(stream)
-    assert type(error) is ResponseTimeoutError and "read_timeout" in str(error)
-    assert error.text == "some"
 
 
 async def test_the_stream_is_cut_in_the_middle_of_an_event(relay):
     relay.cut_at(b"process_generating")
-    error = await failure(ask_once(relay, script("a", 0.3, "ab", 0.3, "abc")))
+    error = await failure(ask_once(relay, script("a", "ab", "abc")))
     assert type(error) is SpaceConnectionError
 
 
 async def test_garbage_instead_of_json(relay):
     event = b'data: {"msg":"process_generating"'
-    for garbage in (b"<html>", b"data: [1]", b"data: 7", b"event: x", b"\xff\xfe"):
+    for garbage in (b"<html>", b"data: [1]", b"\xff\xfe"):
         relay.behave()
         relay.replace(event, garbage + b'\n\n{"msg":"')
-        error = await failure(ask_once(relay, script("a", 0.3, "ab")))
+        error = await failure(ask_once(relay, script("a", 0.1, "ab")))
         assert type(error) is SpaceConnectionError and "nonsense" in str(error), garbage
 
 
@@ -440,48 +346,33 @@ async def test_an_error_that_is_not_known(relay, caplog):
     assert "hf_secret" not in caplog.text and "a secret prompt" not in caplog.text
 
 
-async def test_a_message_larger_than_any_answer(provider):
-    error = await failure(provider.ask(script({"grow": 200_000}), max_chars=1))
-    assert type(error) is SpaceConnectionError and "a message of more than" in str(error)
-
-
-async def test_line_separators_arrive(provider):
-    text = "a\u2028b\u2029c\x85d\x1ce\r\nf"
-    assert await provider.ask(script(text, 0.1, text + "!")).read() == text + "!"
-
-
-async def test_a_lone_surrogate_arrives(relay):
-    """JSON can contain one, although Gradio's encoder never writes it."""
+async def test_odd_characters_arrive(relay):
+    """JSON can contain a lone surrogate, although Gradio's encoder never writes it."""
     relay.replace(b"SINGLE", b"\\ud83d")
-    stream = ask_once(relay, script("a SINGLE", 0.1, "a SINGLE one"))
-    assert await stream.read() == "a \ud83d one"
+    separators = "\u2028b\u2029c\x85d\x1ce\r\nf"
+    stream = ask_once(relay, script("a SINGLE", 0.1, "a SINGLE" + separators))
+    assert await stream.read() == "a \ud83d" + separators
 
 
 # The proxy
 
 
-async def test_a_proxy_that_cannot_be_reached(space):
-    proxy = f"http://u:pass@127.0.0.1:{free_port()}"
-    error = await failure(ask("Hi", url=space.url, proxy=proxy, max_retries=0))
-    assert type(error) is SpaceConnectionError
-    assert "proxy" in str(error) and "pass" not in str(error)
-
-
-@pytest.mark.parametrize("secure", [False, True])
-async def test_a_proxy_that_asks_for_credentials(space, secure):
+async def test_a_proxy_that_asks_for_credentials(space):
     with HttpProxy("user:word") as proxy:
-        url = f"https://127.0.0.1:{space.port}" if secure else space.url
-        error = await failure(ask("Hi", url=url, proxy=proxy.url, max_retries=0))
-        assert type(error) is SpaceConnectionError and "407" in str(error)
-        if not secure:
-            credentials = proxy.url.replace("//", "//user:word@")
-            assert await ask("Hi", PNG, url=space.url, proxy=credentials).read() == "You asked: Hi"
+        for url in (space.url, f"https://127.0.0.1:{space.port}"):
+            error = await failure(ask("Hi", url=url, proxy=proxy.url, max_retries=0))
+            assert type(error) is SpaceConnectionError and "407" in str(error)
+        credentials = proxy.url.replace("//", "//user:word@")
+        assert await ask("Hi", PNG, url=space.url, proxy=credentials).read() == "You asked: Hi"
 
 
-async def test_a_proxy_that_dies_during_the_answer(space):
+async def test_a_proxy_that_dies_during_the_answer(space, tmp_path):
+    over = tmp_path / "over"
     with HttpProxy() as proxy:
-        stream = ask(script("some", 5), url=space.url, proxy=proxy.url, max_retries=0)
+        silence = script("some", {"until": str(over)})
+        stream = ask(silence, url=space.url, proxy=proxy.url, max_retries=0)
         await anext(stream)
         proxy.__exit__()
         error = await failure(stream)
     assert type(error) is SpaceConnectionError and error.text == "some"
+    over.touch()

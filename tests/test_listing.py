@@ -30,13 +30,6 @@ def qvq(capsys):
     return run
 
 
-@pytest.fixture(scope="module")
-def shapes(start_space):
-    """A Space with endpoints of every shape (see spaces/shapes.py)."""
-    with start_space("--shapes") as space:
-        yield space
-
-
 PICTURE = ParameterInfo("picture", "image", "filepath", True, None)
 PROMPT = ParameterInfo("prompt", "textbox", "str", True, None)
 OFFERED = [
@@ -52,9 +45,9 @@ OFFERED = [
 ]
 
 
-def test_the_endpoints_of_a_space(shapes):
-    shapes.require_gradio(6)
-    offers = {each.name: each for each in endpoints(shapes.url)}
+def test_the_endpoints_of_a_space(shapes_space):
+    shapes_space.require_gradio(6)
+    offers = {each.name: each for each in endpoints(shapes_space.url)}
     for expected in OFFERED:
         assert offers[expected.name] == expected
     message = offers["/message"]
@@ -62,12 +55,12 @@ def test_the_endpoints_of_a_space(shapes):
     assert offers["/to_number"].problem == "The Space's /to_number gives no text, but: number."
 
 
-def test_what_is_offered_is_what_can_be_asked(shapes):
+def test_what_is_offered_is_what_can_be_asked(shapes_space):
     """ask() refuses a question about a picture in the words of ``problem``, if there are any."""
-    for offer in endpoints(shapes.url):
+    for offer in endpoints(shapes_space.url):
         if not offer.problem and offer.name not in ("/plain", "/message", "/more"):
             continue  # that takes time
-        stream = ask("what?", PNG, url=shapes.url, api_name=offer.name)
+        stream = ask("what?", PNG, url=shapes_space.url, api_name=offer.name)
         try:
             assert asyncio.run(stream.read()).startswith("what? 256") and offer.fits
         except ResponseError as error:
@@ -171,11 +164,11 @@ def test_the_list_does_not_steer_the_terminal(hostile, qvq):
 
 
 @pytest.mark.filterwarnings("error")  # a question that was never asked gives a warning
-def test_a_system_message(shapes, space, qvq):
+def test_a_system_message(shapes_space, space, qvq):
     """It goes into the endpoint's parameter for it, and otherwise into the prompt."""
-    url = ["--url", shapes.url, "--system", "be kind"]
+    url = ["--url", shapes_space.url, "--system", "be kind"]
     picture = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    if "/chat_inputs" in {each.name for each in endpoints(shapes.url)}:
+    if "/chat_inputs" in {each.name for each in endpoints(shapes_space.url)}:
         result = qvq("what?", picture, *url, "--api-name", "chat_inputs")
         assert (result.stdout, result.stderr) == ("be kind 1 what? 256\n", "")
         result = qvq("what?", picture, *url, "--api-name", "chat_inputs", "--param", "system=be")

@@ -1,7 +1,6 @@
 """The documented interface, word for word, and the options of a question."""
 
 import inspect
-
 from pathlib import Path
 
 import anyio
@@ -14,7 +13,6 @@ from qvq_wrapper import (
     AsyncGeneratorProvider, AsyncResult, Messages, ModelNotSupportedError, ProviderModelMixin,
     Qwen_QVQ_72B, ResponseTimeoutError, ask,
 )
-from qvq_wrapper.question.options import Options
 from qvq_wrapper.serve import SAMPLE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
@@ -48,12 +46,12 @@ async def test_documented_example(space, monkeypatch, capsys):
     messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
     async_generator = await Qwen_QVQ_72B.create_async_generator(
         model="qwen-qvq-72b-preview", messages=messages)
+    assert isinstance(async_generator, AsyncResult)
     async for chunk in async_generator:
         print(chunk)
     assert "".join(capsys.readouterr().out.splitlines()) == "You asked: Hello, how are you?"
 
 
-@pytest.mark.backends("asyncio", "trio")
 async def test_documented_example_with_a_picture_by_url(space, monkeypatch, picture_url):
     monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
     messages = Messages([
@@ -68,18 +66,6 @@ async def test_documented_example_with_a_picture_by_url(space, monkeypatch, pict
     assert space.log("asked", prompt="Describe this image:")[-1]["image"] == "image.png"
 
 
-async def test_a_conversation_becomes_one_prompt(provider):
-    messages = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "One?"},
-        {"role": "assistant", "content": "1"},
-        {"role": "user", "content": "Two?"},
-    ]
-    answer = await provider.create_async("", messages)
-    prompt = "System: Be brief.\nUser: One?\nAssistant: 1\nUser: Two?\nAssistant:"
-    assert answer == f"You asked: {prompt}"
-
-
 async def test_models(provider):
     for case, model in each([
         "", None, "qvq-72b", "qwen-qvq-72b-preview", "Qwen/QVQ-72B-Preview", "QVQ-72B-Preview",
@@ -87,58 +73,57 @@ async def test_models(provider):
     ]):
         with case:
             assert Qwen_QVQ_72B.get_model(model) == "qwen-qvq-72b-preview"
-    assert await provider.create_async(None, question("Hi")) == "You asked: Hi"
     assert await provider.create_async("QVQ-72B", question("Hi")) == "You asked: Hi"
-
-
-def test_unknown_model():
     with pytest.raises(ModelNotSupportedError, match="gpt-9.*qwen-qvq-72b-preview, qvq-72b"):
         Qwen_QVQ_72B.create_async_generator("gpt-9", question("Hi"))
     assert Qwen_QVQ_72B.get_models() == Qwen_QVQ_72B.models
 
 
-def test_a_subclass_without_models_accepts_any():
-    class Other(Qwen_QVQ_72B):
-        models = []
-
-    assert Other.get_model("whatever") == "whatever"
-
-
-def test_the_official_name_is_unknown_where_a_subclass_has_other_models():
+def test_the_models_of_a_subclass():
     class Other(Qwen_QVQ_72B):
         default_model = "mine"
         models = ["mine"]
 
     with pytest.raises(ModelNotSupportedError, match="QVQ-72B-Preview"):
         Other.get_model("QVQ-72B-Preview")
+    Other.models = []
+    assert Other.get_model("whatever") == "whatever"
 
 
-async def test_another_space_by_url_and_by_subclass(space):
+async def test_another_space_and_endpoint(space, provider):
     class Once(Qwen_QVQ_72B):
         url = space.url + "/"
         api_endpoint = "/call/once"
 
-    assert await Once.create_async("", question("by subclass")) == "At once: by subclass"
-    assert await ask("by url", url=space.url).read() == "You asked: by url"
-    capitals = ask("capitals", url=space.url.replace("http", "HTTP"))
-    assert await capitals.read() == "You asked: capitals"
+    class Named(Qwen_QVQ_72B):
+        url = space.url.replace("http", "HTTP")
+        api_name = "/once"
+
+    for case, (asked, given) in each([
+        (provider, {"api_name": "/once"}), (provider, {"api_name": "once"}), (Once, {}),
+        (Named, {}), (Qwen_QVQ_72B, {"url": space.url, "api_name": "/once"}),
+    ]):
+        with case:
+            assert await asked.ask("Hi", **given).read() == "At once: Hi"
+            assert await asked.create_async("", question("Hi"), **given) == "At once: Hi"
 
 
 class More(Qwen_QVQ_72B):
     api_endpoint = "/gradio_api/call/more"
 
 
-async def test_keywords_that_the_endpoint_lacks_are_left_out(space, caplog):
+async def test_parameters_of_the_endpoint(space, caplog):
+    """Keywords that the endpoint lacks are left out. A parameter has the Space's default."""
+    given = {"url": space.url, "parameters": {"temperature": 1.5, "headers": "in a dict"}}
+    assert await More.ask("given", **given).read() == "given at 1.5, in a dict"
+    assert await More.create_async("", question("given"), **given) == "given at 1.5, in a dict"
+    assert await More.create_async("", question("left"), url=space.url) == "left at 0.5, no headers"
     caplog.set_level("DEBUG", "qvq_wrapper")
     answer = await More.create_async(
         "", question("passed"), url=space.url, temperature=1.5, stream=True, top_p=0.3)
     assert answer == "passed at 1.5, no headers"
     messages = [record.message for record in caplog.records]
     assert messages == ["/more has no parameter stream, top_p: left out"]
-
-
-async def test_a_missing_keyword_has_the_spaces_default(space):
-    assert await More.create_async("", question("left"), url=space.url) == "left at 0.5, no headers"
 
 
 def test_ask_refuses_an_unknown_keyword_and_says_what_to_write():
@@ -153,9 +138,6 @@ def test_ask_refuses_an_unknown_keyword_and_says_what_to_write():
                 ask("Hi", **{name: 1})
             assert str(caught.value).startswith("ask(): got an unexpected keyword argument")
             assert advice in str(caught.value)
-
-
-def test_arguments_that_do_not_fit_are_told_by_the_name_that_was_written():
     for case, (call, message) in each([
         (lambda: ask(), "^ask\\(\\): missing a required argument: 'prompt'"),
         (lambda: ask("Hi", PNG, PNG), "^ask\\(\\): too many positional arguments"),
@@ -165,17 +147,12 @@ def test_arguments_that_do_not_fit_are_told_by_the_name_that_was_written():
             call()
 
 
-class AsyncCall:
-    async def __call__(self, status):
-        pass
-
-
 def test_an_invalid_option_is_refused_at_the_call():
     for case, options in each([
         {"timeout": -1}, {"timeout": float("nan")}, {"timeout": "1"}, {"timeout": True},
         {"timeout": numpy.array([1, 2])}, {"read_timeout": 0}, {"max_retries": numpy.float64(1)},
         {"max_retries": 1.5}, {"max_retries": -1}, {"max_chars": 0},
-        {"on_status": 3}, {"on_status": anyio.sleep}, {"on_status": AsyncCall()},
+        {"on_status": 3}, {"on_status": anyio.sleep},
         {"headers": {"a b": "c"}}, {"headers": {"a": "b\n"}}, {"headers": "x"},
         {"verify": "x"}, {"auth": "user"},
         {"url": ""}, {"url": "ftp://x"}, {"url": "http://a b"}, {"url": "http://user:word@host"},
@@ -193,22 +170,9 @@ def test_an_invalid_option_is_refused_at_the_call():
 async def test_numbers_of_other_kinds(provider):
     for five in (numpy.int64(5), numpy.uint8(5), 5):
         ask("Hi", timeout=five, read_timeout=five, max_retries=five, max_chars=five).cancel()
-    for seconds in (numpy.float32(9.5), float("inf"), 1e30, None):
-        answer = provider.ask("Hi", timeout=seconds, read_timeout=seconds)
+    for seconds in (numpy.float32(9.5), float("inf"), 1e30, None, 0):
+        answer = provider.ask("Hi", timeout=seconds, read_timeout=seconds or None)
         assert await answer.read() == "You asked: Hi"
-
-
-async def test_another_endpoint(space, provider):
-    class Once(Qwen_QVQ_72B):
-        url = space.url
-        api_name = "/once"
-
-    for case, (asked, given) in each([
-        (provider, {"api_name": "/once"}), (provider, {"api_name": "once"}), (Once, {}),
-    ]):
-        with case:
-            assert await asked.ask("Hi", **given).read() == "At once: Hi"
-            assert await asked.create_async("", question("Hi"), **given) == "At once: Hi"
 
 
 async def test_a_call_wins_over_the_classs_options(space):
@@ -219,33 +183,15 @@ async def test_a_call_wins_over_the_classs_options(space):
         timeout = 0.2
 
     with pytest.raises(ResponseTimeoutError):
-        await Own.ask(script("a", 2)).read()
+        await Own.ask(script("a", 1)).read()
     prompt = script("a", 0.5, "own")
     assert await Own.ask(prompt, timeout=None, api_key=None).read() == "own"
-    messages = [{"role": "user", "content": prompt}]
-    assert await Own.create_async("", messages, timeout=None) == "own"
+    assert await Own.create_async("", question(prompt), timeout=None) == "own"
     headers = space.seen(prompt)["headers"]
     assert headers["authorization"] == "Bearer hf_own" and headers["x-mine"] == "yes"
     await Own.ask("other", timeout=None, api_key="hf_other", headers=None).read()
     headers = space.seen("other")["headers"]
     assert headers["authorization"] == "Bearer hf_other" and "x-mine" not in headers
-
-
-async def test_parameters_of_the_endpoint(space):
-    given = {"url": space.url, "parameters": {"temperature": 1.5, "headers": "in a dict"}}
-    wanted = "given at 1.5, in a dict"
-    assert await More.ask("given", **given).read() == wanted
-    assert await More.create_async("", question("given"), **given) == wanted
-
-
-def test_the_signature_names_every_option():
-    parameters = inspect.signature(ask).parameters
-    assert set(parameters) >= Options.__annotations__.keys()
-    assert parameters["read_timeout"].default == 60 and parameters["verify"].default is True
-    assert "float | None" in str(parameters["timeout"])
-    assert inspect.signature(More.ask) == inspect.signature(ask)
-    for name, hint in Options.__annotations__.items():
-        assert parameters[name].annotation == hint.__forward_arg__
 
 
 def test_what_ask_refuses():
@@ -256,21 +202,15 @@ def test_what_ask_refuses():
         (("Hi", [PNG]), "a picture cannot be a list; give one picture"),
         (("\ud800",), "a lone surrogate in prompt"),
         (("Hi", (__file__, Path("b.png"))), "only one is taken"),
-        (("Hi", (__file__, b"x")), "only one is taken"),
-        (("Hi", ("conftest.py", __file__)), "only one is taken"),
-        (("Hi", (Path("a.png"), "https://h/b.png")), "only one is taken"),
     ]):
         with case, pytest.raises((ValueError, TypeError), match=message):
             ask(*arguments)
 
 
 async def test_the_prompt_of_ask_is_sent_as_it_is(provider, space):
-    """A message with such a text can be a picture."""
+    """A message with such a text can be a picture. A picture needs no prompt."""
     for prompt in ("https://example.com/image.jpg", " a", "/etc/passwd"):
         assert await provider.ask(prompt).read() == f"You asked: {prompt}"
-
-
-async def test_a_picture_without_a_prompt(provider, space):
     assert await provider.ask("", PNG).read() == "You asked: "
     assert space.seen("")["size"] == len(PNG)
     assert await provider.create_async("", [], [PNG]) == "You asked: "
@@ -280,15 +220,11 @@ def test_media_that_is_refused():
     for case, (media, message) in each([
         (PNG, r"for this bytes write media=\[picture\]"),
         ("a.png", r"for this str write media=\[picture\]"),
-        ({"a": 1}, r"for this dict write"),
         ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
-        ((PNG, "x.png"), r"2 pictures.*\[\(picture, filename\)\]"),
         ([[PNG, PNG]], "a picture cannot be a list"),
         ([(PNG, "x.png", 3)], "given as a tuple must be"),
-        ([(PNG,)], "given as a tuple must be"),
         ([(PNG, 3)], "file name, a str or None"),
         ([3], "a picture cannot be of type int"),
-        ([None], "a picture cannot be of type NoneType"),
     ]):
         with case, pytest.raises((ValueError, TypeError), match=message):
             Qwen_QVQ_72B.create_async_generator("", question("Hi"), media)
@@ -319,28 +255,9 @@ async def test_the_token_and_headers_go_to_the_space(provider, space):
     assert not {"authorization", "x-hf-authorization"} & space.seen(prompt)["headers"].keys()
 
 
-@pytest.mark.backends("asyncio", "trio")
-async def test_a_stream_can_be_awaited_or_iterated(provider):
-    stream = provider.ask("Hi")
-    assert isinstance(stream, AsyncResult) and await stream is stream
-    stream.cancel()
-
-
-async def test_the_place_in_the_queue_reaches_on_status(start_space):
-    heard = []
-    with start_space("--at-once", 1) as space:
-        async with ask(script("a", 2, "ab"), url=space.url) as first:
-            await anext(first)
-            second = ask("Hi", url=space.url, on_status=heard.append)
-            assert await second.read() == "You asked: Hi"
-    assert [status.stage for status in heard][:2] == ["connecting", "queued"]
-    assert any(status.position == 1 and status.queue_size == 1 for status in heard)
-    assert heard[-1].stage == second.status.stage == "finished"
-
-
 async def test_progress_and_messages_reach_on_status(provider):
     heard = []
-    prompt = script({"progress": 0.25}, 0.3, {"info": "warming up"}, "done")
+    prompt = script({"progress": 0.25}, 0.2, {"info": "warming up"}, "done")
     await provider.ask(prompt, on_status=heard.append).read()
     assert any(status.progress == 0.25 and status.log == "thinking" for status in heard)
     assert any(status.log == "warming up" for status in heard)

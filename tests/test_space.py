@@ -1,24 +1,40 @@
 """A Space's info is fetched once, shared between calls, and checked when it may be outdated."""
 
-import json
 import signal
 
 import anyio
 import pytest
-from conftest import BOUND, call_threads, failure, free_port, script, wait_until_async
-from inside import Clock, known_tokens, set_bounds
+from conftest import (
+    BOUND, call_threads, calls_ended, failure, free_port, script, wait_until_async,
+)
+from inside import Clock, close_idle, known_tokens, set_bounds, waits_for_info
 from network import web_server
 
-from qvq_wrapper import ResponseError, SpaceUnavailableError, ask
+from qvq_wrapper import ResponseError, ask
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
-async def test_many_calls_at_once_fetch_the_info_once(relay):
-    async with anyio.create_task_group() as group:
-        for number in range(20):
-            group.start_soon(ask(f"at once {number}", url=relay.url).read)
-    assert relay.count("/config") == relay.count("/info") == 1
+async def test_many_calls_at_once_share_a_fetch_and_a_check(relay, monkeypatch):
+    clock = Clock(monkeypatch)
+    for checks in (0, 1):
+        async with anyio.create_task_group() as group:
+            for number in range(10):
+                group.start_soon(ask(f"at once {number}", url=relay.url).read)
+        await all_put_away()
+        assert relay.count("/config") == relay.count("/info") == 1
+        assert relay.count("/app_id") == checks
+        clock.pass_time(5)
+
+
+async def all_put_away():
+    """Wait until no call has a connection, and none is kept.
+
+    The loss of one that is used or kept makes the info doubtful, and the next call checks it. A
+    busy machine may take longer than the 5 s for which the Space keeps an idle connection.
+    """
+    await calls_ended()
+    close_idle()
 
 
 async def test_each_waiting_call_gets_its_own_error():
@@ -37,7 +53,6 @@ async def test_each_waiting_call_gets_its_own_error():
 
 
 @pytest.mark.parametrize("how", ["read_timeout", "cancel"])
-@pytest.mark.backends("asyncio", "trio")
 async def test_the_info_is_fetched_for_another_call_if_the_first_gives_up(relay, how):
     relay.stall_at("/config")
     async with anyio.create_task_group() as group:
@@ -47,6 +62,7 @@ async def test_the_info_is_fetched_for_another_call_if_the_first_gives_up(relay,
         await wait_until_async(relay.stalled.is_set)
         second = ask("second", url=relay.url, read_timeout=BOUND, max_retries=0)
         group.start_soon(second.read)
+        await wait_until_async(waits_for_info)
         if how == "cancel":
             first.cancel()
         await wait_until_async(lambda: first.status.stage in ("failed", "cancelled"))
@@ -54,7 +70,6 @@ async def test_the_info_is_fetched_for_another_call_if_the_first_gives_up(relay,
     assert second.text == "You asked: second"
 
 
-@pytest.mark.backends("asyncio", "trio")
 async def test_a_call_that_waits_for_anothers_info_can_be_cancelled(relay):
     relay.stall_at("/config")
     async with anyio.create_task_group() as group:
@@ -62,7 +77,7 @@ async def test_a_call_that_waits_for_anothers_info_can_be_cancelled(relay):
         group.start_soon(first.read)
         await wait_until_async(relay.stalled.is_set)
         group.start_soon(read_quietly, second)
-        await wait_until_async(lambda: len(call_threads()) == 2)
+        await wait_until_async(waits_for_info)
         second.cancel()
         await wait_until_async(lambda: len(call_threads()) == 1)  # the one that fetches
         relay.resume()
@@ -74,12 +89,6 @@ async def read_quietly(stream):
         pass
 
 
-async def test_calls_with_different_tokens_share_no_info(relay):
-    for token in ("hf_one", "hf_two", "hf_one"):
-        await ask("Hi", url=relay.url, api_key=token).read()
-    assert relay.count("/config") == 2
-
-
 async def test_old_info_is_checked_and_an_answer_confirms_it(relay, monkeypatch):
     clock = Clock(monkeypatch)
     async with ask(script("a", 0.1, "ab"), url=relay.url) as stream:
@@ -87,6 +96,7 @@ async def test_old_info_is_checked_and_an_answer_confirms_it(relay, monkeypatch)
         clock.pass_time(5)  # it is a long answer
         await stream.read()
     for seconds, checks in ((3, 0), (5, 1)):
+        await all_put_away()
         clock.pass_time(seconds)
         assert await ask("next", url=relay.url).read() == "You asked: next"
         assert relay.count("/app_id") == checks
@@ -110,55 +120,24 @@ async def test_what_is_remembered_of_spaces_is_bounded(provider, monkeypatch):
     assert len(await ask_with(5, 6, 7)) <= 2
 
 
-@pytest.mark.parametrize("first, now", [
-    pytest.param([], ["--first"], id="the old number answers"),
-    pytest.param(["--first"], [], id="the old number fails"),
-    pytest.param([], [], id="the same number"),
-])
-async def test_a_restarted_space_never_answers_with_another_function(
-        start_space, monkeypatch, first, now):
-    with start_space(*first) as before:
+async def test_a_restarted_space_never_answers_with_another_function(start_space, monkeypatch):
+    with start_space() as before:
         assert await ask("before", url=before.url).read() == "You asked: before"
         port = before.port
     set_bounds(monkeypatch, info_max_age=0)
-    with start_space("--port", port, *now) as space:  # --first adds 1 to each function's number
+    with start_space("--port", port, "--first") as space:  # it adds 1 to each function's number
         assert await ask("after", url=space.url).read() == "You asked: after"
         assert len(space.log("finished", prompt="after")) == 1
 
 
-async def test_a_space_that_is_launched_again_at_once(start_space):
+async def test_a_space_that_is_launched_again_at_once(start_space, monkeypatch):
     """A notebook does so, in the same process. The info is recent, but the numbers have changed."""
+    set_bounds(monkeypatch, info_max_age=1e9)  # it is, also on a busy machine
     with start_space("--port", free_port()) as space:
-        for number, before in enumerate(["answered", "cancelled", "failed"]):
-            if before == "cancelled":
-                async with ask(script("a", *[0.05, "b"] * 10), url=space.url) as stream:
-                    await anext(stream)
-            elif before == "failed":
-                await failure(ask(script("a", {"raise": "no"}), url=space.url))
-            else:
-                await ask("before", url=space.url).read()
+        for number, before in enumerate(["answered", "cancelled"]):
+            async with ask(script("a", 0.1, "ab"), url=space.url) as stream:
+                await (stream.read() if before == "answered" else anext(stream))
             space.signal(signal.SIGUSR1)
             await wait_until_async(lambda: len(space.log("launched again")) == number + 1)
             answer = await ask(f"after {before}", url=space.url).read()
             assert answer == f"You asked: after {before}"
-
-
-async def test_waiting_calls_share_a_check(relay, monkeypatch):
-    clock = Clock(monkeypatch)
-    await ask("warm", url=relay.url).read()
-    clock.pass_time(5)
-    async with anyio.create_task_group() as group:
-        for number in range(10):
-            group.start_soon(ask(f"shared {number}", url=relay.url).read)
-    assert relay.count("/app_id") == 1 and relay.count("/config") == 1
-
-
-async def test_an_old_protocol_or_version_is_refused():
-    for version, protocol in [
-        *(("4.44.1", each) for each in ("sse", "sse_v1", "sse_v2", "sse_v2.1", "ws")),
-        *((each, "sse_v3") for each in ("4.43.0", "3.50", "none", ""))
-    ]:
-        config = {"components": [], "dependencies": [], "protocol": protocol, "version": version}
-        with web_server(200, json.dumps(config)) as server:
-            error = await failure(ask("Hi", url=server.url, max_retries=0))
-        assert type(error) is SpaceUnavailableError and "4.44 or newer" in str(error), version

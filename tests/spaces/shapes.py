@@ -1,10 +1,9 @@
-"""A Space with endpoints of every shape: what they take, and what they give.
+"""A Space with endpoints of every shape: what they take, and what they give. Needs gradio 6.
 
 An endpoint that takes a picture answers with the prompt and the picture's width, such as
 ``"what? 256"``. So a test sees what has reached the app.
 """
 
-import inspect
 import time
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from PIL import Image
 
 WORDS = ["one", "one two", "one two three"]
 THOUGHT = gr.ChatMessage(role="assistant", content="hm", metadata={"title": "Thinking"})
-# What gradio is told changed with its versions.
-MESSAGES = {"type": "messages"} if "type" in inspect.signature(gr.Chatbot).parameters else {}
-NAMED_CHATS = "api_name" in inspect.signature(gr.ChatInterface).parameters
-skip = getattr(gr, "skip", gr.update)
 
 
 # What endpoints take
@@ -117,16 +112,16 @@ def user(prompt):
     return {"role": "user", "content": prompt}
 
 
-def assistant(text, **fields):
-    return {"role": "assistant", "content": text, **fields}
+def assistant(text):
+    return {"role": "assistant", "content": text}
 
 
 def picture_and_words(image, prompt):
     """Each step changes one of two outputs."""
-    yield image, skip()
+    yield image, gr.skip()
     for words in words_for(prompt):
-        yield skip(), words
-    yield image, skip()
+        yield gr.skip(), words
+    yield image, gr.skip()
 
 
 def with_emptied_box(image, prompt):
@@ -147,18 +142,10 @@ def chat_with_picture(image, prompt):
     return [user(prompt), assistant("the text"), assistant({"path": image})]
 
 
-def pairs_in_steps(image, prompt):
-    yield [["before", "the answer before"], [prompt, None]]
-    for words in words_for(prompt):
-        yield [["before", "the answer before"], [prompt, words]]
-
-
 def add_chat(name, answer, **options):
     """Add a multimodal ChatInterface. ``answer`` takes what its function takes."""
     with gr.Tab(name):
-        if NAMED_CHATS:
-            options["api_name"] = name
-        gr.ChatInterface(answer, multimodal=True, **options, **MESSAGES)
+        gr.ChatInterface(answer, multimodal=True, api_name=name, **options)
 
 
 def thought_then_words(message, history):
@@ -177,7 +164,7 @@ def build(only=()):
     with gr.Blocks() as app:
         image, other_image = gr.Image(type="filepath"), gr.Image(type="filepath")
         prompt, answer, state = gr.Textbox(), gr.Markdown(), gr.State("state")
-        both, message, chatbot = [image, prompt], gr.MultimodalTextbox(), gr.Chatbot(**MESSAGES)
+        both, message, chatbot = [image, prompt], gr.MultimodalTextbox(), gr.Chatbot()
 
         add("plain", describe, both, answer)
         add("prompt_first", describe_swapped, [prompt, image], answer)
@@ -190,73 +177,54 @@ def build(only=()):
         add("code", describe, [image, gr.Code()], answer)
         add("file", describe, [gr.File(), prompt], answer)
         add("files", describe, [gr.File(file_count="multiple"), prompt], answer)
-        add("folder", describe, [gr.File(file_count="directory"), prompt], answer)
         add("upload", describe, [gr.UploadButton(), prompt], answer)
         add("uploads", describe, [gr.UploadButton(file_count="multiple"), prompt], answer)
         add("gallery", describe_gallery, [gr.Gallery(type="filepath"), prompt], answer)
-        for component in [gr.ImageEditor, gr.ImageMask, gr.Sketchpad, gr.Paint]:
-            editor = component(type="filepath")
-            add(component.__name__.lower(), describe_edited, [editor, prompt], answer)
+        add("imageeditor", describe_edited, [gr.ImageEditor(type="filepath"), prompt], answer)
         add("message", describe_message, [message], answer)
         add("message_more", describe_message, [message, gr.Number(7)], answer)
         add("system_message", describe_message_after, [gr.Textbox("be brief"), message], answer)
         add("image_alone", width, [image], answer)
         add("prompt_alone", lambda prompt: prompt, [prompt], answer)
-        add("two_images", take_anything, [image, other_image], answer)
         add("two_images_and_text", describe_two, [image, other_image, prompt], answer)
         add("slider", take_anything, [gr.Slider(value=1), gr.Number(1)], answer)
         add("history", take_anything, [chatbot, prompt], answer)
-        for component in [gr.Audio, gr.Video, gr.Model3D, gr.JSON, gr.AnnotatedImage]:
+        for component in [gr.Audio, gr.JSON]:
             add(component.__name__.lower(), take_anything, [component(), prompt], answer)
 
-        for component in [gr.Textbox, gr.TextArea, gr.HTML, gr.Code]:
+        for component in [gr.Textbox, gr.HTML]:
             add(f"to_{component.__name__.lower()}", in_steps(str), both, component())
         add("updates", in_steps(lambda words: gr.update(value=words)), both, answer)
-        add("instances", in_steps(gr.Markdown), both, answer)
-        add("then_skip", then(skip()), both, answer)
-        add("then_hide", then(gr.update(visible=False)), both, answer)
+        add("then_skip", then(gr.skip()), both, answer)
         add("then_nothing", then(None), both, answer)
         add("nothing", lambda *both: None, both, answer)
-        add("only_skip", lambda *both: skip(), both, answer)
+        add("only_skip", lambda *both: gr.skip(), both, answer)
         add("second", picture_and_words, both, [other_image, answer])
         add("last", lambda *both: (1, {"a": 1}, "text", 3), both, [
             gr.Number(), gr.Label(), answer, state])
-        add("two_answers", lambda *both: ("the first", "the second"), both, [answer, gr.Textbox()])
         add("by_value", lambda *both: (None, "the second"), both, [answer, gr.Textbox()])
         add("emptied_box", with_emptied_box, both, [prompt, chatbot])
-        add("choices", lambda *both: ("a", "text"), both, [gr.Dropdown(["a"]), answer])
         add("messages", chat_in_steps, both, chatbot)
         add("messages_picture", chat_with_picture, both, chatbot)
-        if not MESSAGES:
-            parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
-            add("messages_parts", lambda *both: [assistant(parts)], both, chatbot)
-        else:
-            add("pairs", pairs_in_steps, both, gr.Chatbot(type="tuples"))
         add("only_thought", lambda *both: [THOUGHT], both, chatbot)
         add("unanswered", lambda image, prompt: [user(prompt)], both, chatbot)
-        for component in [gr.Number, gr.Image, gr.JSON, gr.Label, gr.State, gr.HighlightedText]:
+        for component in [gr.Number, gr.Image, gr.JSON, gr.State]:
             add(f"to_{component.__name__.lower()}", take_anything, both, component())
         add("to_nothing", take_anything, both, None)
 
         if not only:
             add_chat("chat", answer_chat)
-            if NAMED_CHATS:  # before, the API gave the repr of such an answer
-                add_chat("chat_message", lambda message, history: gr.ChatMessage(
-                    role="assistant", content=describe_message(message)))
-                add_chat("chat_dict", lambda message, history: assistant(
-                    describe_message(message)))
-                add_chat("chat_text", lambda message, history: {
-                    "text": describe_message(message), "files": []})
-                add_chat("chat_list", lambda message, history: [THOUGHT, "the last"])
-                add_chat("chat_words", thought_then_words)
-                add_chat("chat_inputs", answer_chat_with, additional_inputs=[
-                    gr.Textbox("be brief"), gr.Slider(value=1)])
-        # What is found where no endpoint is named
-        if "by_enter" in only:
+            add_chat("chat_message", lambda message, history: gr.ChatMessage(
+                role="assistant", content=describe_message(message)))
+            add_chat("chat_text", lambda message, history: {
+                "text": describe_message(message), "files": []})
+            add_chat("chat_list", lambda message, history: [THOUGHT, "the last"])
+            add_chat("chat_words", thought_then_words)
+            add_chat("chat_inputs", answer_chat_with, additional_inputs=[
+                gr.Textbox("be brief"), gr.Slider(value=1)])
+            # What is found where no endpoint is named: the first one of these functions
             gr.Button().click(describe, both, answer)
             prompt.submit(describe, both, answer)
-        if "load" in only:
             app.load(take_anything, both, answer, api_name="load")
-        if "unnamed" in only:
-            gr.Button().click(describe, both, answer, api_name=False)
+        gr.Button().click(describe, both, answer, api_name=False)
     return app

@@ -41,10 +41,12 @@ def _do(step):
         raise ValueError(step["hidden"])
     if "info" in step:
         gr.Info(step["info"])
-    if "exit" in step:
-        os._exit(1)
     if "grow" in step:
         return "x" * step["grow"]
+    if "until" in step:  # a test makes this file
+        end = time.monotonic() + 60
+        while not Path(step["until"]).exists() and time.monotonic() < end:
+            time.sleep(0.01)
     return step.get("output")
 
 
@@ -58,7 +60,8 @@ def _describe(image):
 
 
 def generate(image, prompt, request: gr.Request, progress=gr.Progress()):
-    log("asked", prompt=prompt, headers=dict(request.headers), **_describe(image))
+    log("asked", prompt=prompt, headers=dict(request.headers), session=request.session_hash,
+        **_describe(image))
     try:
         if prompt.startswith("script:"):
             for step in json.loads(prompt.removeprefix("script:")):
@@ -104,14 +107,13 @@ def once(image, prompt):
     return f"At once: {prompt}"
 
 
-def swapped(prompt, image):
-    log("swapped", prompt=prompt, **_describe(image))
-    return prompt
-
-
 def check_length(image, prompt):
     long_enough = gr.validate(len(prompt) > 5, "the prompt is too short")
     return [gr.validate(True, ""), long_enough]
+
+
+def unloaded(request: gr.Request):
+    log("unloaded", session=request.session_hash)
 
 
 def with_more(image, state, prompt, temperature, headers):
@@ -145,15 +147,13 @@ def build():
         add(generate, both, gr.Textbox(), "text")
         add(endless, both, answer, "endless")
         add(once, both, answer, "once")
-        add(swapped, [prompt, image], answer, "swapped")
         if "validator" in inspect.signature(gr.Button.click).parameters:
             add(once, both, answer, "validated", validator=check_length)
         add(lambda image, prompt, the_number: "", [*both, gr.Number()], answer, "needy")
         add(with_more, [image, state, prompt, temperature, headers], answer, "more")
         add(lambda image, prompt, more: "", [*both, gr.JSON(FILE)], answer, "file")
         add(lambda number: number, [number], [number], "number")
-        add(lambda image, prompt: image, both, [image], "picture")
-        app.unload(lambda: log("unloaded"))
+        app.unload(unloaded)
     return app
 
 
