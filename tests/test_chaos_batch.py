@@ -1,5 +1,6 @@
 """``qvq-batch`` is killed, and its disk is full, again and again. All answers are right then."""
 
+import os
 import random
 import resource
 import signal
@@ -8,11 +9,12 @@ import sys
 from functools import partial
 
 import pytest
-from conftest import BOUND, script, wait_until
-from test_batch_files import COMMAND, lines, write
+from conftest import script, wait_until
+from test_batch_files import COMMAND, lines, small_disk, write  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.chaos
-COUNT, CONCURRENCY = 300, 8
+BOUND = 120
+COUNT, CONCURRENCY = 600, 8
 
 
 def bound_files(size):
@@ -51,11 +53,11 @@ def finish(start, answers):
     assert all(line["answer"] == f"answer {line['n']}" for line in found)
 
 
-def test_nine_kills_and_three_full_disks(run, tmp_path):
+def test_thirty_kills_and_ten_full_disks(run, tmp_path):
     """It happens at random moments. No question is asked twice but those under way then."""
     space, start = run
     answers, chance = tmp_path / "answers.jsonl", random.Random("kills")
-    for number in range(12):
+    for number in range(40):
         asked, size = len(space.log("asked")), size_of(answers)
         if number % 4 == 3:
             room = size + chance.randrange(3000)
@@ -68,12 +70,38 @@ def test_nine_kills_and_three_full_disks(run, tmp_path):
         else:
             with start(answers) as process:
                 more = chance.randrange(20)  # 0: while it starts
-                wait_until(lambda: len(space.log("asked")) >= asked + more)
+                wait_until(lambda: len(space.log("asked")) >= asked + more, BOUND)
                 process.send_signal(signal.SIGKILL)
-    whole = answers.read_bytes().split(b"\n")[:-1]
-    assert len(whole) < COUNT, "the runs were too long to be cut off"
+    assert len(lines_that_are_whole(answers)) < COUNT, "the runs were too long to be cut off"
     finish(start, answers)
-    assert len(space.log("asked")) <= COUNT + 12 * CONCURRENCY
+    assert len(space.log("asked")) <= COUNT + 40 * CONCURRENCY
+
+
+def lines_that_are_whole(path):
+    return path.read_bytes().split(b"\n")[:-1]
+
+
+def test_a_disk_with_no_room_for_a_second_copy(run, small_disk):  # noqa: F811
+    """Outdated failures stay in the file. No answer is lost, and a later run removes them."""
+    space, start = run
+    answers = small_disk / "answers.jsonl"
+    with start(answers) as process:
+        _, errors = process.communicate(timeout=BOUND)
+    assert process.returncode == 1 and "No space left on device" in errors
+    # The temporary copy of the file has no room beside it.
+    before = lines(answers)
+    failure = {key: value for key, value in before.pop().items() if key != "answer"}
+    failure["error"] = {"kind": "ResponseError", "message": "too dark", "retryable": False}
+    write(answers, [*before, failure])
+    with start(answers, env=os.environ | {"PYTHONWARNINGS": "error"}) as process:
+        _, errors = process.communicate(timeout=BOUND)
+    assert process.returncode == 1 and "Traceback" not in errors, errors
+    found = lines(answers)
+    assert len(found) >= len(before)
+    assert {each.name for each in small_disk.iterdir()} <= {answers.name, f"{answers.name}.lock"}
+    assert all(line["answer"] == f"answer {line['n']}" for line in found if "answer" in line)
+    subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
+    finish(start, answers)
 
 
 def test_a_full_disk_behind_standard_error(run, tmp_path):

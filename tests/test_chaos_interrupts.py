@@ -2,14 +2,16 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
 from contextlib import suppress
 
 import pytest
-from conftest import HERE, call_threads, wait_until
+from conftest import HERE, call_threads, script, wait_until
 from interrupted import Tracer, prompt_of
+from test_notebook import Kernel, jupyter  # noqa: F401  # a fixture that every test here uses
 
 from qvq_wrapper import ask
 
@@ -69,3 +71,52 @@ def test_ctrl_c_before_each_line_that_closes_an_answer(space):
             close_early(ask(asked, url=space.url).iterate(), Tracer(line))
         wait_until(lambda: not call_threads(), BOUND)
         assert not space.log("finished", prompt=asked), line
+
+
+READ = "await ask({0!r}).read()"
+CELLS = [READ, "await show(ask({0!r}))", "for chunk in ask({0!r}): pass",
+         "async with ask({0!r}) as stream:\n    async for chunk in stream: pass"]
+
+
+def test_an_interrupt_in_a_notebook(start_space):
+    chance = random.Random("kernel")
+    kernel = Kernel()
+    with start_space() as space:
+        try:
+            assert not kernel.run(
+                f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
+                "from conftest import call_threads, close_idle_sockets_to\n"
+                "from qvq_wrapper import Qwen_QVQ_72B, ask\nfrom qvq_wrapper.notebook import show\n"
+                f"Qwen_QVQ_72B.url = {space.url!r}").error
+            assert not kernel.run(READ.format("warm")).error
+            prompts = [script({"kernel": each}, *["a", 0.01, "b", 0.01] * 1500)
+                       for each in range(20)]
+            for number, prompt in enumerate(prompts):
+                cell = kernel.run(
+                    "print('begun')\n" + CELLS[number % len(CELLS)].format(prompt),
+                    Interrupt(kernel, chance.random() * 0.3))
+                assert cell.error and cell.error["ename"] in ("KeyboardInterrupt", "CancelledError")
+            end = kernel.run(
+                "import time\nfor _ in range(1000):\n"
+                f"    left = [*call_threads(), *close_idle_sockets_to({space.port})]\n"
+                "    if not left: break\n    time.sleep(0.03)\nprint(left)")
+            assert end.printed == "[]\n", end.printed
+            assert kernel.run("print(" + READ.format("at the end") + ")").printed == (
+                "You asked: at the end\n")
+            wait_until(lambda: jobs_ended(space, prompts), 20)
+        finally:
+            kernel.client.stop_channels()
+            kernel.manager.shutdown_kernel(now=True)
+
+
+class Interrupt:
+    """Interrupts a cell once, so many seconds after it has begun."""
+
+    def __init__(self, kernel, seconds):
+        self._kernel, self._seconds = kernel, seconds
+
+    def __call__(self, cell):
+        if self._kernel and "begun" in cell.printed:
+            time.sleep(self._seconds)
+            self._kernel.manager.interrupt_kernel()
+            self._kernel = None

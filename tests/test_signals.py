@@ -3,12 +3,14 @@
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from itertools import count
 
 import anyio
 import pytest
 from conftest import BOUND
+from hostile import generating
 
 from qvq_wrapper import ResponseError, ask
 
@@ -88,3 +90,39 @@ def test_a_signal_at_any_line_of_a_reader_in_an_event_loop(ask_silent, anyio_bac
                 return number
 
     assert anyio.run(read_each, backend=anyio_backend_name) > 20
+
+
+class OneWord:
+    """A Space's messages: one word, and then nothing for a while."""
+
+    def __iter__(self):
+        yield generating("a")
+        time.sleep(BOUND)
+
+
+def test_a_signal_at_any_line_of_close(hostile):
+    hostile.messages = OneWord()
+    for number in count():
+        stream = ask("one word", url=hostile.url)
+        chunks = stream.iterate()
+        next(chunks)
+        with SignalAtLine(number, stream) as block:
+            chunks.close()
+        if not block.line:
+            break
+    assert number > 10
+
+
+def test_a_signal_at_any_line_of_aclose(ask_silent, anyio_backend_name):
+    async def close_each():
+        for number in count(0, 5):  # the reader's own test has tried most of the lines
+            stream = ask_silent()
+            async with anyio.create_task_group() as group:
+                group.start_soon(anext, stream, None)
+                await anyio.wait_all_tasks_blocked()
+                with SignalAtLine(number, stream) as block:
+                    await stream.aclose()
+            if not block.line:
+                return number
+
+    assert anyio.run(close_each, backend=anyio_backend_name) > 20
