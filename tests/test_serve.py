@@ -9,9 +9,8 @@ import subprocess
 import sys
 import uuid
 from configparser import ConfigParser
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
-import anyio
 import httpx
 import pytest
 from conftest import BOUND, HERE, failure, free_port, script, wait_until, wait_until_async
@@ -21,7 +20,7 @@ from upstream import Upstream
 from qvq_wrapper import (
     AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, SpaceUnavailableError,
 )
-from qvq_wrapper.batch import answer_file, ask_many
+from qvq_wrapper.batch import ask_many
 from qvq_wrapper.serve import SAMPLE, disconnect, running_space
 from qvq_wrapper.serve.__main__ import NEEDS
 from qvq_wrapper.serve.disconnect import Readers
@@ -138,43 +137,12 @@ async def test_the_space_passes_on_whether_to_come_back(server, url):
             pytest.fail("a row is recorded")
 
 
-@pytest.mark.batch
-async def test_a_data_set_waits_for_a_server_that_starts_late(tmp_path):
-    """A model is 20 s late, then refuses for a while, and each row is answered."""
-    port = free_port()
-    rows = [{"prompt": f"late {n}"} for n in range(200)]
-    with running_space(base_url=f"http://127.0.0.1:{port}/v1", model="a-model") as url:
-        async with anyio.create_task_group() as group:
-
-            async def serve():
-                await anyio.sleep(20)
-                with Upstream(port):
-                    await anyio.sleep_forever()
-
-            group.start_soon(serve)
-            summary = await answer_file(rows, tmp_path / "a.jsonl", url=url, concurrency=8)
-            group.cancel_scope.cancel()
-    assert summary.answered == 200 and not summary.failed and summary.asked_again < 40
-
-
 async def test_a_server_that_breaks_off(server, url):
     error = await failure(Qwen_QVQ_72B.ask(script("half", 0.2, {"cut": True}), url=url))
     assert type(error) is ResponseError and not error.retryable and error.text == "half"
 
 
 SILENT, FLOWING = [60], [{"repeat": "word ", "times": 10_000, "delay": 0.02}]
-
-
-async def test_a_caller_who_cancels_stops_the_model(server, url):
-    for steps in (SILENT, ["half", *SILENT], FLOWING):
-        asked, left = len(server.requests), len(server.left)
-        async with anyio.create_task_group() as tasks:
-            stream = Qwen_QVQ_72B.ask(script(*steps), url=url)
-            tasks.start_soon(stream.read)
-            await wait_until_async(lambda: len(server.requests) > asked)
-            await wait_until_async(lambda: stream.text or steps == SILENT)
-            tasks.cancel_scope.cancel()
-        await wait_until_async(lambda: len(server.left) == left + 1)
 
 
 @contextmanager
@@ -193,6 +161,15 @@ def reader(client, kind, steps):
         path = f"/gradio_api/queue/data?session_hash={session}"
     with client.stream("GET", path) as response:
         yield response.iter_lines()
+
+
+async def test_a_caller_who_cancels_stops_the_model(server, url):
+    for steps in (SILENT, FLOWING):
+        asked, left = len(server.requests), len(server.left)
+        reading = asyncio.ensure_future(Qwen_QVQ_72B.ask(script(*steps), url=url).read())
+        await wait_until_async(lambda: len(server.requests) > asked)
+        reading.cancel()
+        await wait_until_async(lambda: len(server.left) == left + 1)
 
 
 def test_a_reader_whose_connection_ends_stops_the_model(server, url):
@@ -310,19 +287,6 @@ def test_a_visitor_gets_nothing_private(server, url, tmp_path):
             assert KEY not in file.read()
 
 
-@contextmanager
-def started(*arguments, **environment):
-    """Run the command, which has to end well and to print its address alone. Yields that."""
-    with subprocess.Popen(
-            [*SERVE, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=os.environ | environment) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            assert process.wait(BOUND) == 0 and process.stderr.read() == ""
-
-
 def test_the_command(tmp_path):
     """A second Space, on all addresses, with a login, a key file and options of its own.
 
@@ -335,8 +299,12 @@ def test_the_command(tmp_path):
                "--max-pixels", "100", "--stop-repetition", "--show-thinking", "--concurrency", "2"]
     proxy = {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}
     port = free_port()
-    with started("--base-url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--host", "0.0.0.0",
-                 *files, *options, **proxy) as printed:
+    model = ["--base-url", f"http://127.0.0.1:{port}/v1", "--model", "m", "--host", "0.0.0.0"]
+    with subprocess.Popen(
+            [*SERVE, "--port", "0", *model, *files, *options], stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, env=os.environ | proxy) as process, ExitStack() as stack:
+        stack.callback(process.terminate)
+        printed = process.stdout.readline().strip()
         assert printed.startswith("http://0.0.0.0:")
         url = printed.replace("0.0.0.0", "127.0.0.1")
 
@@ -352,6 +320,8 @@ def test_the_command(tmp_path):
             circle = {"repeat": "Wait, let me look at the angle once more. ", "times": 100}
             thought = {"event": {"choices": [{"delta": {"reasoning": "Hm.\nA <sign>?"}}]}}
             text = ask(script(thought, circle), ("bob", "secret"))
+        process.terminate()
+        assert process.wait(BOUND) == 0 and process.stderr.read() == ""
     assert text.startswith("> *Thinking:*\n>\n> Hm.\n> A <sign>?\n\nWait, ")
     assert text.endswith("*Stopped: the model repeats itself.*")
     request = server.requests[-1]

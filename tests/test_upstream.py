@@ -172,17 +172,6 @@ async def test_an_error_before_the_answer(server):
         assert message.endswith("(HTTP 500)") and len(message) < 600, body
 
 
-async def test_a_limit(server):
-    for value, title in [
-            ("30", "Busy, retry after 30 s"), ("90000", "Busy, retry after 90000 s"),
-            ("soon", "Busy, retry later"), ("-1", "Busy, retry after 0 s"),
-            ("9" * 30, "Busy, retry after 9999999 s"), ("9" * 400, "Busy, retry later")]:
-        step = {"status": 429, "headers": {"Retry-After": value}, "body": {"error": "slow down"}}
-        with pytest.raises(RateLimitError) as caught:
-            await answer(server, step)
-        assert title_of(caught.value) == title, value
-
-
 def test_an_error_is_passed_on_by_a_title():
     for error in [
             RateLimitError("x", retry_after=30, retryable=True), RateLimitError("x"),
@@ -364,29 +353,22 @@ async def test_a_formula_in_a_thought_never_ends_in_the_answer(server):
 
 
 TOO_LONG = [
-    # OpenAI; vLLM, older and newer
+    # OpenAI; vLLM
     {"message": "Please reduce the length. 9000 tokens.", "code": "context_length_exceeded"},
     {"message": "This model's maximum context length is 4096 tokens. However, you requested 9000 "
      "tokens (808 in the messages, 8192 in the completion).", "code": 400},
     {"message": "'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's ..."},
-    {"message": "max_tokens must be at least 1, got -186.", "code": 400},
     {"message": "The decoder prompt (length 9000) is longer than the maximum model length of 4096"},
-    {"message": "You passed 9000 input tokens and requested 8192 output tokens. However, the "
-     "model's context length is only 8192 tokens"},
-    # llama.cpp, newer and older; llama-cpp-python
+    # llama.cpp, llama-cpp-python
     {"message": "request (9000 tokens) exceeds the available context size (4096 tokens), try "
      "increasing it", "type": "exceed_context_size_error", "code": 400},
-    {"message": "the request exceeds the available context size, try increasing it", "code": 400},
     {"message": "it does not fit", "type": "exceed_context_size_error", "code": 500,
      "n_prompt_tokens": 9000, "n_ctx": 4096},
     {"message": "Requested tokens (9000) exceed context window of 4096"},
-    # SGLang, TGI, Mistral, DashScope, Anthropic
-    {"message": "Requested token count exceeds the model's maximum context length of 4096 tokens."},
-    {"message": "The input (9000 tokens) is longer than the model's context length (4096 tokens)."},
+    # TGI, DashScope, Anthropic
     "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 808 "
     "`inputs` tokens and 8192 `max_new_tokens`",
     "Input validation error: `inputs` must have less than 4096 tokens. Given: 9000",
-    {"message": "Prompt has 9000 tokens, too large for model with 4096 maximum context length"},
     {"message": "Range of max_tokens should be [1, 8192]"},
     {"message": "Range of input length should be [1, 6000]"},
     {"message": "prompt is too long: 9000 tokens > 4096 maximum"},
