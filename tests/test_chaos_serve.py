@@ -81,7 +81,7 @@ def test_two_thousand_questions():
         assert grown < 1.1
 
 
-STAGES = ["page", "half an upload", "upload", "join", "call", "before a word", "in mid-answer"]
+STAGES = ["half an upload", "upload", "join", "call", "before a word", "in mid-answer"]
 
 
 def leave(url, stage):
@@ -97,8 +97,6 @@ def leave(url, stage):
         return
     with httpx.Client(base_url=url, timeout=BOUND) as client:
         functions = client.get("/config").json()["dependencies"]
-        if stage == "page":
-            return
         path = client.post("/gradio_api/upload", files={"files": ("a.png", PNG)}).json()[0]
         if stage == "upload":
             return

@@ -20,7 +20,6 @@ from network import Relay, web_server
 
 from qvq_wrapper import __version__
 from qvq_wrapper.__main__ import main
-from qvq_wrapper.arguments import Parser
 from qvq_wrapper.batch.__main__ import main as batch_main
 from qvq_wrapper.printable import printable
 from qvq_wrapper.serve.options import parse as parse_for_serve
@@ -159,7 +158,7 @@ def test_the_options_of_a_call(start_space, qvq, certificate, tmp_path):
 
 
 FORMS = [  # how question and picture are given: the arguments, and standard input
-    ("Q x.png --url U", b"not read"), ("--url U -- -Q x.png", b""), ("--url U -- Q -", PNG),
+    ("Q --url U x.png", b"not read"), ("--url U -- -Q x.png", b""), ("--url U -- Q -", PNG),
     ("-i x.png Q --url U", b""), ("--url U -i x.png", b"Q"), ("- x.png --url U", b"Q\r\n"),
     ("- --image x.png --url U", b"\xef\xbb\xbfQ\n"), ("Q --image=- --url U", PNG),
     ("Q x.png --url U", TERMINAL), ("Q x.png --url U", CLOSED), ("Q --url U", b"not read"),
@@ -181,18 +180,6 @@ def test_the_forms_of_question_and_picture(space, qvq, monkeypatch, tmp_path):
         assert result.stdout == f"You asked: {asked}\n", command
         has_picture = "x.png" in command or stdin == PNG
         assert space.seen(asked).get("size") == (len(PNG) if has_picture else None), command
-
-
-def test_an_option_may_stand_between_the_arguments():
-    """As those of qvq-batch, of which the first may be left out."""
-    parser = Parser("QVQ_API_KEY")
-    parser.add_argument("questions", nargs="?")
-    parser.add_argument("answers")
-    parser.add_argument("--limit")
-    for command in ["q.jsonl --limit 3 a.jsonl", "--limit 3 -- q.jsonl -a.jsonl",
-                    "q.jsonl --limit 3 -- -a.jsonl", "-- q.jsonl -a.jsonl"]:
-        found = parser.parse(command.split())
-        assert (found.questions, found.answers) == ("q.jsonl", command.split()[-1])
 
 
 REFUSED_FORMS = [
@@ -351,6 +338,7 @@ def test_the_helps_first_screen_has_what_most_people_need(command, run, monkeypa
     assert [line for line in lines if line in ("the Space:", "limits:", "the way to the Space:")]
     assert "--cafile" in rest and "--timeout" in rest
     if command == "qvq":
+        assert run(main, "--version").stdout == f"qvq_wrapper {__version__}\n"
         needed = ["picture", "-i P", "--json", "--list", "--url"]
         assert all(any(f"  {each}" in line for line in first) for each in needed)
         assert len([line for line in first if line.startswith("  qvq ")]) == 4
@@ -464,7 +452,3 @@ def test_the_demo(qvq, monkeypatch):
     assert result.status == 0 and result.stderr == ""
     for line in ("OPEN DAILY", "9 AM TO 5 PM", "MIND THE STEP"):
         assert line in result.stdout
-
-
-def test_version(qvq):
-    assert qvq("--version").stdout == f"qvq_wrapper {__version__}\n"
