@@ -118,9 +118,7 @@ async def test_exceptions_apply_as_in_httpx(environment):
                 proxy.requests.clear()
                 await failure(ask("Hi", url=address, max_retries=0))
                 assert bool(proxy.requests) == asked, (exceptions, address)
-        for exceptions, exempt in [
-            ("::1", True), ("::2", False), ("http://[::1]", True), ("localhost", False)
-        ]:
+        for exceptions, exempt in [("::1", True), ("::2", False), ("http://[::1]", True)]:
             environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
             proxy.requests.clear()
             await failure(ask("Hi", url=f"http://[::1]:{free_port()}", max_retries=0))
@@ -157,24 +155,20 @@ async def test_a_file_of_the_environment_that_cannot_be_used(monkeypatch, tmp_pa
 
 
 @pytest.mark.keeps_a_socket("the proxy's, for a heartbeat that the client has left")
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_a_proxy_that_compresses(space, coding):
+async def test_a_proxy_that_compresses(space):
     long = "x" * 300_000
-    with CompressingProxy(space.port, coding) as proxy:
-        stream = ask(script("a", 0.1, "a b", 0.1, long), PNG, url=proxy.url)
-        assert [chunk async for chunk in stream] == ["a", " b", long]
-        error = await failure(ask("Hi", url=f"{proxy.url}/nothing", max_retries=0))
-    assert type(error) is SpaceUnavailableError and "404 for /nothing/config: Not F" in str(error)
-
-
-async def test_a_proxy_that_compresses_in_another_way(space):
-    for coding in ("br", "zstd", "gzip, br", "\x1b[31m"):
+    for coding in ("gzip", "deflate"):
         with CompressingProxy(space.port, coding) as proxy:
+            stream = ask(script("a", 0.1, "a b", 0.1, long), PNG, url=proxy.url)
+            assert [chunk async for chunk in stream] == ["a", " b", long]
+            error = await failure(ask("Hi", url=f"{proxy.url}/nothing", max_retries=0))
+        assert type(error) is SpaceUnavailableError
+        assert "404 for /nothing/config: Not F" in str(error)
+    for unknown in ("br", "gzip, br", "\x1b[31m"):
+        with CompressingProxy(space.port, unknown) as proxy:
             error = await failure(ask("Hi", url=proxy.url))
-            refused = await failure(ask("Hi", url=f"{proxy.url}/nothing"))
         assert type(error) is SpaceConnectionError and not error.retryable
-        assert "compressed" in str(error) and repr(coding) in str(error)
-        assert type(refused) is SpaceUnavailableError and refused.status_code == 404
+        assert "compressed" in str(error) and repr(unknown) in str(error)
 
 
 async def test_a_compressed_response_takes_little_memory():
@@ -209,14 +203,6 @@ async def test_the_own_space_is_not_asked_through_the_environments_proxy(environ
             assert proxy.targets
             proxy.targets.clear()
         await failure(ask("Hi", url=url, max_retries=0))
-        assert proxy.targets
-
-
-async def test_another_space_on_this_machine_is_asked_through_the_proxy(space, environment):
-    """People put a recording proxy before a local Space."""
-    with HttpProxy() as proxy:
-        environment(HTTP_PROXY=proxy.url)
-        assert await ask("Hi", url=space.url).read()
         assert proxy.targets
 
 

@@ -69,20 +69,15 @@ def url(server):
 
 
 async def test_a_question_with_a_picture(server, url):
-    async with Qwen_QVQ_72B.ask("What does the sign say?", SAMPLE, url=url) as stream:
-        chunks = [chunk async for chunk in stream]
-    assert "".join(chunks) == stream.text == "You asked: What does the sign say? "
+    answer = await Qwen_QVQ_72B.ask("What does the sign say?", SAMPLE, url=url).read()
+    assert answer == "You asked: What does the sign say? "
     picture, text = server.requests[-1]["messages"][-1]["content"]
     assert text["text"] == "What does the sign say?"
     assert picture["image_url"]["url"].startswith("data:image/png;base64,")
     assert server.requests[-1]["model"] == "a-model/v1"
     assert server.headers[-1]["authorization"] == f"bearer {KEY}"
-
-
-async def test_text_streams(server, url):
-    """A piece arrives before the next is said."""
     async with Qwen_QVQ_72B.ask(script("a", 60), url=url) as stream:
-        assert await anext(stream) == "a"
+        assert await anext(stream) == "a"  # before the next piece is said
 
 
 async def test_the_parameters(server, url):
@@ -135,11 +130,6 @@ async def test_the_space_passes_on_whether_to_come_back(server, url):
         step = {"status": 401, "body": {"error": "wrong key"}}
         async for _ in ask_many(({"prompt": script(step)} for _ in range(1000)), url=url):
             pytest.fail("a row is recorded")
-
-
-async def test_a_server_that_breaks_off(server, url):
-    error = await failure(Qwen_QVQ_72B.ask(script("half", 0.2, {"cut": True}), url=url))
-    assert type(error) is ResponseError and not error.retryable and error.text == "half"
 
 
 SILENT, FLOWING = [60], [{"repeat": "word ", "times": 10_000, "delay": 0.02}]
@@ -271,7 +261,9 @@ def test_a_visitor_gets_nothing_private(server, url, tmp_path):
             for form in (named, [{"a": named}], {"path": None, "url": path}):
                 data = {"data": [form, "Hi", None, 100, ""]}
                 seen.append(client.post(f"{api}/run/generate", json=data))
-                assert seen[-1].status_code in (400, 500), form
+                # Gradio fetches a URL itself, in a guarded way.
+                is_fetched = path.startswith("http") and "url" not in form
+                assert seen[-1].status_code == (500 if is_fetched else 400), form
             seen += [client.get(f"{api}/{route}={path}") for route in ("file", "proxy")]
             assert {each.status_code for each in seen[-2:]} <= {403, 404}, path
         assert client.post(f"{api}/component_server", json={}).status_code == 404
