@@ -138,6 +138,7 @@ def test_the_options_of_a_call(start_space, qvq, certificate, tmp_path):
             "all of them", "--url", space.url, *access, "--header", "X-More: yes: it is",
             "--api-name", "text", "--read-timeout", "0")
         assert (result.stderr, result.stdout) == ("", "You asked: all of them\n")
+        assert qvq("--list", "--url", space.url, *access).stdout.startswith("/generate: takes")
         large = qvq("Hi", "-i", str(tmp_path / "x.png"), "--url", space.url, *access, "--json")
         assert large.status == 1 and "limit is 100" in large.stderr
         assert objects(large.stdout)[-1]["error"]["kind"] == "MediaError"
