@@ -32,12 +32,12 @@ KEY = "sk-secret-0123456789"
 SERVE = [sys.executable, "-m", "qvq_wrapper.serve"]
 
 
-async def texts_then(error=None, closed=None):
-    """Yield three texts at once, one later, and end."""
+async def texts_then(error=None, closed=None, pause=0.1):
+    """Yield three texts at once, one after a pause, and end."""
     try:
         for text in ("a", "ab", "abc"):
             yield text
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(pause)
         yield "abcd"
         if error:
             raise error
@@ -55,9 +55,9 @@ async def test_texts_that_nobody_has_time_for_are_left_out():
                 await asyncio.sleep(pause)
         assert found == ["abc", "abcd"]
     closed = asyncio.Event()
-    texts = newest(texts_then(closed=closed))
+    texts = newest(texts_then(closed=closed, pause=600))
     await anext(texts)
-    await texts.aclose()
+    await asyncio.wait_for(texts.aclose(), BOUND)
     assert closed.is_set()
 
 
@@ -239,6 +239,7 @@ def test_the_servers_words_are_no_html(server, url):
 
 async def test_many_answers_at_once(server, url):
     """No answer ends before all are asked. Gradio by itself would stop at forty."""
+    await wait_until_async(lambda: not server.running)
     asked = len(server.requests)
     prompt = script("a", {"at_once": 50}, "b")
     streams = [Qwen_QVQ_72B.ask(prompt, url=url, timeout=BOUND) for _ in range(50)]
