@@ -137,8 +137,8 @@ def test_a_run_without_a_browser(space):
 
 def test_a_growing_answer_and_its_final_form(kernel):
     steps = [1.5]
-    for number in range(1, 30):
-        steps += [" ".join(map(str, range(number))) + r" and \(x", 0.03]
+    for number in range(1, 100):
+        steps += [" ".join(map(str, range(number))) + r" and \(x", 0.01]
     steps += [r"So \(x\).", 0.03]
     began = time.monotonic()
     cell = kernel.run(f"stream = ask({script(*steps)!r})\nawait show(stream)")
