@@ -33,7 +33,8 @@ TIMEOUT = 60
 def jupyter(tmp_path, monkeypatch):
     """Keep the user's own settings and history out of Jupyter."""
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "jupyter" / name.lower()))
 
 
