@@ -35,9 +35,9 @@ BOUND = 60
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIXTURES = {"start_space": "space", "g4f": "test_all"}
+FIXTURES = {"start_space": "space", "visit": "space", "g4f": "test_all"}
 """Tests that use these fixtures get these markers. Other tests have to set them themselves."""
-NOT_FAST = {"space", "test_all", "matrix", "browser", "chaos", "batch", "model"}
+NOT_FAST = {"space", "test_all", "matrix", "browser", "chaos", "attack", "batch", "model"}
 
 
 def pytest_generate_tests(metafunc):
@@ -286,6 +286,15 @@ def template(space):
 def hostile(template):
     with HostileSpace(*template) as hostile:
         yield hostile
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A model's server (see spaces/upstream.py)."""
+    from upstream import Upstream
+
+    with Upstream() as server:
+        yield server
 
 
 @pytest.fixture

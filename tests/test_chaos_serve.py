@@ -15,12 +15,10 @@ import httpx
 import pytest
 from conftest import HERE, PNG, free_port, script, wait_until
 from test_chaos import ChaosRelay
+from upstream import Upstream
 
 from qvq_wrapper import ResponseError, ask
 from qvq_wrapper.serve import running_space
-
-sys.path.append(str(HERE / "spaces"))
-import upstream  # noqa: E402
 
 pytestmark = [pytest.mark.chaos, pytest.mark.space]
 BOUND = 120
@@ -74,7 +72,7 @@ async def visit_all(url, numbers, at_once=8):
 
 def test_two_thousand_questions():
     """The memory of the Space does not grow with the number of its answers."""
-    with upstream.Upstream() as server, serving(server.url) as (url, pid):
+    with Upstream() as server, serving(server.url) as (url, pid):
         asyncio.run(visit_all(url, range(500)))
         warm = memory_of(pid)
         asyncio.run(visit_all(url, range(500, 2000)))
@@ -122,7 +120,7 @@ def leave(url, stage):
 
 def test_visitors_who_leave_at_every_stage():
     """The model stops for all of them, also for those who never come to read."""
-    with upstream.Upstream() as server, serving(server.url) as (url, _):
+    with Upstream() as server, serving(server.url) as (url, _):
         visitors = [threading.Thread(target=leave, args=(url, stage))
                     for stage in STAGES for _ in range(5)]
         random.Random("leave").shuffle(visitors)
@@ -153,7 +151,7 @@ def test_a_models_server_that_sends_garbage():
 
         await asyncio.wait_for(asyncio.gather(*map(one, range(12))), BOUND)
 
-    with upstream.Upstream() as server, ChaosRelay(
+    with Upstream() as server, ChaosRelay(
             int(server.url.split(":")[2].split("/")[0]), "delay", "garbage") as relay, serving(
             f"{relay.url}/v1") as (url, _):
         for relay.kind in ("delay", "slow", "cut", "truncate", "corrupt", "reset", "refusal"):

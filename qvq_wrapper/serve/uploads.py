@@ -18,6 +18,8 @@ MAX_AGE = 3600.0
 INTERVAL = 600.0
 _SPARE = 2**28  # bytes of the disk that are left to others
 _LEAST = 4096  # bytes that a file takes on a disk, however small it is
+SMALL_FILES = 1000 * _LEAST
+"""Bytes that an upload can take beside its own. Gradio 6.31 takes a thousand files at once."""
 
 
 class Uploads:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import MediaError
 from .picture import open_picture
-from .uploads import MAX_FILE, Uploads
+from .uploads import MAX_FILE, SMALL_FILES, Uploads
 
 MAX_JSON = 4 * 2**20
 """Bytes of a question."""
@@ -33,6 +33,7 @@ _READ = re.compile(
 _ASK = re.compile(r"(queue/join|(run|api|call|call/v2)/[^/]+|cancel|reset)/?")
 _FILE = re.compile(r"file[=/](.*)", re.DOTALL)
 _PRIVATE = "The Space uses only pictures that were uploaded to it."
+_FULL = "The Space's folder is full. Try again later."
 
 
 class Refused(Exception):
@@ -48,7 +49,7 @@ class Visitors:
 
     def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
         self._app, self._uploads = app, uploads
-        self._arriving = 0  # bytes of all uploads that have begun
+        self._arriving = 0  # bytes that the uploads which have begun can take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with status 400 to 507 and a sentence."""
@@ -76,10 +77,10 @@ class Visitors:
             elif request.method != "POST":
                 raise Refused("The Space has no such address.", 404)
             elif api.rstrip("/") == "upload":
-                size = _size(request, MAX_FILE + _FORM)
+                size = _size(request, MAX_FILE + _FORM) + SMALL_FILES
                 self._arriving += size
                 if not await to_thread.run_sync(self._uploads.has_room, self._arriving):
-                    raise Refused("The Space's folder is full. Try again later.", 507)
+                    raise Refused(_FULL, 507)
             elif path.rstrip("/") == "/login":
                 _size(request, _FORM)
             elif _ASK.fullmatch(api):
@@ -120,6 +121,8 @@ class _Pictures:
         if self._found > 2:  # the page's example also tells what was clicked
             raise Refused("The Space takes one picture.")
         if path is None:
+            if not self._uploads.has_room(MAX_FILE):  # Gradio writes it into a file
+                raise Refused(_FULL, 507)
             return found | {"url": _checked_data(url), "is_stream": False}
         safe = {"path": self._checked_path(path), "url": None, "is_stream": False}
         return found | safe | {"meta": {"_type": "gradio.FileData"}}  # so that a URL is fetched

@@ -6,17 +6,14 @@ $QVQ_ARTIFACTS is a folder for a screenshot. A README shows it (see test_browser
 import base64
 import io
 import os
-import sys
 from pathlib import Path
 
-from conftest import HERE, script, wait_until
+from conftest import script, wait_until
 from PIL import Image
 from test_browser import BOUND, browser, pytestmark  # noqa: F401
+from upstream import Upstream
 
 from qvq_wrapper.serve import SAMPLE, running_space
-
-sys.path.append(str(HERE / "spaces"))
-import upstream  # noqa: E402
 
 ANSWER = r"""Let me read the sign line by line.
 
@@ -73,7 +70,7 @@ draw.toBlob(blob => navigator.clipboard.write([new ClipboardItem({'image/png': b
 
 def test_a_picture_that_is_uploaded_or_pasted(tmp_path):
     with (
-        upstream.Upstream() as server,
+        Upstream() as server,
         running_space(base_url=server.url, model="m") as url,
         browser(tmp_path) as driver,
     ):
@@ -102,7 +99,7 @@ def test_a_picture_that_is_uploaded_or_pasted(tmp_path):
 
 def test_the_page(tmp_path):
     with (
-        upstream.Upstream(scripts=SCRIPTS) as server,
+        Upstream(scripts=SCRIPTS) as server,
         running_space(base_url=server.url, model="Qwen/QVQ-72B-Preview",
                       arguments=["--show-thinking"]) as url,
         browser(tmp_path) as driver,

@@ -24,9 +24,8 @@ class Upstream:
         scripts: the script of each prompt that is none itself.
 
     Attributes:
-        requests: the body of each request.
-        headers: the headers of each request, with names in lower case.
-        paths: the path of each request.
+        requests, headers, paths: of each request: the body, the headers with names in lower case,
+            the path.
         left: the time at which a client left before the end of its answer.
         running: how many answers are under way.
         most_at_once: how many answers have run at the same time, at most.
