@@ -269,9 +269,9 @@ def relay(space, monkeypatch):
 @pytest.fixture(scope="session")
 def template(space):
     """The config and the info of a real Space, with no more than one endpoint in them."""
-    config = httpx.get(f"{space.url}/config").json()
+    config = httpx.get(f"{space.url}/config", timeout=BOUND).json()
     prefix = config.get("api_prefix") or ""
-    info = httpx.get(f"{space.url}{prefix}/info", params={"serialize": "False"}).json()
+    info = httpx.get(f"{space.url}{prefix}/info?serialize=False", timeout=BOUND).json()
     config["dependencies"] = [
         each for each in config["dependencies"] if each.get("api_name") == "generate"]
     used = {number for each in config["dependencies"]

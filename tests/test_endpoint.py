@@ -7,7 +7,7 @@ import re
 import gradio_client
 import httpx
 import pytest
-from conftest import PNG, failure
+from conftest import BOUND, PNG, failure
 from hostile import RIGHT
 from PIL import Image
 
@@ -23,9 +23,9 @@ def shapes(shapes_space):
     """The Space with endpoints of every shape, and what it says of itself."""
     space = shapes_space
     space.require_gradio(6)
-    space.config = httpx.get(f"{space.url}/config").json()
+    space.config = httpx.get(f"{space.url}/config", timeout=BOUND).json()
     prefix = space.config.get("api_prefix") or ""
-    space.info = httpx.get(f"{space.url}{prefix}/info", params={"serialize": "False"}).json()
+    space.info = httpx.get(f"{space.url}{prefix}/info?serialize=False", timeout=BOUND).json()
     return space
 
 

@@ -9,7 +9,7 @@ import tracemalloc
 
 import httpx
 import pytest
-from conftest import PNG, failure, free_port, script
+from conftest import BOUND, PNG, failure, free_port, script
 from inside import forget_tls_contexts
 from network import CompressingProxy, HttpProxy, web_server
 
@@ -112,7 +112,7 @@ async def test_exceptions_apply_as_in_httpx(environment):
             environment(HTTP_PROXY=proxy.url, NO_PROXY=exceptions)
             for address in ("http://sub.name.invalid", "http://sub.name.invalid:81"):
                 try:
-                    asked = httpx.get(address, verify=False).status_code == 404
+                    asked = httpx.get(address, verify=False, timeout=BOUND).status_code == 404
                 except httpx.ConnectError:
                     asked = False
                 proxy.requests.clear()

@@ -392,7 +392,7 @@ async def test_after_a_logout_elsewhere_the_next_call_works(login_space):
         options = {"url": relay.url, "auth": ("user", "word"), "max_retries": 0}
         assert await ask("before", **options).read() == "You asked: before"
         cookies = re.findall(rb"\r\nCookie: (.*?)(?:\r|$)", relay.heads[-1])[0].decode()
-        with httpx.Client(headers={"Cookie": cookies}) as client:
+        with httpx.Client(headers={"Cookie": cookies}, timeout=BOUND) as client:
             answer = client.get(f"{login_space.url}/logout")
             if answer.status_code == 404:
                 client.get(f"{login_space.url}/gradio_api/logout")

@@ -162,17 +162,21 @@ async def test_a_caller_who_cancels_stops_the_model(server, url):
         await wait_until_async(lambda: len(server.left) == left + 1)
 
 
+def visitor(url):
+    return httpx.Client(base_url=url, timeout=BOUND)
+
+
 def test_a_reader_whose_connection_ends_stops_the_model(server, url):
     """As that of a tab that is closed, or of a process. One that stays gets the whole answer."""
     for kind, steps in itertools.product(("browser", "curl"), (SILENT, ["half", *SILENT])):
         asked, left = len(server.requests), len(server.left)
-        with httpx.Client(base_url=url) as client, reader(client, kind, steps):
+        with visitor(url) as client, reader(client, kind, steps):
             wait_until(lambda: len(server.requests) > asked)
         wait_until(lambda: len(server.left) > left)
     left = len(server.left)
     for kind in ("browser", "curl"):
         steps = ["half", 0.3, "whole"]
-        with httpx.Client(base_url=url) as client, reader(client, kind, steps) as lines:
+        with visitor(url) as client, reader(client, kind, steps) as lines:
             said = "".join(lines)
         assert ("whole" if kind == "browser" else "halfwhole") in said, said
     assert len(server.left) == left
@@ -232,7 +236,7 @@ def test_the_servers_words_are_no_html(server, url):
     """The page shows the message of an error as HTML."""
     words = "<img src=x onerror=alert(1)> &lt;img src=x onerror=alert(1)&gt; 1 < 2"
     steps = [{"error": {"message": words}}]
-    with httpx.Client(base_url=url) as client, reader(client, "browser", steps) as lines:
+    with visitor(url) as client, reader(client, "browser", steps) as lines:
         said = "".join(lines)
     assert "The model's server says: " in said and "&lt;img" in said and "<" not in said
 
@@ -251,7 +255,7 @@ def test_a_visitor_gets_nothing_private(server, url, tmp_path):
     """A short form of test_visitor.py: each protection, once."""
     (tmp_path / "private").write_bytes(SAMPLE.read_bytes() + b"a canary")
     asked, api = len(server.requests), "/gradio_api"
-    with web_server(200, b"a canary") as site, httpx.Client(base_url=url) as client:
+    with web_server(200, b"a canary") as site, visitor(url) as client:
         seen = [client.get(path) for path in ("/", "/config", f"{api}/info")]
         uploaded = client.post(f"{api}/upload", files={"files": SAMPLE.read_bytes()}).json()[0]
         link = os.path.join(os.path.dirname(uploaded), "link.png")

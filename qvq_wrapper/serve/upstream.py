@@ -68,7 +68,7 @@ class Upstream:
         # Reads the environment's proxies. A question is never asked twice.
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url, api_key=api_key or "none", max_retries=0,
-            timeout=openai.Timeout(READ_TIMEOUT, connect=10))
+            timeout=openai.Timeout(READ_TIMEOUT, connect=30))
 
     async def answer(
         self, image: str | None, prompt: str, temperature: float | None = None,
