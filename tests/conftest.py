@@ -19,7 +19,7 @@ import anyio
 import httpx
 import pytest
 from hostile import HostileSpace
-from inside import close_idle, set_bounds
+from inside import close_idle, forget_spaces, set_bounds
 from network import Relay, web_server
 from PIL import Image
 
@@ -387,7 +387,7 @@ def temp_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_socket_left(request):
-    """Close idle connections after each test. None to the shared Space may stay open after that.
+    """Forget all Spaces after each test. No connection to the shared one may stay open after that.
 
     A test with the marker ``keeps_a_socket`` is not checked.
     """
@@ -396,7 +396,7 @@ def no_socket_left(request):
         port = request.getfixturevalue("space").port
         before = sockets_to(port)
     yield
-    close_idle()
+    forget_spaces()
     if port and not request.node.get_closest_marker("keeps_a_socket"):
         wait_until(lambda: close_idle_sockets_to(port) <= before)
 

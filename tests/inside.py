@@ -48,6 +48,12 @@ def make_own(monkeypatch, url):
     monkeypatch.setattr(options, "own_spaces", {f"{url}/"})
 
 
+def forget_spaces():
+    """Forget what is known of all Spaces: a new server can have the port of an earlier one."""
+    close_idle()
+    space._spaces.clear()
+
+
 def known_tokens():
     """Return the tokens of the Spaces that are remembered."""
     return [access.api_key for access in space._spaces]
