@@ -5,6 +5,7 @@ Everything else is asked for from outside: at the Space, at a relay, or of this 
 
 import sys
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
@@ -164,6 +165,19 @@ def watch_seams(monkeypatch):
     for seam in SEAMS:
         watch(*seam)
     return used
+
+
+def watch_sessions(monkeypatch):
+    """Return a list of weak references to the gradio_client sessions that are made."""
+    made = []
+
+    class Watched(session.Session):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(session, "Session", Watched)
+    return made
 
 
 def watch_outputs(monkeypatch):

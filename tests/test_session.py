@@ -3,6 +3,7 @@
 Each is in use. If a newer version no longer uses one, questions are still answered.
 """
 
+import gc
 import subprocess
 import sys
 import threading
@@ -10,8 +11,10 @@ import time
 
 import anyio
 import pytest
-from conftest import PNG, script, wait_until_async
-from inside import SEAMS, UNDO, make_own, undo_seams, undo_wire, watch_outputs, watch_seams
+from conftest import PNG, script, wait_until, wait_until_async
+from inside import (
+    SEAMS, UNDO, make_own, undo_seams, undo_wire, watch_outputs, watch_seams, watch_sessions,
+)
 from network import Relay
 
 from qvq_wrapper import ResponseError
@@ -79,6 +82,16 @@ async def test_each_seam_is_used(monkeypatch, provider):
         names = {thread.name for thread in new if "Trio" not in thread.name}
     assert used == set(SEAMS)
     assert names == {"qvq_wrapper"}
+
+
+async def test_a_session_is_freed_without_the_garbage_collector(monkeypatch, provider):
+    made = watch_sessions(monkeypatch)
+    gc.disable()
+    try:
+        await provider.ask("freed", PNG).read()
+        wait_until(lambda: [ref() for ref in made] == [None])
+    finally:
+        gc.enable()
 
 
 async def test_only_one_output_is_kept(monkeypatch, provider):
