@@ -130,7 +130,8 @@ def test_a_path_is_closed_again_and_read_when_it_is_sent(path):
     assert picture.read() == LONG
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings(
+    "error::RuntimeWarning", "error::pytest.PytestUnraisableExceptionWarning")
 def test_files_that_cannot_be_used():
     """A coroutine that is refused gives no warning."""
     for case, (file, message) in each([

@@ -143,7 +143,7 @@ def test_a_space_without_named_endpoints(hostile, qvq):
     assert result.stderr == "qvq: the Space has no endpoint with a name\n"
 
 
-@pytest.mark.filterwarnings("error")  # a question that was never asked gives a warning
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # of a question that was never asked
 def test_a_system_message(shapes_space, space, qvq):
     """It goes into the endpoint's parameter for it, and otherwise into the prompt."""
     url = ["--url", shapes_space.url, "--system", "be kind"]
