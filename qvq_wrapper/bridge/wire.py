@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 import httpcore
 
-READ_BYTES = 2**12  # that one read asks for
+READ_BYTES = 2**10  # that one read asks for while little arrives
 LOOK_AGAIN = 0.5  # seconds after which a waiting step looks at its deadline again
 
 
@@ -42,6 +42,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
         self._socket: Any = None
         self._io: Any = None  # what reads and writes: the socket, unless TLS is inside TLS
         self._is_cut = False
+        self._size = READ_BYTES
         _wires.add(self)
 
     def begin(self, patience: float, connect_timeout: float) -> None:
@@ -116,10 +117,11 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         # Python allocates what a read asks for before it waits, and httpcore asks for 64 kB.
-        size = min(max_bytes, READ_BYTES)
+        size = min(max_bytes, self._size)
         late = httpcore.ReadTimeout if self.sent else httpcore.ConnectTimeout
         with _raised_as(late, httpcore.ReadError):
             data: bytes = self._until_deadline(self._io.recv, size)
+        self._size = READ_BYTES if len(data) < size else max_bytes
         self.received = self.received or self.sent and bool(data)
         if self.streams:
             self.deadline = time.monotonic() + self.patience
