@@ -45,7 +45,7 @@ async def test_a_connection_that_waits_holds_little_memory(relay, tmp_path):
             assert await anext(stream) == "a"
             backend = tracemalloc.Filter(True, "*/bridge/wire.py")
             found = tracemalloc.take_snapshot().filter_traces([backend])
-            assert sum(each.size for each in found.statistics("filename")) < 8192
+            assert sum(each.size for each in found.statistics("filename")) < 4096
     finally:
         tracemalloc.stop()
         over.touch()
