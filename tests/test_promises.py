@@ -37,7 +37,7 @@ NUMBER = rf"(\b(?:{'|'.join(WORDS)})\b|-?\b\d(?:[\d.,]*\d)?)"
 
 TABLES = [
     # A sentence of the reference's tables, its unit, and the names of its numbers in the code.
-    ("closes its stream, or # s after the last text", 1, "drain_timeout"),
+    ("closes its stream, or # s after the answer is complete", 1, "drain_timeout"),
     ("If Retry-After is more than # minute, nothing is tried again", 60, "longest_delay"),
     ("is made within # s, or read_timeout if that is less", 1, "connect_timeout"),
     ("A Space's other responses have # MiB at most", 2**20, "max_body_bytes"),

@@ -85,7 +85,7 @@ def _ask(
     on_status: OnStatus,
 ) -> str:
     endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
-    file: dict[str, Any] = {}  # stands for the picture in the arguments
+    file: dict[str, Any] = {}  # the picture in the arguments; filled in below
     arguments, finder = endpoint.arguments(question, file if picture else None), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
     publish_update = partial(publish, connection, on_text, on_status, finder)

@@ -128,7 +128,7 @@ class Space:
 
 _spaces: OrderedDict[Access, Space] = OrderedDict()
 _lock = threading.RLock()
-"""For what is remembered. cancel() and destructors come nowhere near it."""
+"""Guards the Spaces and their idle connections. cancel() and destructors come nowhere near it."""
 
 
 def space_at(access: Access) -> Space:

@@ -65,7 +65,8 @@ class Upstream:
     def __post_init__(self, api_key: str) -> None:
         self._secret = Secret(api_key)
         self._decoding = CapacityLimiter(2)  # a large picture needs half a gigabyte
-        # Reads the environment's proxies. A question is never asked twice.
+        # Reads the environment's proxies. A question is never asked twice. On a busy machine,
+        # connecting has taken more than 10 s.
         self._client = openai.AsyncOpenAI(
             base_url=self.base_url, api_key=api_key or "none", max_retries=0,
             timeout=openai.Timeout(READ_TIMEOUT, connect=30))
