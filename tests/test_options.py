@@ -72,8 +72,9 @@ def test_everything_goes_through_the_proxy(space, tmp_path):
         "HF_TOKEN": SAVED}
     with HttpProxy() as http, SocksProxy() as socks:
         for proxy, url in ((http, http.url), (socks, f"socks5://127.0.0.1:{socks.port}")):
+            arguments = [space.url, tmp_path / "x.png", json.dumps({"proxy": url})]
             result = subprocess.run(
-                [sys.executable, "-c", CALLS, space.url, tmp_path / "x.png", f'{{"proxy": "{url}"}}'],
+                [sys.executable, "-c", CALLS, *arguments],
                 capture_output=True, text=True, timeout=60, env=environment)
             assert result.returncode == 0 and result.stderr.startswith("no\n"), result.stderr
             assert result.stdout.split() == [str(proxy.port)] and "Warning" not in result.stderr
