@@ -56,7 +56,6 @@ def joined(chunks):
 
 def test_attributes_and_methods(provider):
     assert provider.get_dict() == {"name": "Local", "url": provider.url, "label": "Qwen QVQ-72B"}
-    assert provider.get_parent() == "Local"
     assert list(provider.get_parameters()) == ["model", "messages", "media", "api_key", "proxy"]
     assert all(isinstance(parameter, Parameter) for parameter in provider.get_parameters().values())
     assert json.loads(json.dumps(provider.get_parameters(as_json=True)))["media"] is None
@@ -82,6 +81,7 @@ def test_every_public_name_of_a_g4f_provider_exists(g4f):
 
 
 def test_client(g4f, given_provider, space):
+    """Ending an answer early cancels the job."""
     client = g4f.Client(provider=given_provider, api_key="hf_secret")
     for case, stream in each([False, True]):
         with case:
@@ -93,6 +93,21 @@ def test_client(g4f, given_provider, space):
             seen = space.seen(prompt)
             assert (seen["image"], seen["size"]) == ("x.png", len(PNG))
             assert seen["headers"]["authorization"] == "Bearer hf_secret"
+    for case, max_tokens in each([2, None]):
+        with case:
+            seen = len(space.log("left", prompt=SLOW))
+            answer = client.chat.completions.create(
+                SLOW, stream=True, max_retries=0, max_tokens=max_tokens)
+            next(chunk for chunk in answer if chunk.choices[0].delta.content)
+            if max_tokens:
+                list(answer)
+            else:
+                answer.close()
+            # g4f keeps the first provider's exception, whose traceback refers to our stream, until
+            # the garbage collector runs.
+            gc.collect()
+            wait_until(lambda: len(space.log("left", prompt=SLOW)) > seen)
+            assert not space.log("finished", prompt=SLOW)
 
 
 @pytest.mark.backends("asyncio")  # g4f does not run on trio
@@ -119,27 +134,22 @@ async def test_async_client(g4f, given_provider, space):
 def test_pictures(g4f, provider, space, tmp_path, picture_url):
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
-    forms = {
-        "bytes": {"image": PNG},
-        "path": {"image": path},
-        "PIL": {"image": Image.open(path)},
-        "URL": {"image": picture_url},
-        "pairs": {"media": [(path, "x.png")]},
-        "images": {"images": [path]},
-    }
-    for case, form in each(forms):
+    client = g4f.Client(provider=provider)
+    for case, (name, form) in each([
+        ("x.png", {"image": path}), ("x.png", {"media": [(path, "x.png")]}),
+        ("x.png", {"images": [path]}), ("image.png", {"image": Image.open(path)}),
+        ("image.png", {"image": picture_url}),
+    ]):
         with case:
-            g4f.Client(provider=provider).chat.completions.create(form, **forms[form])
-            seen = space.seen(form)
-            assert seen["size"] == len(PNG) or form == "PIL" and seen["size"] > 0  # encoded again
-            assert seen["image"] == "x.png" or form in ("bytes", "PIL", "URL")
+            prompt = f"{form!r:.30}"
+            client.chat.completions.create(prompt, **form)
+            assert space.seen(prompt)["image"] == name and space.seen(prompt)["size"] > 0
 
 
 def test_models(g4f, provider):
-    client = g4f.Client(provider=provider, api_key="hf_secret")
-    assert client.models.get_all() == provider.models
-    assert client.models.get_vision() == provider.vision_models
-    assert client.models.get_image() == client.models.get_video() == []
+    models = g4f.Client(provider=provider).models
+    assert models.get_all() == provider.models and models.get_vision() == provider.vision_models
+    assert models.get_image() == models.get_video() == []
 
 
 def test_a_failed_answer_raises_our_error_and_lowers_live(g4f, provider):
@@ -166,24 +176,6 @@ def test_another_provider_takes_over(g4f, provider, space):
     assert (answer.provider, answer.model) == ("Other", "other")
     assert answer.choices[0].message.content == "You asked: taken over"
     assert space.seen("taken over")["headers"]["authorization"] == "Bearer hf_other"
-
-
-def test_ending_early_cancels_the_job(g4f, given_provider, space):
-    for case, max_tokens in each([2, None]):
-        with case:
-            seen = len(space.log("left", prompt=SLOW))
-            answer = g4f.Client(provider=given_provider).chat.completions.create(
-                SLOW, stream=True, max_retries=0, max_tokens=max_tokens)
-            next(chunk for chunk in answer if chunk.choices[0].delta.content)
-            if max_tokens:
-                list(answer)
-            else:
-                answer.close()
-            # g4f keeps the first provider's exception, whose traceback refers to our stream, until
-            # the garbage collector runs.
-            gc.collect()
-            wait_until(lambda: len(space.log("left", prompt=SLOW)) > seen)
-            assert not space.log("finished", prompt=SLOW)
 
 
 @pytest.mark.test_all  # typed_use imports matplotlib

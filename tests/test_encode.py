@@ -36,7 +36,6 @@ def test_the_values_of_an_array():
         (grey(0, 7, 255, dtype="uint8"), [0, 7, 255]),
         (grey(0, 7, 255, dtype=">i2"), [0, 7, 255]),
         (grey(True, False, dtype="bool"), [255, 0]),
-        (grey(0, 0.5, 1), [0, 128, 255]),
         (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
         (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
         (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
@@ -50,10 +49,8 @@ def test_the_values_of_an_array():
 def test_values_of_uncertain_brightness_are_refused_at_the_call():
     for case, (array, message) in each([
         (grey(0, 1, dtype="uint8"), r"a mask\? multiply by 255"),
-        (grey(1, 1, dtype="int64"), r"a mask\? multiply by 255"),
         (grey(0.5, NAN), "NaN"),
-        (grey(0.5, INFINITY), "infinity"),
-        (grey(-INFINITY, 0.5), "infinity"),
+        (grey(0.5, INFINITY), "infinity"), (grey(-INFINITY, 0.5), "infinity"),
         (grey(0, 1.3), r"floats are from 0 to 1\.3.*divide by 255, or astype\('uint8'\)"),
         (grey(-0.3, 1), "divide by 255"),
         (grey(0, 256, dtype="int32"), "from 0 to 256.*uint16"),
@@ -64,13 +61,11 @@ def test_values_of_uncertain_brightness_are_refused_at_the_call():
 
 
 def test_what_would_take_long_is_checked_when_it_is_sent():
-    mask = Image.fromarray(grey(0, 1, dtype="uint8"))
     buffer = io.BytesIO()
-    mask.save(buffer, "PNG")
-    for picture in (Image.open(buffer), numpy.ones((4097, 4096), "uint8")):
-        late = picture_of(picture)
+    Image.fromarray(grey(0, 1, dtype="uint8")).save(buffer, "PNG")
+    for picture in map(picture_of, [Image.open(buffer), numpy.ones((4097, 4096), "uint8")]):
         with pytest.raises(MediaError, match="a mask"):
-            late.read()
+            picture.read()
 
 
 def test_the_shape_of_an_array():
@@ -93,23 +88,22 @@ def test_the_shape_of_an_array():
 class Tensor:
     """Converts itself as PyTorch's tensors do."""
 
-    def __init__(self, array, error=None):
-        self.array, self.error = array, error
+    def __init__(self, convert):
+        self.convert = convert
 
     def __array__(self, dtype=None, copy=None):
-        if self.error:
-            raise self.error
-        return self.array
+        return self.convert()
 
 
 def test_a_tensor_is_read_in_the_calls_thread():
-    assert values(Tensor(grey(0, 1))) == [[0, 255]]
-    for case, (tensor, message) in each([
-        (Tensor(None, TypeError("Use Tensor.cpu() first")), r"Use Tensor\.cpu\(\) first"),
-        (Tensor(numpy.zeros((3, 5, 6))), "permute"), (Tensor(grey(0.5, NAN)), "NaN"),
+    assert values(Tensor(lambda: grey(0, 1))) == [[0, 255]]
+    for case, (convert, message) in each([
+        (lambda: 1 / 0, r"cannot be encoded \(ZeroDivisionError: division by zero\)"),
+        (lambda: numpy.zeros((3, 5, 6)), "permute"), (lambda: grey(0.5, NAN), "NaN"),
     ]):
+        picture = picture_of(Tensor(convert))
         with case, pytest.raises(MediaError, match=message):
-            picture_of(tensor).read()
+            picture.read()
 
 
 def test_an_image_arrives_upright_and_without_the_tag():

@@ -23,30 +23,22 @@ from qvq_wrapper.question.media import picture_of
 LONG = PNG + bytes(range(256))
 
 
-class Pieces:
-    """Gives a few bytes at a time, as another type."""
+class Gives:
+    """A file that gives these values one after the other."""
 
-    def __init__(self, kind):
-        self.rest, self.kind = LONG, kind
+    def __init__(self, *values):
+        self.values = iter(values)
 
     def read(self, size):
-        piece, self.rest = self.rest[:7], self.rest[7:]
-        return self.kind(piece)
+        value = next(self.values)
+        if isinstance(value, Exception):
+            raise value
+        return value
 
 
 class Coroutine:
     async def read(self):
         return PNG
-
-
-class Gives:
-    def __init__(self, value):
-        self.value = value
-
-    def read(self, size):
-        if isinstance(self.value, Exception):
-            raise self.value
-        return self.value
 
 
 @pytest.fixture
@@ -57,17 +49,14 @@ def path(tmp_path):
 
 
 def test_a_file_that_gives_pieces():
-    for case, kind in each([bytes, bytearray, memoryview]):
-        with case:
-            assert picture_of(Pieces(kind)).read() == LONG
+    pieces = LONG[:7], bytearray(LONG[7:20]), memoryview(LONG[20:])
+    assert picture_of(Gives(*pieces, b"")).read() == LONG
 
 
 def test_the_file_behind_an_asynchronous_one(path):
-    for case, wrap in each([
-        lambda file: UploadFile(file, filename="up.png"), anyio.wrap_file, trio.wrap_file,
-    ]):
-        with case, path.open("rb") as file:
-            assert picture_of(wrap(file)).read() == PNG
+    for wrap in (UploadFile, anyio.wrap_file, trio.wrap_file):
+        with path.open("rb") as file:
+            assert picture_of(wrap(file)).read() == PNG, wrap
 
 
 def test_an_open_file_is_read_at_the_call_and_belongs_to_the_caller():
@@ -82,24 +71,22 @@ def test_an_open_file_is_read_at_the_call_and_belongs_to_the_caller():
 
 def test_a_pipe():
     """One that is written slowly is read to its end. One that does not wait is refused."""
-    for case, (buffering, waits) in each([(0, True), (-1, True), (0, False), (-1, False)]):
-        reader, writer = os.pipe()
+    reader, writer = os.pipe()
+    with open(reader, "rb", buffering=0) as file, open(writer, "wb", buffering=0) as other_end:
 
         def write():
-            with open(writer, "wb", buffering=0) as file:
-                for start in range(0, len(PNG), 5):
-                    file.write(PNG[start:start + 5])
+            for start in range(0, len(PNG), 5):
+                other_end.write(PNG[start:start + 5])
+            other_end.close()
 
-        with case, open(reader, "rb", buffering=buffering) as file:
-            if waits:
-                thread = threading.Thread(target=write)
-                thread.start()
-                assert picture_of(file).read() == PNG
-                thread.join()
-            else:
-                os.set_blocking(reader, False)
-                with open(writer, "wb"), pytest.raises(MediaError, match="NoneType and not bytes"):
-                    picture_of(file)
+        os.set_blocking(reader, False)
+        with pytest.raises(MediaError, match="gives NoneType and not bytes"):
+            picture_of(file)
+        os.set_blocking(reader, True)
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert picture_of(file).read() == PNG
+        thread.join()
 
 
 def test_an_open_file_is_read_up_to_a_bound(monkeypatch):
@@ -135,9 +122,7 @@ def test_files_that_cannot_be_used(path):
             (Coroutine(), r"asynchronously; give its bytes: await file\.read\(\)"),
             (UploadFile(Coroutine()), "asynchronously"),
             (Gives("text"), "gives str and not bytes; open it with mode 'rb'"),
-            (Gives(3), "gives int and not bytes"),
             (Gives(OSError("secret")), "cannot be read: OSError. Open"),
-            (io.StringIO("text"), "open it with mode 'rb'"),
             (io.BytesIO(b""), r"is empty, or was read before: call seek\(0\) first"),
             (closed, "it is closed"),
             *((opened.enter_context(path.open(mode)), "mode 'rb'") for mode in ("r", "a", "ab")),
@@ -147,17 +132,13 @@ def test_files_that_cannot_be_used(path):
 
 
 def test_the_name_of_an_open_file(path):
-    pdf = path.with_name("x.pdf")
-    pdf.write_bytes(b"%PDF-1.7")
     with path.open("rb") as file:
-        assert picture_of(file).load(None)[0] == "picture.png"
+        assert picture_of(file).filename == "picture.png"
     with path.open("rb") as file:
-        assert picture_of((file, "mine.png")).load(None)[0] == "mine.png"
+        assert picture_of((file, "mine.png")).filename == "mine.png"
     assert picture_of(UploadFile(io.BytesIO(PNG), filename="up.png")).filename == "up.png"
     with open(os.open(path, os.O_RDONLY), "rb") as file:  # its name is a number
         assert picture_of(file).load(None)[0] == "image.png"
-    with pdf.open("rb") as file, pytest.raises(MediaError, match="x.pdf is a PDF"):
-        picture_of(file)
 
 
 def test_the_name_that_a_space_gets():
@@ -172,18 +153,15 @@ def test_the_name_that_a_space_gets():
         ("../../etc/a:b.png", "ab.png"),
         (r"C:\fakepath\x.png", "x.png"),
         ("a\0b\n\x1b[31m.png", "ab [31m.png"),
-        ("a\u2028b\ud800.png", "a b.png"),
-        ("photo\u202egnp.exe", "photognp.exe"),
+        ("a\u2028b\ud800\u202ec.png", "a bc.png"),
         ('<>:"|?*.png', "image.png"),
         (" a .png ", "a.png"),
-        ("photo. ", "photo"),
-        ("..", ""), ("folder/", ""), (None, ""),
+        ("photo. ", "photo"), ("..", ""), ("folder/", ""), (None, ""),
     ]):
         with case:
             assert safe_name(given_name) == name
     for case, (name, suffix) in each([
-        ("長い名前" * 30 + ".png", ".png"), ("📷" * 100 + ".jpeg", ".jpeg"), ("x" * 300, ""),
-        ("a." + "b" * 260, ""),
+        ("長い名前" * 30 + ".png", ".png"), ("x" * 300, ""), ("a." + "b" * 260, ""),
     ]):
         with case:
             short = safe_name(name)

@@ -25,11 +25,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 
 class Shown:
-    def _repr_png_(self):
-        return PNG
+    """A notebook shows it as a JPEG."""
 
-
-class ShownAsJpeg:
     def _repr_png_(self):
         return None
 
@@ -48,11 +45,9 @@ KINDS = {
     "bytearray": lambda path: bytearray(PNG),
     "JPEG": lambda path: JPEG,
     "file": lambda path: io.BytesIO(PNG),
-    "str": lambda path: str(path),
     "data": lambda path: "data:image/png;base64," + base64.b64encode(PNG).decode(),
     "file URL": lambda path: path.as_uri(),
-    "shown": lambda path: Shown(),
-    "shown as JPEG": lambda path: ShownAsJpeg(),
+    "shown as JPEG": lambda path: Shown(),
     "datasets": lambda path: {"bytes": PNG, "path": "no/such/file.png"},
     "datasets path": lambda path: {"bytes": None, "path": str(path)},
     "named": lambda path: (path, "../../etc/a:b.png"),
@@ -71,7 +66,7 @@ async def test_a_picture_arrives_unchanged(provider, space, tmp_path, picture_ur
                 assert seen["sha256"] == hashlib.sha256(data).hexdigest()
             names = {"named": "ab.png", "datasets": "file.png"}
             if space.version >= (6, 0):  # older ones remove marks themselves
-                names |= dict.fromkeys(["str", "file URL", "datasets path"], path.name)
+                names |= dict.fromkeys(["file URL", "datasets path"], path.name)
             assert seen["image"] == names.get(kind, seen["image"])
     await provider.ask("by url", picture_url).read()
     assert space.seen("by url")["sha256"] == hashlib.sha256(PNG).hexdigest()
@@ -89,29 +84,18 @@ async def test_pictures_in_messages(provider, space, picture_url):
     assert space.seen("which")["size"] == len(JPEG)
 
 
-@pytest.fixture
-def path(tmp_path, monkeypatch):
-    """A file whose name has to be escaped in a URL, in the user's home folder."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    path = home / "ä b#1.png"
+def test_ways_to_write_a_path(tmp_path, monkeypatch):
+    """The file's name has to be escaped in a URL. It is in the user's home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "ä b#1.png"
     path.write_bytes(PNG)
-    return path
-
-
-def test_ways_to_write_a_path(path):
-    for case, write in each([
-        Path.as_uri,
-        lambda path: path.as_uri().replace("file://", "FILE://localhost"),
-        lambda path: f"file:{path}",
-        lambda path: "~/" + path.name,
-        lambda path: Path("~", path.name),
-        lambda path: next(os.scandir(path.parent)),
-        lambda path: next(os.scandir(os.fsencode(path.parent))),
+    for case, source in each([
+        path, str(path), path.as_uri(), path.as_uri().replace("file://", "FILE://localhost"),
+        f"file:{path}", "~/" + path.name, Path("~", path.name), next(os.scandir(tmp_path)),
+        next(os.scandir(os.fsencode(tmp_path))),
     ]):
         with case:
-            assert picture_of(write(path)).load(None) == (path.name, PNG)
+            assert picture_of(source).load(None) == (path.name, PNG)
     assert picture_of("HTTPS://example.com/A.png").url == "https://example.com/A.png"
 
 
@@ -127,20 +111,14 @@ def test_what_is_not_a_picture_is_refused_at_the_call(tmp_path):
         (b"", "the picture is empty"),
         (b"GIF is what this is not", "^the given data is text, not a picture: the data starts"),
         (pdf, "^x.pdf is a PDF"),
-        (str(pdf), "^x.pdf is a PDF"),
-        (pdf.as_uri(), "^x.pdf is a PDF"),
-        ((pdf, "mine.png"), "^mine.png is a PDF"),
         ((b"%PDF-1.7", "mine.png"), "^mine.png is a PDF"),
         ("no/such.png", f"'no/such.png' cannot be read: No such file.*for in {os.getcwd()}$"),
         ("/no/such/file.png", "'/no/such/file.png' cannot be read: No such file or directory$"),
         ("no/such.png\n", r"a blank or a line break around it; remove it: \.strip\(\)"),
-        ({"bytes": None, "path": "no/such.png"}, "No such file"),
         (Path("https://example.com/x.png"), "pathlib has taken a slash out of the URL"),
         ("a\0b", "not a valid path"),
         ("", "'' cannot be read: No such file"),
-        ("data:text/plain,hello", "text, not a picture: the data starts with"),
         ("file://picture.png", "must have the form file:///folder/name.png"),
-        ("file:///no/such/file.png", "'/no/such/file.png' cannot be read: No such file"),
         ("s3://bucket/x.png", "must be http, https, data or file, not s3://"),
         (" data:image/png;base64," + BASE64, "a blank or a line break around it"),
         ("https://example.com/x.png\n", "a blank or a line break around it"),
@@ -172,20 +150,16 @@ async def test_a_picture_that_turns_out_to_be_bad_when_it_is_sent(provider, spac
     assert not space.log("asked", prompt="bad array")
 
 
-async def test_a_picture_that_the_space_cannot_take(start_space):
+async def test_a_picture_that_the_space_cannot_take(start_space, provider):
     """It has a format that the Space cannot read, or too many bytes."""
     heic = b"\0\0\0\x18ftypheic" + bytes(100)
     advice = "a file in the format HEIC, .*Convert it to PNG or JPEG, or give PIL.Image.open"
     with start_space("--hide-errors", "--max-file-size", 500) as space:
         with pytest.raises(ResponseError, match=advice):
             await ask("Hi", heic, url=space.url).read()
-        for picture in (PNG, io.BytesIO(PNG)):
-            with pytest.raises(MediaError, match=f"{len(PNG):,} bytes; the Space's limit is 500"):
-                await ask("too large", picture, url=space.url).read()
+        with pytest.raises(MediaError, match=f"{len(PNG):,} bytes; the Space's limit is 500"):
+            await ask("too large", PNG, url=space.url).read()
         assert not space.log("asked", prompt="too large")
-
-
-async def test_other_errors_are_not_put_down_to_the_format(provider):
     unknown = script({"raise": "cannot identify image file"})
     for picture, prompt in ((encoded("TIFF"), script({"raise": "too dark"})), (PNG, unknown)):
         assert "format" not in str(await failure(provider.ask(prompt, picture)))

@@ -29,13 +29,10 @@ def user(content):
 def test_prompt():
     for case, (messages, prompt) in each([
         ([user("Hi")], "Hi"),
-        ([{"role": "system", "content": "Short."}], "Short."),
-        ([user("A"), {"role": "assistant", "content": "B"}, user("C")],
-         "User: A\nAssistant: B\nUser: C\nAssistant:"),
-        ([user("A"), {"role": "assistant", "content": None}, user("C")],
-         "User: A\nUser: C\nAssistant:"),
+        ([{"role": "system", "content": "A"}, {"content": "B"}, {"role": "model", "content": "C"}],
+         "System: A\nUser: B\nAssistant: C\nAssistant:"),
+        ([user("A"), {"role": "assistant", "content": None}], "A"),
         ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
-        ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
     ]):
         with case:
             assert prompt_of(messages) == (prompt, None)
@@ -157,24 +154,17 @@ def test_messages_that_are_objects_of_another_library():
 
 def test_messages_that_cannot_be_used_are_refused():
     for case, (messages, error) in each([
-        ("Hi", TypeError),
-        ({"role": "user"}, TypeError),
-        (["Hi"], TypeError),
-        ([user(3)], TypeError),
-        ([{"role": 3, "content": "x"}], TypeError),
-        ([], ValueError),
+        ("Hi", TypeError), ({"role": "user"}, TypeError), (["Hi"], TypeError),
+        ([user(3)], TypeError), ([{"role": 3, "content": "x"}], TypeError), ([], ValueError),
         ([user("")], ValueError),
         ([user([{"type": "audio"}])], ValueError),
-        ([user([3])], TypeError),
         ([user("\ud800")], ValueError),
         ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
         ([user([{"type": "text", "text": PNG}])], TypeError),
-        ([Image.new("RGB", (1, 1))], TypeError),
         ([Holder(text="Hi")], TypeError),
         ([user([{"type": "image"}])], ValueError),
         ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
         ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
-        ([user([{"type": "video", "video": DATA}])], ValueError),
         ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
     ]):
         with case, pytest.raises(error):
@@ -186,15 +176,13 @@ def test_a_text_in_a_message_opens_no_local_file(tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
     for place in (str(path), path.as_uri(), "~/x.png"):
-        for part in (
+        messages = [user([part]) for part in (
             {"type": "image_url", "image_url": {"url": place}}, {"type": "image", "image": place},
             {"type": "image", "path": place}, {"image": {"bytes": None, "path": place}},
-            {"type": "image", "source": {"type": "base64", "data": place}},
-        ):
+            {"type": "image", "source": {"type": "base64", "data": place}})]
+        for message in [*messages, user("Q") | {"images": [place]}]:
             with pytest.raises(ValueError, match=r"a local one goes into media, or .*Path\("):
-                prompt_of([user([part])])
-        with pytest.raises(ValueError, match="a local one goes into media"):
-            prompt_of([{"role": "user", "content": "Q", "images": [place]}])
+                prompt_of([message])
 
 
 names = sampled_from(["role", "content", "type", "text", "image_url", "url", "image", "data"])

@@ -50,18 +50,6 @@ async def test_documented_example(space, monkeypatch, capsys):
     assert "".join(capsys.readouterr().out.splitlines()) == "You asked: Hello, how are you?"
 
 
-async def test_documented_example_with_a_picture_by_url(space, monkeypatch, picture_url):
-    monkeypatch.setattr(Qwen_QVQ_72B, "url", space.url)
-    messages = Messages([
-        {"role": "user", "content": "Describe this image:"},
-        {"role": "user", "content": picture_url},
-    ])
-    chunks = [chunk async for chunk in Qwen_QVQ_72B.create_async_generator(
-        model="qwen-qvq-72b-preview", messages=messages)]
-    assert "".join(chunks) == "You asked: Describe this image:"
-    assert space.log("asked", prompt="Describe this image:")[-1]["image"] == "image.png"
-
-
 async def test_models(provider):
     for model in ("", None, "qvq-72b", "qwen-qvq-72b-preview", "Qwen/QVQ-72B-Preview", "QVQ-72B"):
         assert Qwen_QVQ_72B.get_model(model) == "qwen-qvq-72b-preview", model
@@ -178,10 +166,10 @@ async def test_a_call_wins_over_the_classs_options(space):
         await Own.ask(script("a", 1)).read()
     prompt = script("a", 0.5, "own")
     assert await Own.ask(prompt, timeout=None, api_key=None).read() == "own"
-    assert await Own.create_async("", question(prompt), timeout=None) == "own"
     headers = space.seen(prompt)["headers"]
     assert headers["authorization"] == "Bearer hf_own" and headers["x-mine"] == "yes"
-    await Own.ask("other", timeout=None, api_key="hf_other", headers=None).read()
+    given = {"timeout": None, "api_key": "hf_other", "headers": None}
+    assert await Own.create_async("", question("other"), **given) == "You asked: other"
     headers = space.seen("other")["headers"]
     assert headers["authorization"] == "Bearer hf_other" and "x-mine" not in headers
 
@@ -195,7 +183,15 @@ async def test_the_prompt_of_ask_is_sent_as_it_is(provider, space):
     assert await provider.create_async("", [], [PNG]) == "You asked: "
 
 
-def test_media_that_is_refused():
+async def test_media(provider, space):
+    for case, (media, name) in each([
+        ((PNG,), "image.png"), ([(PNG, None)], "image.png"), (((PNG, "x.png"),), "x.png"),
+        ([], None), ([(SAMPLE, "no/such/x.png")], "x.png"), ([(SAMPLE, SAMPLE.name)], SAMPLE.name),
+    ]):
+        with case:
+            prompt = f"media {media!r:.40} {name}"
+            await provider.create_async("", question(prompt), media)
+            assert space.seen(prompt)["image"] == name
     for case, (media, message) in each([
         ("a.png", r"for this str write media=\[picture\]"),
         ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
@@ -207,28 +203,14 @@ def test_media_that_is_refused():
             Qwen_QVQ_72B.create_async_generator("", question("Hi"), media)
 
 
-async def test_media(provider, space):
-    for case, (media, name) in each([
-        ((PNG,), "image.png"), ([(PNG, None)], "image.png"), (((PNG, "x.png"),), "x.png"),
-        ([], None), ([(SAMPLE, "no/such/x.png")], "x.png"), ([(SAMPLE, SAMPLE.name)], SAMPLE.name),
-    ]):
-        with case:
-            prompt = f"media {media!r:.40} {name}"
-            await provider.create_async("", question(prompt), media)
-            assert space.seen(prompt)["image"] == name
-
-
-async def test_the_token_and_headers_go_to_the_space(provider, space):
-    prompt = "with a token"
-    await provider.ask(prompt, api_key="hf_secret\n", headers={"X-More": "yes"}).read()
-    headers = space.seen(prompt)["headers"]
+async def test_the_headers_that_a_space_gets(provider, space):
+    await provider.ask("a token", api_key="hf_secret\n", headers={"X-More": "yes"}).read()
+    headers = space.seen("a token")["headers"]
     assert headers["authorization"] == headers["x-hf-authorization"] == "Bearer hf_secret"
     assert headers["accept"] == "application/json, text/event-stream"
-    assert headers["accept-encoding"] == "identity"
-    assert headers["x-more"] == "yes"
-    prompt = "without a token"
-    await provider.ask(prompt).read()
-    assert not {"authorization", "x-hf-authorization"} & space.seen(prompt)["headers"].keys()
+    assert headers["accept-encoding"] == "identity" and headers["x-more"] == "yes"
+    await provider.ask("no token").read()
+    assert not {"authorization", "x-hf-authorization"} & space.seen("no token")["headers"].keys()
 
 
 async def test_progress_and_messages_reach_on_status(provider):
