@@ -17,12 +17,12 @@ from qvq_wrapper import (
 )
 
 
-async def documented() -> None:
-    messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
+async def documented(messages: Messages) -> str:
     async_generator = await Qwen_QVQ_72B.create_async_generator(
-        model="qwen-qvq-72b-preview", messages=messages)
+        model="qwen-qvq-72b-preview", messages=Messages([{"role": "user", "content": "Hello"}]))
     async for chunk in async_generator:
         print(chunk.upper())
+    return await Qwen_QVQ_72B.create_async("qvq-72b", messages)
 
 
 async def short_form(picture: ImageType) -> AnswerStream:
@@ -51,10 +51,6 @@ def synchronous(messages: Messages, stream: AnswerStream) -> list[str]:
     return [chunk.upper() for chunk in stream] + list(stream.iterate())
 
 
-async def whole(messages: Messages) -> str:
-    return await Qwen_QVQ_72B.create_async("qvq-72b", messages)
-
-
 async def errors() -> None:
     try:
         await ask("What is this?", "photo.jpg").read()
@@ -62,13 +58,12 @@ async def errors() -> None:
         AuthenticationError, RateLimitError, SpaceConnectionError, SpaceUnavailableError
     ) as error:
         seconds: float = error.retry_after or 0.0
-        print(seconds, error.status_code, error.retryable)
-        print(error.message.upper(), error.text.upper())
+        print(seconds, error.status_code, error.retryable, error.text.upper())
     except ResponseTimeoutError as error:
         as_builtin: TimeoutError = error
         print(as_builtin)
     except ResponseError as error:
-        print(error.message)
+        print(error.message.upper())
     except (MediaError, ModelNotSupportedError) as error:
         mistake: ValueError = error
         print(mistake)
