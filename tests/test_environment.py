@@ -117,19 +117,13 @@ async def test_exceptions_apply_as_in_httpx(environment):
         assert await is_asked("::2", address)
 
 
-async def test_a_proxy_that_does_not_serve(space, environment):
-    """It cannot be reached, or asks for credentials. Secrets are in no message."""
+async def test_a_proxy_that_cannot_be_reached(space, environment):
     address = f"127.0.0.1:{free_port()}"
     environment(http_proxy=f"http://user:secret@{address}")
     error = await failure(ask("Hi", url=space.url, max_retries=0))
     assert type(error) is SpaceConnectionError and error.retryable
     assert f"through the proxy http://{address} (http_proxy)" in str(error)
     assert "secret" not in str(error)
-    with HttpProxy("user:word") as proxy:
-        environment(http_proxy=proxy.url.replace("//", "//user:wrong@"))
-        error = await failure(ask("Hi", url=space.url, max_retries=0))
-    assert type(error) is SpaceConnectionError and error.status_code == 407
-    assert "(http_proxy) asks for credentials" in str(error) and "wrong" not in str(error)
 
 
 async def test_a_file_of_the_environment_that_cannot_be_used(monkeypatch, tmp_path, environment):
@@ -168,11 +162,9 @@ async def test_a_compressed_response_takes_little_memory():
     packed = gzip.compress(bytes(2**27))
     with web_server(200, packed, [("Content-Encoding", "gzip")]) as server:
         tracemalloc.start()
-        try:
-            error = await failure(ask("Hi", url=server.url))
-            most = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        error = await failure(ask("Hi", url=server.url))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
     assert type(error) is SpaceConnectionError and "more than" in str(error) and most < 32e6
 
 
@@ -182,12 +174,10 @@ async def test_the_own_space_is_not_asked_through_the_environments_proxy(environ
     with HttpProxy() as proxy:
         environment(HTTP_PROXY=proxy.url, ALL_PROXY=BAD)
         with running_space() as url:
-            assert await ask("Hi", url=url).read()
-            assert await ask("Hi", url=url.rstrip("/")).read()
-            assert not proxy.targets
-            assert await ask("Hi", url=url, proxy=proxy.url).read()
-            assert proxy.targets
-            proxy.targets.clear()
+            for address in (url, url.rstrip("/")):
+                assert await ask("Hi", url=address).read() and not proxy.targets
+            assert await ask("Hi", url=url, proxy=proxy.url).read() and proxy.targets
+        proxy.targets.clear()
         await failure(ask("Hi", url=url, max_retries=0))
         assert proxy.targets
 
@@ -196,8 +186,7 @@ def test_a_space_that_does_not_start(monkeypatch, tmp_path):
     python = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(python))
     for command, seconds, words in [
-        ("exit 3", 60, "did not start: it ended with exit status 3."),
-        ("echo why >&2; exit 1", 60, "did not start: it ended with exit status 1. why"),
+        ("echo why >&2; exit 3", 60, "did not start: it ended with exit status 3. why"),
         ("exec sleep 60", 0.3, "did not start: no address within 0.3 s."),
     ]:
         python.write_text(f"#!/bin/sh\n{command}\n")

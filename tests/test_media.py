@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import numpy
@@ -15,7 +16,7 @@ import pytest
 from cases import each
 from conftest import PNG, failure, script
 from hypothesis import given, settings
-from hypothesis.strategies import binary, one_of, sampled_from, tuples
+from hypothesis.strategies import binary, sampled_from
 from PIL import Image
 
 from qvq_wrapper import MediaError, ResponseError, ask
@@ -72,14 +73,10 @@ async def test_a_picture_arrives_unchanged(provider, space, tmp_path, picture_ur
     assert space.seen("by url")["sha256"] == hashlib.sha256(PNG).hexdigest()
 
 
-async def test_pictures_in_messages(provider, space, picture_url):
-    """One in media replaces them."""
-    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    parts = [
-        {"type": "text", "text": "in a part"}, {"type": "image_url", "image_url": {"url": url}}]
-    await provider.create_async("", [{"role": "user", "content": parts}])
-    assert space.seen("in a part")["size"] == len(PNG)
+async def test_a_picture_in_media_replaces_those_in_messages(provider, space, picture_url):
     messages = [{"role": "user", "content": picture_url}, {"role": "user", "content": "which"}]
+    await provider.create_async("", messages)
+    assert space.seen("which")["size"] == len(PNG)
     await provider.create_async("", messages, media=[JPEG])
     assert space.seen("which")["size"] == len(JPEG)
 
@@ -165,18 +162,13 @@ async def test_a_picture_that_the_space_cannot_take(start_space, provider):
         assert "format" not in str(await failure(provider.ask(prompt, picture)))
 
 
-heads = sampled_from([b"", PNG[:8], JPEG[:3], b"GIF89a", b"RIFF0000WEBP", b"BM00000000"])
-
-
-@given(one_of(binary(max_size=100), tuples(heads, binary(max_size=100)).map(b"".join)))
+@given(sampled_from([b"", PNG[:8], JPEG[:3], b"RIFF0000WEBP"]), binary(max_size=100))
 @settings(max_examples=100, deadline=None)
-def test_anything_is_accepted_or_refused(data):
-    text = data.decode("latin-1")
-    percent = "data:," + "".join(f"%{byte:02x}" for byte in data)
+def test_anything_is_accepted_or_refused(head, rest):
+    text = (head + rest).decode("latin-1")
+    percent = "data:," + "".join(f"%{byte:02x}" for byte in head + rest)
     texts = text, "data:" + text, "data:image/png;base64," + text
-    for source in (data, io.BytesIO(data), percent, *texts):
-        try:
+    for source in (head + rest, io.BytesIO(head + rest), percent, *texts):
+        with suppress(MediaError):
             picture = picture_of(source)
-            assert source in texts or picture.load(None)[1] == data
-        except MediaError:
-            pass
+            assert source in texts or picture.load(None)[1] == head + rest

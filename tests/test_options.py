@@ -178,7 +178,6 @@ def reachable(error):
 
 BAD_OPTIONS = [
     {"api_key": TOKEN + "\ninjected: yes"},
-    {"proxy": "ftp://u:proxy_secret@h"},
     {"proxy": "http://u:proxy_secret@h:port"},
     {"auth": ("u", "login_secret", 3)},
     {"timeout": -1, "api_key": TOKEN},

@@ -9,7 +9,7 @@ import pytest
 import qvq_wrapper
 
 LACKING = """
-import asyncio, sys, warnings
+import asyncio, sys
 import qvq_wrapper
 from qvq_wrapper.batch.__main__ import main
 print(qvq_wrapper.serve.running_space.__name__)  # imported when it is used

@@ -111,21 +111,8 @@ class MySpace(Qwen_QVQ_72B):
     api_key = "hf_x"
 
 
-class MyProvider(AsyncGeneratorProvider, ProviderModelMixin):
-    label = "Mine"
-    working = True
-    default_model = "mine"
-
-    @classmethod
-    def create_async_generator(
-        cls, model: str, messages: Messages, media: MediaListType | None = None,
-        api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
-    ) -> AsyncResult:
-        return MySpace.create_async_generator(
-            cls.get_model(model), messages, media, api_key, proxy, **kwargs)
-
-
 def classes() -> list[type[AsyncGeneratorProvider]]:
     print(MySpace.ask("What is this?"), MySpace.get_models(), MySpace.get_model("mine"))
-    print(MyProvider.get_dict()["url"])
-    return [Qwen_QVQ_72B, MySpace, MyProvider]
+    names: type[ProviderModelMixin] = MySpace
+    print(names.default_model, MySpace.get_dict()["url"])
+    return [Qwen_QVQ_72B, MySpace]

@@ -126,9 +126,8 @@ def parameters_of(given: object) -> dict[str, Any]:
     for name, value in given.items():
         try:
             json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            kind = type(value).__name__
-            raise type(error)(f"parameters: {name!r} is a {kind} that JSON does not have") from None
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(f"parameters: the value of {name!r} cannot be sent as JSON") from None
     return dict(given)
 
 
