@@ -118,10 +118,10 @@ def test_what_ask_refuses():
         (("Hi", PNG, PNG), "^ask\\(\\): too many positional arguments"),
         (("",), "needs a prompt or a picture"),
         ((b"x", "prompt"), "prompt must be a str, not bytes; the picture comes second"),
-        (("Hi", [PNG]), "a picture cannot be a list of 1; give one picture"),
+        (("Hi", [PNG]), "this list is not one picture; give one, or a tuple"),
         (("\ud800",), "a lone surrogate in prompt"),
-        (("Hi", (__file__, Path("b.png"))), "only one is taken"),
-        (("Hi", ("a.png", __file__)), "only one is taken"),
+        (("Hi", (__file__, Path("b.png"))), "only one picture is taken"),
+        (("Hi", ("a.png", __file__)), "only one picture is taken"),
     ]):
         with case, pytest.raises((ValueError, TypeError), match=message):
             ask(*arguments)
@@ -195,8 +195,8 @@ async def test_media(provider, space):
     for case, (media, message) in each([
         ("a.png", r"for this str write media=\[picture\]"),
         ([PNG, PNG], r"2 pictures.*\[\(picture, filename\)\]"),
-        ([(PNG, "x.png", 3)], "a picture cannot be a tuple of 3"),
-        ([(PNG, 3)], "file name, a str or None"),
+        ([(PNG, "x.png", 3)], "this tuple is not one picture"),
+        ([(PNG, 3)], "a str or None as its file name"),
         ([3], "a picture cannot be of type int"),
     ]):
         with case, pytest.raises((ValueError, TypeError), match=message):

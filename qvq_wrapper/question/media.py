@@ -60,15 +60,13 @@ def picture_of(given: Any) -> Picture:
         MediaError: as ``find_picture``.
         TypeError: this is not one picture.
     """
-    if isinstance(given, list) or isinstance(given, tuple) and len(given) != 2:
+    is_pair = isinstance(given, tuple) and len(given) == 2
+    source, name = given if is_pair else (given, None)
+    has_name = isinstance(name, (str, type(None))) and not _is_another_file(source, name or "")
+    if isinstance(source, (list, tuple)) or not has_name:
         raise TypeError(
-            f"a picture cannot be a {type(given).__name__} of {len(given)}; give one picture, or a "
-            "tuple (picture, filename)")
-    source, name = given if isinstance(given, tuple) else (given, None)
-    if not isinstance(name, (str, type(None))) or _is_another_file(source, name):
-        raise TypeError(
-            "a tuple is one picture and its file name, a str or None: (picture, filename). The "
-            f"second is a {type(name).__name__} that seems to be a picture; only one is taken")
+            f"this {type(given).__name__} is not one picture; give one, or a tuple (picture, "
+            "filename) with a str or None as its file name; only one picture is taken")
     if isinstance(source, Mapping) and source.keys() == {"bytes", "path"}:
         # https://huggingface.co/docs/datasets/image_load, with decode=False
         path = source["path"]
@@ -81,9 +79,9 @@ def picture_of(given: Any) -> Picture:
         "file, a path, a data: or http(s) URL, a PIL image, an array or a matplotlib figure")
 
 
-def _is_another_file(source: Any, name: str | None) -> bool:
+def _is_another_file(source: Any, name: str) -> bool:
     """Return whether a file name is one of another picture than ``source``, a path."""
-    if not name or not isinstance(source, (str, os.PathLike)):
+    if not isinstance(source, (str, os.PathLike)):
         return False
     is_url = re.match(r"data:|https?://", name, re.I) is not None
     return is_url or os.path.isfile(name) and os.path.basename(os.fsdecode(source)) != name

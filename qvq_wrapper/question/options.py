@@ -119,8 +119,7 @@ def api_name_of(name: object) -> str:
 
 def parameters_of(given: object) -> dict[str, Any]:
     """Return the endpoint's parameters that a caller gave, if they can be sent as JSON."""
-    if given is None:
-        return {}
+    given = {} if given is None else given
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise TypeError("parameters must be a dict with the names of the endpoint's parameters")
     for name, value in given.items():

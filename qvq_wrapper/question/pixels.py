@@ -124,11 +124,9 @@ def _check_grey(image: Image) -> None:
 def _check_layout(pixels: Any) -> None:
     """Refuse an array that is empty, or has the shape or the type of something else."""
     shape, kind = pixels.shape, pixels.dtype
-    if 0 in shape:
-        raise MediaError("the picture is an empty array")
     if kind.kind not in "buif":
         raise MediaError(f"an array of type {kind} is not a picture; give integers, floats or bool")
-    if len(shape) == 2 or len(shape) == 3 and shape[2] in (1, 3, 4):
+    if 0 not in shape and (len(shape) == 2 or len(shape) == 3 and shape[2] in (1, 3, 4)):
         return
     raise MediaError(
         f"the array's shape is {shape}, not (h, w), (h, w, 1), (h, w, 3) or (h, w, 4). Where the "
