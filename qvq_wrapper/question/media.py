@@ -71,7 +71,7 @@ def picture_of(given: Any) -> Picture:
         # https://huggingface.co/docs/datasets/image_load, with decode=False
         path = source["path"]
         source = path if source["bytes"] is None else source["bytes"]
-        name = name or path
+        name = name or path and os.path.basename(path)
     if picture := find_picture(source, name):
         return picture
     raise TypeError(

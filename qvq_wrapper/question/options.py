@@ -126,7 +126,8 @@ def parameters_of(given: object) -> dict[str, Any]:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
-            raise ValueError(f"parameters: the value of {name!r} cannot be sent as JSON") from None
+            kind = type(value).__name__
+            raise ValueError(f"parameters: {name!r} is a {kind} that JSON does not have") from None
     return dict(given)
 
 
