@@ -10,7 +10,7 @@ from IPython.core.pylabtools import print_figure
 from PIL import Image
 
 from qvq_wrapper import MediaError
-from qvq_wrapper.question.media import picture_from
+from qvq_wrapper.question.media import picture_of
 
 NAN, INFINITY = float("nan"), float("inf")
 RAMP = numpy.arange(65536).reshape(256, 256)
@@ -18,7 +18,7 @@ RAMP = numpy.arange(65536).reshape(256, 256)
 
 def sent(picture):
     """Return the image that the Space gets."""
-    image = Image.open(io.BytesIO(picture_from(picture).load(None)[1]))
+    image = Image.open(io.BytesIO(picture_of(picture).load(None)[1]))
     image.load()
     return image
 
@@ -36,7 +36,6 @@ def test_the_values_of_an_array():
         (grey(0, 7, 255, dtype="uint8"), [0, 7, 255]),
         (grey(0, 7, 255, dtype=">i2"), [0, 7, 255]),
         (grey(True, False, dtype="bool"), [255, 0]),
-        (grey(0, 0.5, 1), [0, 128, 255]),
         (grey(0, 0.5, 1, dtype=">f8"), [0, 128, 255]),
         (grey(-0.25, 0.2, 1.25), [0, 51, 255]),
         (grey(0.2, 1) * numpy.float32(1.0000002), [51, 255]),
@@ -50,30 +49,23 @@ def test_the_values_of_an_array():
 def test_values_of_uncertain_brightness_are_refused_at_the_call():
     for case, (array, message) in each([
         (grey(0, 1, dtype="uint8"), r"a mask\? multiply by 255"),
-        (grey(1, 1, dtype="int64"), r"a mask\? multiply by 255"),
         (grey(0.5, NAN), "NaN"),
-        (grey(0.5, INFINITY), "infinity"),
-        (grey(-INFINITY, 0.5), "infinity"),
+        (grey(0.5, INFINITY), "infinity"), (grey(-INFINITY, 0.5), "infinity"),
         (grey(0, 1.3), r"floats are from 0 to 1\.3.*divide by 255, or astype\('uint8'\)"),
         (grey(-0.3, 1), "divide by 255"),
         (grey(0, 256, dtype="int32"), "from 0 to 256.*uint16"),
         (grey(-1, 5, dtype="int8"), "from -1 to 5"),
     ]):
-        with case:
-            with pytest.raises(MediaError, match=message):
-                picture_from(array)
-            with pytest.raises(MediaError, match=message):
-                picture_from(Tensor(array)).read()
+        with case, pytest.raises(MediaError, match=message):
+            picture_of(array)
 
 
 def test_what_would_take_long_is_checked_when_it_is_sent():
-    mask = Image.fromarray(grey(0, 1, dtype="uint8"))
     buffer = io.BytesIO()
-    mask.save(buffer, "PNG")
-    for picture in (Image.open(buffer), numpy.ones((4097, 4096), "uint8")):
-        late = picture_from(picture)
+    Image.fromarray(grey(0, 1, dtype="uint8")).save(buffer, "PNG")
+    for picture in map(picture_of, [Image.open(buffer), numpy.ones((4097, 4096), "uint8")]):
         with pytest.raises(MediaError, match="a mask"):
-            late.read()
+            picture.read()
 
 
 def test_the_shape_of_an_array():
@@ -83,44 +75,36 @@ def test_the_shape_of_an_array():
         with case:
             image = sent(numpy.full(shape, 9, "uint8"))
             assert image.size == (3, 2) and image.mode == mode
-
-
-def test_another_shape_or_type_is_refused_at_the_call():
-    for case, (shape, message) in each([
-        ((), r"shape is \(\)"),
-        ((9,), r"array\.tobytes\(\)"),
-        ((0, 3), "empty array"),
-        ((2, 2, 2), r"not \(h, w\)"),
-        ((3, 5, 6), r"moveaxis\(array, 0, -1\)"),
-        ((1, 5, 6), r"tensor\.permute\(1, 2, 0\)"),
-        ((2, 5, 6, 3), r"array\[0\]"),
-    ]):
-        with case, pytest.raises(MediaError, match=message):
-            picture_from(numpy.zeros(shape, "uint8"))
+    for case, shape in each([(), (9,), (0, 3), (2, 2, 2), (3, 5, 6), (2, 5, 6, 3)]):
+        with case, pytest.raises(MediaError, match=r"shape is \(.*moveaxis.*permute.*array\[0\]"):
+            picture_of(numpy.zeros(shape, "uint8"))
     for case, dtype in each(["complex64", "object", "U3", "M8[s]", "V4"]):
         with case, pytest.raises(MediaError, match="give integers, floats or bool"):
-            picture_from(numpy.zeros((2, 2), dtype))
+            picture_of(numpy.zeros((2, 2), dtype))
 
 
 class Tensor:
     """Converts itself as PyTorch's tensors do."""
 
-    def __init__(self, array, error=None):
-        self.array, self.error = array, error
+    def __init__(self, convert):
+        self.convert = convert
 
     def __array__(self, dtype=None, copy=None):
-        if self.error:
-            raise self.error
-        return self.array
+        return self.convert()
 
 
-def test_a_tensor_is_read_in_the_calls_thread():
-    assert values(Tensor(grey(0, 1))) == [[0, 255]]
-    on_gpu = picture_from(Tensor(None, TypeError("Use Tensor.cpu() first")))
-    with pytest.raises(MediaError, match=r"Use Tensor\.cpu\(\) first"):
-        on_gpu.read()
-    with pytest.raises(MediaError, match="permute"):
-        sent(Tensor(numpy.zeros((3, 5, 6))))
+def test_a_tensor_is_read_once_in_the_calls_thread():
+    calls = []
+    picture = picture_of(Tensor(lambda: calls.append("read") or grey(0, 1)))
+    assert not calls and picture.read() == picture.read() and calls == ["read"]
+    assert values(Tensor(lambda: grey(0, 1))) == [[0, 255]]
+    for case, (convert, message) in each([
+        (lambda: 1 / 0, r"cannot be encoded \(ZeroDivisionError: division by zero\)"),
+        (lambda: numpy.zeros((3, 5, 6)), "permute"), (lambda: grey(0.5, NAN), "NaN"),
+    ]):
+        picture = picture_of(Tensor(convert))
+        with case, pytest.raises(MediaError, match=message):
+            picture.read()
 
 
 def test_an_image_arrives_upright_and_without_the_tag():
@@ -133,31 +117,24 @@ def test_an_image_arrives_upright_and_without_the_tag():
     assert image.size == (3, 2), "the caller's own image was changed"
 
 
-def test_an_image_of_any_mode_has_its_own_colours():
+def test_an_image_of_any_mode_has_its_own_colours_and_transparency():
+    """A colour profile describes the colours of one mode."""
     for case, mode in each([
         "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV",
     ]):
         with case:
+            has_alpha = mode in ("LA", "P", "PA", "RGBA", "RGBa")
             colour = (255, 255, 255) if mode in ("1", "L", "LA") else (255, 0, 0)
-            image = Image.new("RGB", (2, 2), colour)
-            if mode in ("PA", "RGBa"):
-                image = image.convert("P" if mode == "PA" else "RGBA")
+            image = Image.new("RGBA", (2, 1))
+            image.putpixel((0, 0), (*colour, 255))
+            image = image.convert("P" if mode == "PA" else "RGBA" if has_alpha else "RGB")
             image = image.convert(mode)
-            assert sent(image).convert("RGB").getpixel((1, 1)) == pytest.approx(colour, abs=2)
-
-
-def test_transparency_is_kept_and_a_profile_of_another_mode_is_not():
-    for case, mode in each(["LA", "RGBA", "RGBa", "P", "PA"]):
-        with case:
-            image = Image.new("RGBA", (2, 2))
-            if mode == "PA":
-                image = Image.new("P", (2, 2))
-                image.putalpha(0)
-            arrived = sent(image.convert(mode))
-            assert arrived.convert("RGBA").getpixel((1, 1))[3] == 0
-    image = Image.new("CMYK", (2, 2))
-    image.info["icc_profile"] = b"for CMYK"
-    assert "icc_profile" not in sent(image).info
+            image.info["icc_profile"] = b"of this mode"
+            arrived = sent(image)
+            first, second = numpy.asarray(arrived.convert("RGBA"))[0].tolist()
+            assert first == pytest.approx([*colour, 255], abs=2)
+            assert second[3] == (0 if has_alpha else 255)
+            assert ("icc_profile" in arrived.info) == (arrived.mode == mode)
 
 
 def test_16_bits_and_floats_become_8():
@@ -171,22 +148,19 @@ def test_16_bits_and_floats_become_8():
     assert values(Image.fromarray(grey(0, 0.5, 1.1))) == [[0, 128, 255]]
 
 
-def test_images_of_uncertain_brightness_are_refused():
+def test_an_image_that_cannot_be_sent():
+    with Image.open(io.BytesIO(PNG)) as closed:
+        pass
     for case, (image, message) in each([
         (Image.fromarray(RAMP.astype("int32") + 1), "from 1 to 65536"),
         (Image.fromarray(RAMP.astype("int32") - 1), "from -1 to 65534"),
         (Image.linear_gradient("L").convert("F"), r"convert\('L'\)"),
         (Image.fromarray(grey(0, 1, dtype="uint8")), r"a mask\? multiply by 255"),
+        (Image.fromarray(grey(0, 1, dtype="uint16")), r"a mask\? multiply by 255"),
+        (closed, "cannot be encoded"),
     ]):
         with case, pytest.raises(MediaError, match=message):
             sent(image)
-
-
-def test_an_image_of_a_closed_file():
-    with Image.open(io.BytesIO(PNG)) as image:
-        picture = picture_from(image)
-    with pytest.raises(MediaError, match="cannot be encoded"):
-        picture.read()
 
 
 @pytest.mark.test_all
@@ -200,15 +174,12 @@ def test_a_figure_is_saved_as_the_notebook_shows_it():
     axes = left.subplots()
     axes.plot([1, 2], label="a long name that is beside the axes")
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1))
-    axes.set_title("above\nthe\naxes", y=1.1)
-    shown = Image.open(io.BytesIO(print_figure(figure)))
-    for drawing in (figure, axes, right.subplots(), figure.add_axes((0.4, 0.4, 0.1, 0.1))):
-        assert numpy.array_equal(sent(drawing), Image.open(io.BytesIO(print_figure(figure))))
-    assert shown.size != (150, 100)
+    for drawing in (figure, left, axes, right.subplots(), figure.add_axes((0.4, 0.4, 0.1, 0.1))):
+        shown = numpy.asarray(Image.open(io.BytesIO(print_figure(figure))))
+        assert numpy.array_equal(sent(drawing), shown) and shown.shape[:2] != (100, 150)
     with pytest.raises(TypeError, match=r"plt\.gcf\(\)"):
-        picture_from(pyplot)
+        picture_of(pyplot)
     assert not pyplot.get_fignums()
-    broken = Figure()
-    broken.suptitle("$\\frac{$")
+    figure.suptitle("$\\frac{$")
     with pytest.raises(MediaError, match="cannot be encoded"):
-        picture_from(broken).read()
+        picture_of(figure).read()

@@ -29,13 +29,10 @@ def user(content):
 def test_prompt():
     for case, (messages, prompt) in each([
         ([user("Hi")], "Hi"),
-        ([{"role": "system", "content": "Short."}], "Short."),
-        ([user("A"), {"role": "assistant", "content": "B"}, user("C")],
-         "User: A\nAssistant: B\nUser: C\nAssistant:"),
-        ([user("A"), {"role": "assistant", "content": None}, user("C")],
-         "User: A\nUser: C\nAssistant:"),
+        ([{"role": "system", "content": "A"}, {"content": "B"}, {"role": "model", "content": "C"}],
+         "System: A\nUser: B\nAssistant: C\nAssistant:"),
+        ([user("A"), {"role": "assistant", "content": None}], "A"),
         ([user([{"type": "text", "text": "A"}, "B"])], "A\nB"),
-        ([{"content": "no role"}, user("B")], "User: no role\nUser: B\nAssistant:"),
     ]):
         with case:
             assert prompt_of(messages) == (prompt, None)
@@ -43,8 +40,8 @@ def test_prompt():
 
 def test_a_message_that_is_only_a_picture_url():
     """Of several pictures, the latest is taken."""
-    urls = ["https://example.com/image.jpg", " http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
-    suffixes = "png PNG jpg jpeg jpe jfif gif webp bmp tif tiff avif heic heif".split()
+    suffixes = "PNG jpeg jfif gif webp bmp tiff avif heic".split()
+    urls = [" http://h/a/b.PNG?size=3#x\n", "http://[::1]:1/a.gif"]
     for case, url in each(urls + [f"https://h/a.{suffix}" for suffix in suffixes]):
         with case:
             for content in (url, [{"type": "text", "text": url}]):
@@ -53,18 +50,14 @@ def test_a_message_that_is_only_a_picture_url():
     parts = [{"type": "image_url", "image_url": {"url": f"https://h/{n}.png"}} for n in (1, 2)]
     messages = [user("https://h/0.png"), user([*parts, {"type": "text", "text": "Q"}])]
     assert prompt_of(messages)[1].url == "https://h/2.png"
-
-
-def test_other_texts_stay_text():
     for case, words in each([
-        "see https://example.com/image.jpg", "https://example.com/page.html", "ftp://h/a.png",
-        "/etc/passwd", "file:///etc/passwd", "picture.png", "data:image/png;base64,AAAA",
-        "https://h/a.png and more", "https://h/a.pngx", "https://h/apng",
+        "see https://h/image.jpg", "https://h/a.png and more", "https://h/page.html",
+        "ftp://h/a.png", "/etc/passwd", "file:///etc/passwd", "data:image/png;base64,AA",
+        "https://h/apng",
     ]):
         with case:
             assert prompt_of([user(words)]) == (words, None)
-    url = "https://example.com/image.jpg"
-    assert prompt_of([{"role": "assistant", "content": url}]) == (url, None)
+    assert prompt_of([{"role": "assistant", "content": "https://h/a.png"}])[1] is None
 
 
 BASE64 = base64.b64encode(PNG).decode()
@@ -87,26 +80,20 @@ class Holder:
 # Each is a form of a library; the sources stand in question/prompt.py.
 FORMS = {
     "OpenAI": {"type": "image_url", "image_url": {"url": DATA, "detail": "high"}},
-    "Mistral": {"type": "image_url", "image_url": DATA},
-    "OpenAI's Responses": {"type": "input_image", "image_url": DATA},
-    "Qwen": {"type": "image", "image": DATA},
+    "OpenAI's Responses, Mistral": {"type": "input_image", "image_url": DATA},
     "Qwen with a path": {"type": "image", "image": Path("picture.png")},
-    "Qwen with bytes": {"type": "image", "image": PNG},
     "AI SDK": {"type": "image", "image": BASE64},
     "DashScope": {"image": DATA},
     "Transformers": {"type": "image", "url": DATA},
-    "Transformers with base64": {"type": "image", "base64": BASE64},
     "LangChain": {"type": "image", "base64": BASE64, "mime_type": "image/png"},
-    "LangChain 0": {"type": "image", "source_type": "base64", "data": BASE64},
+    "LangChain 0, MCP": {"type": "image", "source_type": "base64", "data": BASE64},
     "Anthropic": {"type": "image", "source": {"type": "base64", "data": BASE64}},
     "Anthropic's URL": {"type": "image", "source": {"type": "url", "url": DATA}},
-    "MCP": {"type": "image", "data": BASE64, "mimeType": "image/png"},
     "Google's REST": {"inlineData": {"mimeType": "image/png", "data": BASE64}},
     "Google": Holder(inline_data=Holder(data=PNG)),
     "Bedrock": {"image": {"format": "png", "source": {"bytes": PNG}}},
     "LlamaIndex": {"block_type": "image", "image": BASE64.encode(), "url": None},
     "datasets": {"type": "image", "image": {"bytes": PNG, "path": "no/such/file.png"}},
-    "bytes": PNG,
     "a file": io.BytesIO(PNG),
     "an object": Holder(type="image", image=Holder(data=BASE64)),
 }
@@ -119,28 +106,24 @@ def test_the_form_of_a_picture_in_another_library(tmp_path, monkeypatch):
         with case:
             prompt, picture = prompt_of([user([FORMS[form], {"type": "text", "text": "Q"}])])
             assert prompt == "Q" and picture.read() == PNG
-
-
-def test_other_forms_of_texts_and_pictures():
-    image, address = Image.linear_gradient("L"), "https://h/no-suffix"
-    url = AnyUrl(address)
-    for content in (image, [image], [Holder(type="image", image=image)], {"image": image}):
-        assert prompt_of([user(content)])[1].read()
-    for part in ({"type": "image", "url": address}, Holder(type="image", url=url)):
-        assert prompt_of([user([part])])[1].url == address
-    for case, part in each([
-        {"text": "Q"}, {"type": "input_text", "text": "Q"}, {"type": "output_text", "text": "Q"},
-        Holder(text="Q"), "Q",
-    ]):
-        with case:
-            assert prompt_of([user([part])]) == ("Q", None)
-    thoughts = [
-        {"type": "thinking", "thinking": "hm"}, {"type": "reasoning", "reasoning": "hm"},
-        {"text": "hm", "thought": True}]
-    assert prompt_of([user([*thoughts, "Q"])]) == ("Q", None)
     for images in ([PNG], [BASE64], [Holder(value=PNG)]):  # Ollama
         prompt, picture = prompt_of([{"role": "user", "content": "Q", "images": images}])
         assert prompt == "Q" and picture.read() == PNG
+    image, address = Image.linear_gradient("L"), AnyUrl("https://h/no-suffix")
+    for content in (image, [Holder(type="image", image=image)], {"image": image}):
+        assert prompt_of([user(content)])[1].read()
+    assert prompt_of([user([Holder(type="image", url=address)])])[1].url == str(address)
+
+
+def test_the_form_of_a_text_in_another_library():
+    """Thoughts are left out."""
+    texts = [
+        {"text": "A"}, {"type": "input_text", "text": "B"}, {"type": "output_text", "text": "C"},
+        Holder(text="D"), "E"]
+    thoughts = [
+        {"type": "thinking", "thinking": "hm"}, {"type": "reasoning", "reasoning": "hm"},
+        {"text": "hm", "thought": True}]
+    assert prompt_of([user([*thoughts, *texts])]) == ("A\nB\nC\nD\nE", None)
 
 
 class Human(BaseModel):
@@ -156,8 +139,7 @@ def test_messages_that_are_objects_of_another_library():
         id="m", role="assistant", status="completed", type="message", content=[output])
     for case, answer in each([
         ChatCompletionMessage(role="assistant", content="B"), response,
-        Human(type="ai", content="B"), Human(type="AIMessageChunk", content="B"),
-        SimpleNamespace(role="assistant", content="B"), {"role": "model", "parts": [{"text": "B"}]},
+        Human(type="ai", content="B"), {"role": "model", "parts": [{"text": "B"}]},
         SimpleNamespace(role="assistant", blocks=[SimpleNamespace(block_type="text", text="B")]),
     ]):
         question = Human(content=["A", {"type": "image", "url": DATA}])
@@ -168,24 +150,16 @@ def test_messages_that_are_objects_of_another_library():
 
 def test_messages_that_cannot_be_used_are_refused():
     for case, (messages, error) in each([
-        ("Hi", TypeError),
-        ({"role": "user"}, TypeError),
-        (["Hi"], TypeError),
-        ([user(3)], TypeError),
-        ([{"role": 3, "content": "x"}], TypeError),
-        ([], ValueError),
+        ("Hi", TypeError), ({"role": "user"}, TypeError), (["Hi"], TypeError),
+        ([user(3)], TypeError), ([{"role": 3, "content": "x"}], TypeError), ([], ValueError),
         ([user("")], ValueError),
         ([user([{"type": "audio"}])], ValueError),
-        ([user([3])], TypeError),
         ([user("\ud800")], ValueError),
         ([user([{"type": "image_url", "image_url": {"url": "data:image/png,text"}}])], MediaError),
         ([user([{"type": "text", "text": PNG}])], TypeError),
-        ([Image.new("RGB", (1, 1))], TypeError),
         ([Holder(text="Hi")], TypeError),
-        ([user([{"type": "image"}])], ValueError),
         ([user([{"type": "image", "source": {"type": "file", "file_id": "f"}}])], ValueError),
         ([user([{"inline_data": {"mime_type": "audio/mpeg", "data": b"ID3\4"}}])], MediaError),
-        ([user([{"type": "video", "video": DATA}])], ValueError),
         ([user([{"type": "file", "file": {"path": "a.png"}}])], ValueError),
     ]):
         with case, pytest.raises(error):
@@ -197,15 +171,13 @@ def test_a_text_in_a_message_opens_no_local_file(tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(PNG)
     for place in (str(path), path.as_uri(), "~/x.png"):
-        for part in (
+        messages = [user([part]) for part in (
             {"type": "image_url", "image_url": {"url": place}}, {"type": "image", "image": place},
             {"type": "image", "path": place}, {"image": {"bytes": None, "path": place}},
-            {"type": "image", "source": {"type": "base64", "data": place}},
-        ):
+            {"type": "image", "source": {"type": "base64", "data": place}})]
+        for message in [*messages, user("Q") | {"images": [place]}]:
             with pytest.raises(ValueError, match=r"a local one goes into media, or .*Path\("):
-                prompt_of([user([part])])
-        with pytest.raises(ValueError, match="a local one goes into media"):
-            prompt_of([{"role": "user", "content": "Q", "images": [place]}])
+                prompt_of([message])
 
 
 names = sampled_from(["role", "content", "type", "text", "image_url", "url", "image", "data"])

@@ -12,11 +12,11 @@ from test_encode import RAMP
 
 from qvq_wrapper import MediaError
 from qvq_wrapper.notebook.thumbnail import thumbnail
-from qvq_wrapper.question.media import picture_from
+from qvq_wrapper.question.media import picture_of
 
 
 def shown(picture):
-    kind, data = thumbnail(picture_from(picture))
+    kind, data = thumbnail(picture_of(picture))
     image = Image.open(io.BytesIO(data))
     assert image.format.lower() == kind
     return image
@@ -65,5 +65,5 @@ def test_a_picture_with_too_many_pixels_is_not_decoded(recwarn):
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 13_000, 13_000, 8, 0, 0, 0, 0))
     pixels = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     with pytest.raises(MediaError, match="50,000,000 pixels at most"):
-        thumbnail(picture_from(PNG[:8] + header + pixels))
+        thumbnail(picture_of(PNG[:8] + header + pixels))
     assert not recwarn.list

@@ -17,12 +17,12 @@ from qvq_wrapper import (
 )
 
 
-async def documented() -> None:
-    messages = Messages([{"role": "user", "content": "Hello, how are you?"}])
+async def documented(messages: Messages) -> str:
     async_generator = await Qwen_QVQ_72B.create_async_generator(
-        model="qwen-qvq-72b-preview", messages=messages)
+        model="qwen-qvq-72b-preview", messages=Messages([{"role": "user", "content": "Hello"}]))
     async for chunk in async_generator:
         print(chunk.upper())
+    return await Qwen_QVQ_72B.create_async("qvq-72b", messages)
 
 
 async def short_form(picture: ImageType) -> AnswerStream:
@@ -51,10 +51,6 @@ def synchronous(messages: Messages, stream: AnswerStream) -> list[str]:
     return [chunk.upper() for chunk in stream] + list(stream.iterate())
 
 
-async def whole(messages: Messages) -> str:
-    return await Qwen_QVQ_72B.create_async("qvq-72b", messages)
-
-
 async def errors() -> None:
     try:
         await ask("What is this?", "photo.jpg").read()
@@ -62,13 +58,12 @@ async def errors() -> None:
         AuthenticationError, RateLimitError, SpaceConnectionError, SpaceUnavailableError
     ) as error:
         seconds: float = error.retry_after or 0.0
-        print(seconds, error.status_code, error.retryable)
-        print(error.message.upper(), error.text.upper())
+        print(seconds, error.status_code, error.retryable, error.text.upper())
     except ResponseTimeoutError as error:
         as_builtin: TimeoutError = error
         print(as_builtin)
     except ResponseError as error:
-        print(error.message)
+        print(error.message.upper())
     except (MediaError, ModelNotSupportedError) as error:
         mistake: ValueError = error
         print(mistake)
@@ -116,21 +111,8 @@ class MySpace(Qwen_QVQ_72B):
     api_key = "hf_x"
 
 
-class MyProvider(AsyncGeneratorProvider, ProviderModelMixin):
-    label = "Mine"
-    working = True
-    default_model = "mine"
-
-    @classmethod
-    def create_async_generator(
-        cls, model: str, messages: Messages, media: MediaListType | None = None,
-        api_key: str | None = None, proxy: str | None = None, **kwargs: Any,
-    ) -> AsyncResult:
-        return MySpace.create_async_generator(
-            cls.get_model(model), messages, media, api_key, proxy, **kwargs)
-
-
 def classes() -> list[type[AsyncGeneratorProvider]]:
     print(MySpace.ask("What is this?"), MySpace.get_models(), MySpace.get_model("mine"))
-    print(MyProvider.get_dict()["url"])
-    return [Qwen_QVQ_72B, MySpace, MyProvider]
+    names: type[ProviderModelMixin] = MySpace
+    print(names.default_model, MySpace.get_dict()["url"])
+    return [Qwen_QVQ_72B, MySpace]

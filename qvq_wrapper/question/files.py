@@ -1,21 +1,23 @@
-"""Reads pictures from paths and open files."""
+"""Reads pictures from paths and open files, and names them."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import re
-import stat
 from contextlib import suppress
 from typing import Any
 
 from ..errors import MediaError
-from .formats import check_base64
+from ..printable import printable
+from .formats import picture_in_base64
 
 MAX_SHOWN = 255  # characters of a path in a message
 MAX_FILE_BYTES = 2**28  # of an open file, which is read at the call
 _PIECE = 2**20
-_ASYNC = "the picture's file is read asynchronously; give its bytes: await file.read()"
+# Folders, and what Windows refuses: learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file.
+_REMOVED = re.compile(r'.*[/\\]|[<>:"|?*]')
+MAX_NAME_BYTES = 255  # NAME_MAX of Linux; https://man7.org/linux/man-pages/man0/limits.h.0p.html
 
 
 def read_path(path: str, size: int = -1) -> bytes:
@@ -26,13 +28,12 @@ def read_path(path: str, size: int = -1) -> bytes:
     """
     try:
         path = os.path.expanduser(path)
-        kind = stat.S_IFMT(os.stat(path).st_mode)
-        if kind in (stat.S_IFREG, stat.S_IFDIR):  # open() refuses a folder in its own words
+        if os.path.isfile(path) or not os.path.exists(path):
             with open(path, "rb") as file:
                 return file.read(size)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    raise MediaError(f"the picture {path!r} is a pipe or a device; read it and give the bytes")
+    raise MediaError(f"the picture {path!r} is a folder, a pipe or a device; give a file")
 
 
 def _unreadable(path: str, error: Exception) -> MediaError:
@@ -40,28 +41,22 @@ def _unreadable(path: str, error: Exception) -> MediaError:
 
     A long text is not shown: it can be the picture itself.
     """
-    reason = getattr(error, "strerror", None) or "not a valid path"
-    try:
-        check_base64(path)
-    except MediaError as found:
-        return found
-    if ";base64," in path[:MAX_SHOWN]:
-        return MediaError("the picture's data: URI does not begin with data:")
-    if re.match(r"https?:/", path, re.I):
-        return MediaError("the picture is a URL with one slash, as pathlib makes it; give a str")
-    prompt = "Is it the prompt? ask(prompt, image) takes the picture second"
-    if len(path) > MAX_SHOWN or "\n" in path.strip():
-        words = f"the picture cannot be read: a text of {len(path):,} characters is no path"
-        return MediaError(f"{words} ({reason}). {prompt}")
+    if found := picture_in_base64(path.rpartition(";base64,")[2]):
+        return MediaError(f"the given text is {found}")
     hint, stripped = "", path.strip()
-    if " " in stripped and not re.search(r"\.\w+$", stripped):
-        hint = f". {prompt}"
+    is_long = len(path) > MAX_SHOWN
+    if re.match(r"https?:/", path, re.I):
+        hint = ". pathlib has taken a slash out of the URL; give a str"
+    elif is_long or "\n" in stripped or " " in stripped and not re.search(r"\.\w+$", stripped):
+        hint = ". Is it the prompt? ask(prompt, image) takes the picture second"
     elif path != stripped:
         hint = ". The path has a blank or a line break around it; remove it: .strip()"
     elif isinstance(error, FileNotFoundError) and not os.path.isabs(path):
         with suppress(OSError):  # the folder itself may be gone
             hint = f", looked for in {os.getcwd()}"
-    return MediaError(f"the picture {path!r} cannot be read: {reason}{hint}")
+    shown = f"given as a text of {len(path):,} characters" if is_long else repr(path)
+    reason = getattr(error, "strerror", None) or "not a valid path"
+    return MediaError(f"the picture {shown} cannot be read: {reason}{hint}")
 
 
 def read_file(file: Any) -> bytes:
@@ -78,43 +73,52 @@ def read_file(file: Any) -> bytes:
         if inspect.iscoroutinefunction(file.read):
             file = getattr(file, name, file)
     if inspect.iscoroutinefunction(file.read):
-        raise MediaError(_ASYNC)
+        raise MediaError(
+            "the picture's file is read asynchronously; give its bytes: await file.read()")
     data = bytearray()
     while piece := _read_piece(file):
         data += piece
         if len(data) > MAX_FILE_BYTES:
             raise MediaError(
                 f"the picture's file has more than {MAX_FILE_BYTES:,} bytes; give its path")
+    if not data:
+        raise MediaError("the picture's file is empty, or was read before: call seek(0) first")
     return bytes(data)
 
 
 def _read_piece(file: Any) -> bytes | bytearray | memoryview:
     try:
         data = file.read(_PIECE)
-    except MemoryError:
-        raise
     except Exception as error:  # the object's own code can raise anything
         reason = "it is closed" if getattr(file, "closed", False) else type(error).__name__
         raise MediaError(
             f"the picture's file cannot be read: {reason}. Open it with mode 'rb'") from None
     if isinstance(data, (bytes, bytearray, memoryview)):
         return data
-    if inspect.iscoroutine(data):
-        data.close()  # or Python warns that it was never awaited
-        raise MediaError(_ASYNC)
-    if data is None:  # https://docs.python.org/3/library/io.html#io.RawIOBase.read
-        raise MediaError(
-            "the picture's file is non-blocking and has no data yet; read it and give the bytes")
+    # A non-blocking pipe without data gives None
+    # (https://docs.python.org/3/library/io.html#io.RawIOBase.read).
     kind = type(data).__name__
-    raise MediaError(f"the picture's file gives {kind} and not bytes; open it with mode 'rb'")
+    raise MediaError(
+        f"the picture's file gives {kind} and not bytes; open it with mode 'rb', or give its bytes")
 
 
-def file_name(file: Any) -> str | None:
-    """Return the name of an uploaded or open file, or None if it does not look like one.
+def file_name(file: Any) -> str:
+    """Return the name of an uploaded or open file, or an empty string if it does not look like one.
 
     Temporary files and standard input have names without a suffix, which say nothing.
     """
-    for name in (getattr(file, "filename", None), getattr(file, "name", None)):
-        if isinstance(name, str) and os.path.splitext(name)[1]:
-            return os.path.basename(name)
-    return None
+    name = getattr(file, "filename", None) or getattr(file, "name", None)
+    return safe_name(name) if isinstance(name, str) and os.path.splitext(name)[1] else ""
+
+
+def safe_name(filename: str | None) -> str:
+    """Return ``filename`` without folders and control characters, in 255 bytes of UTF-8 at most.
+
+    The suffix is kept, also if it does not fit the picture. A name that is only a suffix gets the
+    stem "image". An empty string means that nothing is left.
+    """
+    name = _REMOVED.sub("", printable(filename or "")).strip().rstrip(" .")
+    suffix = "".join(re.findall(r"\.[^.]{1,20}$", name))  # more after the last dot is no suffix
+    room = MAX_NAME_BYTES - len(suffix.encode())
+    stem = name.removesuffix(suffix).encode()[:room].decode(errors="ignore")
+    return (stem.strip(" .") or "image") + suffix if name else ""

@@ -112,25 +112,22 @@ class Access:
 
 def api_name_of(name: object) -> str:
     """Return the name of an endpoint as gradio_client has it, with a slash in front."""
-    if not isinstance(name, str):
-        raise TypeError(f"api_name must be a str, not {type(name).__name__}")
-    if not name.strip("/ "):
-        raise ValueError("api_name must name an endpoint of the Space, such as '/generate'")
+    if not isinstance(name, str) or not name.strip("/ "):
+        raise ValueError(f"api_name must be the name of an endpoint, as '/generate', not {name!r}")
     return "/" + name.strip().removeprefix("/")
 
 
 def parameters_of(given: object) -> dict[str, Any]:
     """Return the endpoint's parameters that a caller gave, if they can be sent as JSON."""
-    if given is None:
-        return {}
+    given = {} if given is None else given
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise TypeError("parameters must be a dict with the names of the endpoint's parameters")
     for name, value in given.items():
         try:
             json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError):
             kind = type(value).__name__
-            raise type(error)(f"parameters: {name!r} is a {kind} that JSON does not have") from None
+            raise ValueError(f"parameters: {name!r} is a {kind} that JSON does not have") from None
     return dict(given)
 
 

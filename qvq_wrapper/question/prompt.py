@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .formats import HEAD_BYTES, SUFFIXES, format_in_base64
-from .media import Picture, is_source, picture_from
+from .formats import SUFFIXES, picture_in_base64
+from .media import Picture, find_picture, picture_of
 
 _SUFFIX = "|".join(map(re.escape, sorted(SUFFIXES)))
 _PICTURE_URL = re.compile(rf"https?://[^\s/]+/[^\s?#]*({_SUFFIX})([?#]\S*)?", re.I)
@@ -62,20 +62,19 @@ def prompt_of(messages: Any, *, needed: bool = True) -> tuple[str, Picture | Non
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
         raise TypeError("messages must be a list of {'role': ..., 'content': ...} dicts")
     lines: list[tuple[str, str]] = []
-    picture: Picture | None = None
+    pictures: list[Picture] = []
     for message in messages:
         role, text, found = _read_message(message)
-        picture = found or picture
+        pictures += found
         if text:
             lines.append((role, text))
-    if needed and not lines and picture is None:
+    if needed and not lines and not pictures:
         raise ValueError("messages contain neither text nor a picture")
+    prompt = "".join(f"{role.capitalize()}: {text}\n" for role, text in lines) + "Assistant:"
     if len(lines) < 2:
         prompt = "".join(text for _, text in lines)
-    else:
-        prompt = "".join(f"{role.capitalize()}: {text}\n" for role, text in lines) + "Assistant:"
     check_text("messages", prompt)
-    return prompt, picture
+    return prompt, pictures[-1] if pictures else None
 
 
 def check_text(name: str, text: str) -> None:
@@ -83,11 +82,10 @@ def check_text(name: str, text: str) -> None:
         raise ValueError(f"there is a lone surrogate in {name}, which UTF-8 cannot encode")
 
 
-def _read_message(message: Any) -> tuple[str, str, Picture | None]:
-    """Return the role, the text and the latest picture of a message."""
+def _read_message(message: Any) -> tuple[str, str, list[Picture]]:
+    """Return the role, the text and the pictures of a message."""
     fields = _fields(message)
-    is_message = isinstance(message, Mapping) or fields.keys() & {"content", "parts", "blocks"}
-    if not is_message:
+    if not isinstance(message, Mapping) and not fields.keys() & {"content", "parts", "blocks"}:
         raise TypeError(
             f"a message must be a dict with role and content, not {type(message).__name__}")
     role = fields.get("role") or _ROLES.get(str(fields.get("type")), "user")
@@ -97,36 +95,32 @@ def _read_message(message: Any) -> tuple[str, str, Picture | None]:
     content = _first(fields, ("parts", "blocks", "content"))
     parts = [*content] if isinstance(content, (list, tuple)) else [content]
     parts += [{"image": each} for each in fields.get("images") or []]
-    texts: list[str] = []
-    picture: Picture | None = None
-    for part in parts:
-        text, found = _read_part(part)
-        texts.append(text)
-        picture = found or picture
-    text = "\n".join(filter(None, texts))
-    if role == "user" and not picture and _PICTURE_URL.fullmatch(text.strip()):
-        return role, "", picture_from(text.strip())
-    return role, text, picture
+    read = [_read_part(part) for part in parts]
+    text = "\n".join(part for part in read if part and isinstance(part, str))
+    pictures = [part for part in read if isinstance(part, Picture)]
+    if role == "user" and not pictures and _PICTURE_URL.fullmatch(text.strip()):
+        return role, "", [picture_of(text.strip())]
+    return role, text, pictures
 
 
-def _read_part(part: Any) -> tuple[str, Picture | None]:
+def _read_part(part: Any) -> str | Picture:
     """Return the text or the picture of a part."""
     if part is None or isinstance(part, str):  # None: a message that is only a tool call
-        return part or "", None
-    if is_source(part):
-        return "", picture_from(part)
+        return part or ""
+    if picture := find_picture(part):
+        return picture
     fields = _fields(part)
     kind = fields.get("type") or fields.get("block_type")
     if kind in ("thinking", "redacted_thinking", "reasoning") or fields.get("thought"):
-        return "", None
+        return ""
     text = fields.get("text")
     if kind in ("text", "input_text", "output_text") or kind is None and text is not None:
         if not isinstance(text, str):
             raise TypeError(f"a part's text must be a str, not {type(text).__name__}")
-        return text, None
+        return text
     is_picture = kind in ("image", "image_url", "input_image")
     if is_picture or kind is None and _first(fields, _OUTER) is not None:
-        return "", _picture_in(fields)
+        return _picture_in(fields)
     shown = repr(kind)[:50] if fields else type(part).__name__
     raise (ValueError if fields else TypeError)(
         f"a part must be a text or a picture, such as {{'type': 'text', 'text': ...}} or "
@@ -138,14 +132,14 @@ def _picture_in(fields: Mapping[str, Any]) -> Picture:
     found = _first(fields, (*_OUTER, *_INNER))
     if type(found).__name__.endswith(("Url", "URL")):  # LlamaIndex has pydantic's AnyUrl
         found = str(found)
-    if isinstance(found, bytes) and format_in_base64(found[:HEAD_BYTES].decode("latin-1")):
+    if isinstance(found, bytes) and picture_in_base64(found):
         found = found.decode("latin-1")  # LlamaIndex
     if found is not None and not isinstance(found, str):
-        return picture_from(found) if is_source(found) else _picture_in(_fields(found))
+        return find_picture(found) or _picture_in(_fields(found))
+    if found and picture_in_base64(found):
+        found = f"data:;base64,{found}"
     if found and re.match(r"data:|https?://", found, re.I):
-        return picture_from(found)
-    if found and format_in_base64(found):
-        return picture_from(f"data:;base64,{found}")
+        return picture_of(found)
     raise ValueError(
         "a part's picture must be a data: or http(s) URL or base64; a local one goes into media, "
         "or into the part as pathlib.Path(...)")
