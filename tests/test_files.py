@@ -80,7 +80,7 @@ def test_a_pipe():
             other_end.close()
 
         os.set_blocking(reader, False)
-        with pytest.raises(MediaError, match="gives NoneType and not bytes"):
+        with pytest.raises(MediaError, match="non-blocking and has no data"):
             picture_of(file)
         os.set_blocking(reader, True)
         thread = threading.Thread(target=write)
@@ -124,6 +124,7 @@ def test_files_that_cannot_be_used(path):
         for case, (file, message) in each([
             (Coroutine(), r"asynchronously; give its bytes: await file\.read\(\)"),
             (UploadFile(Coroutine()), "asynchronously"),
+            (Gives(Coroutine().read()), "asynchronously"),
             (Gives("text"), "gives str and not bytes; open it with mode 'rb'"),
             (Gives(OSError("secret")), "cannot be read: OSError. Open"),
             (io.BytesIO(b""), r"is empty, or was read before: call seek\(0\) first"),

@@ -36,6 +36,8 @@ def test_other_files():
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF"), (b"PK\x03\x04\x14\0", "a ZIP archive"),
         (b"\xef\xbb\xbf <?xml version='1.0'?>\n<!-- made by hand -->\n<svg>", "an SVG"),
         (b"<!DOCTYPE html><title>404</title><svg>", "an HTML page"),
+        (b"<?xml version='1.0'?><Error>", "XML"), (b"\x1f\x8b\x08\0", "a gzip archive"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 file"), (b"8BPS\0\1", "a Photoshop file"),
         (b"\0\0\0\x20ftypisom\0\0", "a video"), (b"RIFF\0\0\0\0WAVEfmt ", "audio"),
         (b"\x93NUMPY\1\0", r"a numpy file \(give numpy\.load"),
         (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer .run git lfs pull"),

@@ -15,6 +15,7 @@ from .formats import picture_in_base64
 MAX_SHOWN = 255  # characters of a path in a message
 MAX_FILE_BYTES = 2**28  # of an open file, which is read at the call
 _PIECE = 2**20
+_ASYNC = "the picture's file is read asynchronously; give its bytes: await file.read()"
 # Folders, and what Windows refuses: learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file.
 _REMOVED = re.compile(r'.*[/\\]|[<>:"|?*]')
 MAX_NAME_BYTES = 255  # NAME_MAX of Linux; https://man7.org/linux/man-pages/man0/limits.h.0p.html
@@ -73,8 +74,7 @@ def read_file(file: Any) -> bytes:
         if inspect.iscoroutinefunction(file.read):
             file = getattr(file, name, file)
     if inspect.iscoroutinefunction(file.read):
-        raise MediaError(
-            "the picture's file is read asynchronously; give its bytes: await file.read()")
+        raise MediaError(_ASYNC)
     data = bytearray()
     while piece := _read_piece(file):
         data += piece
@@ -95,11 +95,14 @@ def _read_piece(file: Any) -> bytes | bytearray | memoryview:
             f"the picture's file cannot be read: {reason}. Open it with mode 'rb'") from None
     if isinstance(data, (bytes, bytearray, memoryview)):
         return data
-    # A non-blocking pipe without data gives None
-    # (https://docs.python.org/3/library/io.html#io.RawIOBase.read).
+    if inspect.iscoroutine(data):
+        data.close()  # or Python warns that it was never awaited
+        raise MediaError(_ASYNC)
+    if data is None:  # https://docs.python.org/3/library/io.html#io.RawIOBase.read
+        raise MediaError(
+            "the picture's file is non-blocking and has no data yet; read it and give the bytes")
     kind = type(data).__name__
-    raise MediaError(
-        f"the picture's file gives {kind} and not bytes; open it with mode 'rb', or give its bytes")
+    raise MediaError(f"the picture's file gives {kind} and not bytes; open it with mode 'rb'")
 
 
 def file_name(file: Any) -> str:

@@ -112,8 +112,10 @@ class Access:
 
 def api_name_of(name: object) -> str:
     """Return the name of an endpoint as gradio_client has it, with a slash in front."""
-    if not isinstance(name, str) or not name.strip("/ "):
-        raise ValueError(f"api_name must be the name of an endpoint, as '/generate', not {name!r}")
+    if not isinstance(name, str):
+        raise TypeError(f"api_name must be a str, not {type(name).__name__}")
+    if not name.strip("/ "):
+        raise ValueError("api_name must name an endpoint of the Space, such as '/generate'")
     return "/" + name.strip().removeprefix("/")
 
 

@@ -55,10 +55,11 @@ def find_encoder(source: Any) -> Callable[[], bytes] | None:
         _check_layout(source)
         if source.size <= MAX_CHECKED:
             _check_values(source)
-    if hasattr(source, "__array__"):  # a tensor may have to come from a GPU, which takes time
+    if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
+        # Not read yet: a tensor may have to come from a GPU.
         return lambda: _as_png(_image_of(source))
     figure = getattr(source, "figure", None)  # of an Axes; it can be a SubFigure, which has one too
-    return None if figure is None else find_encoder(figure)
+    return None if figure is None or figure is source else find_encoder(figure)
 
 
 def _encode_figure(figure: Any) -> bytes:
