@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from contextlib import suppress
-from queue import Empty
 from typing import TYPE_CHECKING
 
 from ..errors import ResponseError
@@ -50,8 +49,8 @@ def answer_call(call: Call, question: Question) -> None:
                 break
             if not (call.connection and call.connection.ask_again):
                 retries += 1
-            with suppress(Empty):
-                call.cancel_signal.get(timeout=delay)
+            call.wait(lambda: call.over, delay)
+            if call.over:
                 break
     finally:
         # The error's traceback leads to the call, and must not lead to a token.

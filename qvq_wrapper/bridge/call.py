@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from queue import SimpleQueue
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..errors import ResponseError, ResponseTimeoutError
@@ -37,7 +38,10 @@ class Call:
     ``_ends``            how the answer ended. Several may say so at once;    thread, reader,
                          the first counts. Then the text is the last.         cancel()
     ``thread_ended``     no thread works on the answer any more               thread, reader
-    ``_growth``,         what the reader has                                  reader
+    ``_news``            another object with each change                      thread, reader,
+                                                                              cancel()
+    ``_seen``,           the news, the text and the end as the reader         reader
+    ``_growth``,         has them
     ``_told_end``
     ==================== ==================================================== ================
 
@@ -53,7 +57,7 @@ class Call:
         self._pid = os.getpid()
         self._growth = Growth()
         self._told_end = False  # on_status has been told of it
-        self.cancel_signal: SimpleQueue[None] = SimpleQueue()  # ends the wait before a retry
+        self._news = self._seen = object()  # no number: two threads could count to the same one
         self._listeners: deque[Callable[[], object]] = deque()
         self._ends: list[tuple[Status, Exception | None]] = []
         self.picture: Picture | None = question.picture
@@ -77,12 +81,30 @@ class Call:
                 self.fail(ResponseError("This machine cannot start another thread."))
                 self.thread_ended = True
 
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Call ``listener`` once, as soon as there is news. It must neither block nor lock."""
+    def listen(self, listener: Callable[[], object], is_there: Callable[[], bool]) -> None:
+        """Call ``listener`` as soon as there is news. It must neither block nor lock.
+
+        Args:
+            is_there: whether what the caller waits for came just before.
+        """
         self._listeners.append(listener)
+        if is_there():
+            listener()
+
+    def wait(self, is_there: Callable[[], bool], seconds: float | None) -> None:
+        """Wait in this thread for news. It takes no lock, as ``cancel()`` may interrupt it."""
+        news: SimpleQueue[None] = SimpleQueue()
+        self.listen(partial(news.put, None), is_there)
+        with suppress(Empty):
+            news.get(timeout=seconds)
+
+    def has_news(self) -> bool:
+        """Return whether anything has changed since ``next_chunk`` last looked."""
+        return self._news is not self._seen
 
     def next_chunk(self) -> str | None:
         """Return new text, ``""`` if there is none yet, None after the end."""
+        self._seen = self._news
         if os.getpid() != self._pid and not self.over:
             self.fail(ResponseError("A forked process cannot read its parent's answer. Ask anew."))
             self.thread_ended = True
@@ -112,7 +134,6 @@ class Call:
     def cancel(self) -> None:
         """End the answer here, and have the thread end the job. Never blocks."""
         self.end("cancelled")
-        self.cancel_signal.put(None)
         if self.idle or os.getpid() != self._pid:
             self._question = None
             self.thread_ended = True  # it was never started, or it runs in the parent process
@@ -166,6 +187,7 @@ class Call:
         self.wake()
 
     def wake(self) -> None:
+        self._news = object()
         for _ in range(len(self._listeners)):  # only those that are registered so far
             with suppress(IndexError, RuntimeError):  # taken by another thread; a closed loop
                 self._listeners.popleft()()
