@@ -40,9 +40,8 @@ class Call:
     ``thread_ended``     no thread works on the answer any more               thread, reader
     ``_news``            another object with each change                      thread, reader,
                                                                               cancel()
-    ``_seen``,           the news, the text and the end as the reader         reader
-    ``_growth``,         has them
-    ``_told_end``
+    ``_seen``,           the news and the text that the reader has            reader
+    ``_growth``
     ==================== ==================================================== ================
 
     ``cancel()`` may come from any thread, destructor or signal handler. It takes no lock.
@@ -52,11 +51,11 @@ class Call:
         self._question: Question | None = question
         self.limits = limits
         self.connection: Connection | None = None
+        # The first is the latest that on_status was told, if there is one.
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
         self._growth = Growth()
-        self._told_end = False  # on_status has been told of it
         self._news = self._seen = object()  # no number: two threads could count to the same one
         self._listeners: deque[Callable[[], object]] = deque()
         self._ends: list[tuple[Status, Exception | None]] = []
@@ -120,8 +119,8 @@ class Call:
         chunk = self._growth.next(text, is_last=over)
         if chunk or not over:
             return chunk
-        if not self._told_end:
-            self._told_end = True
+        if self._statuses[0] != self.status:
+            self._statuses[0] = self.status
             on_status(self.status)
         if self.error:
             raise self.error
@@ -171,7 +170,7 @@ class Call:
         self.wake()
 
     def on_status(self, status: Status) -> None:
-        if status != self.status:
+        if status != self.status and not self.over:
             self._statuses.append(status)
             if self.limits.on_status:
                 self.wake()
