@@ -55,6 +55,11 @@ def one_line(text: str, limit: int = 500) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def nonsense(what: str) -> SpaceConnectionError:
+    """Return the error for data that no Space sends."""
+    return SpaceConnectionError(f"The connection brought nonsense: {what}.")
+
+
 def from_response(response: httpx.Response) -> ResponseError | None:
     """Return the error for an HTTP response, or None for a success. Reads the body of an error."""
     code = response.status_code

@@ -12,7 +12,7 @@ from ..errors import SpaceConnectionError
 from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, check_outputs, load_json
 from .connection import Connection
-from .failures import CallCancelled, one_line
+from .failures import CallCancelled, nonsense, one_line
 from .outputs import TextFinder
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
@@ -71,15 +71,13 @@ def space_messages(
                 raise CallCancelled
             message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
-                raise SpaceConnectionError(
-                    "The connection brought nonsense: no message of a Gradio Space.")
+                raise nonsense("no message of a Gradio Space")
             kind = message.get("msg")
             if kind == "unexpected_error":
                 said = one_line(str(message.get("message")))
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
             if message.get("event_id") not in (None, event_id):
-                raise SpaceConnectionError(
-                    "The connection brought nonsense: a message of another question.")
+                raise nonsense("a message of another question")
             if kind == "process_generating":
                 check_outputs(message, sizes, 4 * most + 65536)
             if kind == "process_completed":
@@ -106,8 +104,7 @@ def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:
             if event and not event.startswith(b":"):
                 yield event
         if len(buffer) > largest:
-            raise SpaceConnectionError(
-                f"The connection brought nonsense: a message of more than {largest} bytes.")
+            raise nonsense(f"a message of more than {largest} bytes")
 
 
 def _status(message: dict[str, Any]) -> Status:
