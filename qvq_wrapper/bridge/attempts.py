@@ -80,8 +80,9 @@ def _attempt(call: Call, question: Question) -> Exception | None:
         connection = call.connection = space.connect(call.limits)
         try:
             if call.over:  # perhaps by a cancel() that did not see the connection yet
-                connection.cancelled = True
-            answer(question, space, connection, call.on_text, call.on_status)
+                raise CallCancelled
+            with space.info_for_question(connection) as info:
+                answer(question, info, connection, call.on_text, call.on_status)
         finally:
             with suppress(Exception):  # how the attempt ended is known already
                 space.release(connection)

@@ -42,7 +42,7 @@ from urllib.parse import urljoin
 import httpx
 from gradio_client import Client, exceptions, utils
 
-from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
+from ..errors import ResponseError
 from ..question.media import Picture
 from ..question.options import Question
 from ..types import Status
@@ -50,7 +50,6 @@ from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
 from .info import SpaceInfo
 from .messages import MessageQueue, OnStatus, OnText, publish, space_messages
-from .space import Space
 from .telemetry import no_telemetry
 from .tls import tls_context
 
@@ -61,30 +60,14 @@ META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file of Gradi
 
 
 def answer(
-    question: Question, space: Space, connection: Connection, on_text: OnText,
+    question: Question, info: SpaceInfo, connection: Connection, on_text: OnText,
     on_status: OnStatus,
 ) -> None:
-    """Get the Space's info, ask, and pass on the answer. Blocks until the final output is there.
+    """Ask a question, and pass on the answer. Blocks until the final output is there.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
-    info = space.info(connection)
-    try:
-        text = _ask(question, space, connection, info, on_text, on_status)
-    except (SpaceUnavailableError, AuthenticationError) as error:
-        # Another app may answer there by now, or the login may have ended.
-        if not error.retryable and info.fetched < connection.began:
-            space.forget(info)
-            connection.ask_again = True
-        raise
-    on_text(text)
-
-
-def _ask(
-    question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
-    on_status: OnStatus,
-) -> str:
     endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
     file: dict[str, Any] = {}  # the picture in the arguments; filled in below
     arguments, finder = endpoint.arguments(question, file if picture else None), endpoint.finder()
@@ -107,8 +90,7 @@ def _ask(
     text = finder.find(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
-    space.confirm(info)
-    return text
+    on_text(text)
 
 
 def _upload(picture: Picture, connection: Connection, info: SpaceInfo) -> dict[str, Any]:
