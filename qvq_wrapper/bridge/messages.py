@@ -45,11 +45,7 @@ class MessageQueue:
         return 1
 
     def popleft(self) -> dict[str, Any]:
-        message = next(self._messages, None)
-        if message is None:
-            raise SpaceConnectionError(
-                "The Space ended its stream before the answer was complete.", retryable=True)
-        return message
+        return next(self._messages)
 
 
 def space_messages(
@@ -87,6 +83,9 @@ def space_messages(
             else:  # such as a heartbeat, on which gradio_client fails
                 continue
             yield message
+    if not connection.completed:
+        raise SpaceConnectionError(
+            "The Space ended its stream before the answer was complete.", retryable=True)
 
 
 def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:

@@ -89,22 +89,21 @@ class Space:
             TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
             Exception: ``SpaceInfo.fetch`` failed, here or in the other call.
         """
-        began = time.monotonic()
         while not self._loading.acquire(timeout=0.2):  # a short wait: this call's reader may leave
             if connection.cancelled:
                 raise CallCancelled
-            if time.monotonic() > began + connection.limits.read_timeout:
+            if time.monotonic() > connection.began + connection.limits.read_timeout:
                 raise TimeoutError
         try:
-            return self._load(connection, began)
+            return self._load(connection)
         finally:
             self._loading.release()
 
-    def _load(self, connection: Connection, began: float) -> SpaceInfo:
+    def _load(self, connection: Connection) -> SpaceInfo:
         now = time.monotonic()
         if self._info and max(now - INFO_MAX_AGE, self._suspected) < self._checked:
             return self._info
-        if self._error and self._failed > began:  # in the call that this one waited for
+        if self._error and self._failed > connection.began:  # in the call that this one waited for
             raise copy(self._error)
         try:
             if self._info is None or not self._info.is_current(connection):
