@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import warnings
@@ -120,7 +121,7 @@ class AnswerStream(AsyncGenerator[str, None]):
             call.cancel()
             with anyio.move_on_after(CLEANUP, shield=True):
                 while not call.thread_ended:
-                    await _wait(call, lambda: call.thread_ended, None)
+                    await _wait(call, lambda: call.thread_ended, math.inf)
         finally:
             call.cancel()  # a Ctrl-C may have ended the first one half-way
 
@@ -200,7 +201,7 @@ class AnswerStream(AsyncGenerator[str, None]):
 AsyncResult = AnswerStream
 
 
-async def _wait(call: Call, is_there: Callable[[], bool], seconds: float | None) -> None:
+async def _wait(call: Call, is_there: Callable[[], bool], seconds: float) -> None:
     """Wait for news of the call, as ``Call.wait`` does, on any event loop.
 
     The call's thread sets the event without waiting for the event loop. anyio has no public
@@ -210,7 +211,7 @@ async def _wait(call: Call, is_there: Callable[[], bool], seconds: float | None)
     token: Any = current_token().native_token
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
     call.listen(lambda: schedule(news.set), is_there)
-    if seconds is None:
+    if seconds == math.inf:
         await news.wait()  # a cancel scope would cost 7 us for each chunk
     else:
         with anyio.move_on_after(seconds):

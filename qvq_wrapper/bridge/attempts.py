@@ -107,10 +107,8 @@ def _retry_delay(call: Call, error: Exception | None, retries: int) -> float | N
     if not (isinstance(error, ResponseError) and error.retryable):
         return None
     delay = max(random.uniform(0, min(8.0, 0.5 * 2**retries)), error.retry_after or 0)
-    remaining = call.remaining()
-    if retries >= call.limits.max_retries or delay > LONGEST_DELAY:
-        return None
-    if remaining is not None and delay >= remaining:
+    longest = min(LONGEST_DELAY, call.remaining())
+    if retries >= call.limits.max_retries or delay > longest:
         return None
     logger.info("asking again in %.1f s: %s", delay, error)
     return delay

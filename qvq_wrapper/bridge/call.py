@@ -90,12 +90,12 @@ class Call:
         if is_there():
             listener()
 
-    def wait(self, is_there: Callable[[], bool], seconds: float | None) -> None:
+    def wait(self, is_there: Callable[[], bool], seconds: float) -> None:
         """Wait in this thread for news. It takes no lock, as ``cancel()`` may interrupt it."""
         news: SimpleQueue[None] = SimpleQueue()
         self.listen(partial(news.put, None), is_there)
         with suppress(Empty):
-            news.get(timeout=seconds)
+            news.get(timeout=min(seconds, threading.TIMEOUT_MAX))
 
     def has_news(self) -> bool:
         """Return whether anything has changed since ``next_chunk`` last looked."""
@@ -126,9 +126,9 @@ class Call:
             raise self.error
         return None
 
-    def remaining(self) -> float | None:
-        """Seconds until ``timeout`` passes, None without one."""
-        return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
+    def remaining(self) -> float:
+        """Seconds until ``timeout`` passes, infinitely many without one."""
+        return max(0.0, self._deadline - time.monotonic())
 
     def cancel(self) -> None:
         """End the answer here, and have the thread end the job. Never blocks."""

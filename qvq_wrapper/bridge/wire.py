@@ -200,4 +200,3 @@ def close_inherited() -> None:
     for wire in list(_wires):
         with suppress(OSError):
             wire.close()
-    _wires.clear()
