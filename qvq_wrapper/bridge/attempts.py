@@ -49,9 +49,7 @@ def answer_call(call: Call, question: Question) -> None:
                 break
             if not (call.connection and call.connection.ask_again):
                 retries += 1
-            call.wait(lambda: call.over, delay)
-            if call.over:
-                break
+            call.wait(lambda: call.over, delay)  # if it is over, the next attempt ends at once
     finally:
         # The error's traceback leads to the call, and must not lead to a token.
         connection, call.connection = call.connection, None

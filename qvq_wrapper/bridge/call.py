@@ -51,7 +51,7 @@ class Call:
         self._question: Question | None = question
         self.limits = limits
         self.connection: Connection | None = None
-        # The first is the latest that on_status was told, if there is one.
+        # The first is the status that on_status was told last.
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
