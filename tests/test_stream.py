@@ -237,6 +237,20 @@ async def test_an_end_that_comes_while_on_status_runs_is_noticed(provider):
         assert stream.text == "You asked: Hi"
 
 
+@both
+async def test_a_reader_looks_only_when_there_is_news(monkeypatch, provider):
+    looks, look = [], Growth.next
+
+    def count_look(*arguments, **options):
+        looks.append(arguments)
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(Growth, "next", count_look)
+    assert await provider.ask(script("a", 0.2, "ab")).read() == "ab"
+    await anyio.to_thread.run_sync(list, provider.ask(script("a", 0.2, "ab")))
+    assert len(looks) < 40
+
+
 async def test_an_error_in_on_status_is_raised_and_cancels_the_job(endless, space):
     def fail(status):
         if status.stage == "streaming":
