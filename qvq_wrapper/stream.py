@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import warnings
-from collections.abc import AsyncGenerator, Generator
-from contextlib import suppress
-from functools import partial
-from queue import Empty, SimpleQueue
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
 import anyio
@@ -85,18 +83,15 @@ class AnswerStream(AsyncGenerator[str, None]):
         ``for chunk in stream`` does the same. Leaving the loop, or the generator's ``close()``,
         cancels the job. From another thread, use ``stream.cancel()``.
         """
-        call, news = self._call, None
+        call = self._call
         self._begin_reading()
         try:
             call.start()
             while (chunk := call.next_chunk()) is not None:
                 if chunk:
                     yield chunk
-                elif news:
-                    _get(news, call.remaining())
-                    news = None
                 else:
-                    news = _listen_in_thread(call)
+                    call.wait(call.has_news, call.remaining())
         except BaseException:
             self._stop_in_thread()
             raise
@@ -126,14 +121,12 @@ class AnswerStream(AsyncGenerator[str, None]):
             call.cancel()
             with anyio.move_on_after(CLEANUP, shield=True):
                 while not call.thread_ended:
-                    news = _listen(call)
-                    if not call.thread_ended:  # look again: the news may have come just before
-                        await news.wait()
+                    await _wait(call, lambda: call.thread_ended, math.inf)
         finally:
             call.cancel()  # a Ctrl-C may have ended the first one half-way
 
     async def __anext__(self) -> str:
-        call, news, waited = self._call, None, False
+        call, waited = self._call, False
         self._begin_reading()
         try:
             call.start()
@@ -142,11 +135,8 @@ class AnswerStream(AsyncGenerator[str, None]):
                     if not waited:
                         await checkpoint()  # gives other tasks a turn, however fast the Space is
                     return chunk
-                elif news:
-                    await _wait(news, call.remaining())
-                    news, waited = None, True
-                else:
-                    news = _listen(call)
+                await _wait(call, call.has_news, call.remaining())
+                waited = True
         except BaseException:
             await self._stop()
             raise
@@ -173,10 +163,8 @@ class AnswerStream(AsyncGenerator[str, None]):
         call, deadline = self._call, time.monotonic() + CLEANUP
         try:
             call.cancel()
-            while not call.thread_ended and time.monotonic() < deadline:
-                news = _listen_in_thread(call)
-                if not call.thread_ended:
-                    _get(news, deadline - time.monotonic())
+            while not call.thread_ended and (left := deadline - time.monotonic()) > 0:
+                call.wait(lambda: call.thread_ended, left)
         finally:
             call.cancel()  # a Ctrl-C may have ended the first one half-way
 
@@ -213,36 +201,17 @@ class AnswerStream(AsyncGenerator[str, None]):
 AsyncResult = AnswerStream
 
 
-def _listen(call: Call) -> anyio.Event:
-    """Return an event that is set as soon as the call has news.
+async def _wait(call: Call, is_there: Callable[[], bool], seconds: float) -> None:
+    """Wait for news of the call, as ``Call.wait`` does, on any event loop.
 
-    The call's thread sets it without waiting for the event loop. anyio has no public function for
-    that; its token leads to asyncio's and trio's own.
+    The call's thread sets the event without waiting for the event loop. anyio has no public
+    function for that; its token leads to asyncio's and trio's own.
     """
     news = anyio.Event()
     token: Any = current_token().native_token
     schedule = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-    call.listen(lambda: schedule(news.set))
-    return news
-
-
-def _listen_in_thread(call: Call) -> SimpleQueue[None]:
-    """Return a queue that gets an item as soon as the call has news.
-
-    Putting it takes no lock: a signal handler that calls ``cancel()`` may interrupt the reader.
-    """
-    news: SimpleQueue[None] = SimpleQueue()
-    call.listen(partial(news.put, None))
-    return news
-
-
-def _get(news: SimpleQueue[None], seconds: float | None) -> None:
-    with suppress(Empty):
-        news.get(timeout=seconds if seconds is None else max(0, seconds))
-
-
-async def _wait(news: anyio.Event, seconds: float | None) -> None:
-    if seconds is None:
+    call.listen(lambda: schedule(news.set), is_there)
+    if seconds == math.inf:
         await news.wait()  # a cancel scope would cost 7 us for each chunk
     else:
         with anyio.move_on_after(seconds):

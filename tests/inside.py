@@ -14,7 +14,7 @@ from traceback import walk_stack
 from gradio_client import Client
 from httpcore import ConnectionPool, SyncBackend
 
-from qvq_wrapper.bridge import attempts, call, messages, session, space
+from qvq_wrapper.bridge import attempts, call, connection, info, messages, session, space
 from qvq_wrapper.bridge.space import close_idle
 from qvq_wrapper.bridge.tls import forget_tls_contexts
 from qvq_wrapper.question import options
@@ -68,7 +68,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self._now = time.monotonic()
-        for module in (space, call):
+        for module in (space, call, connection, info):
             monkeypatch.setattr(module, "time", self)
 
     def monotonic(self):
@@ -113,7 +113,7 @@ def undo_wire(monkeypatch):
 
 def listen(stream, listener):
     """Call ``listener`` at the next news of an answer, which is how a reader waits."""
-    stream._call.listen(listener)
+    stream._call.listen(listener, lambda: False)
 
 
 # Our overrides of gradio_client's methods and attributes, called seams

@@ -223,6 +223,34 @@ async def test_leaving_the_synchronous_iteration_cancels_the_job(endless, space)
         await space.wait_job_gone(f"sync {how}")
 
 
+@both
+async def test_an_end_that_comes_while_on_status_runs_is_noticed(provider):
+    """on_status runs after the reader has looked at the answer, and before it waits for more."""
+    def wait_for_the_end(status):
+        wait_until(lambda: not call_threads())
+
+    with anyio.fail_after(2 * BOUND):
+        stream = provider.ask("Hi", on_status=wait_for_the_end)
+        assert await stream.read() == "You asked: Hi"
+        stream = provider.ask("Hi", on_status=wait_for_the_end)
+        await anyio.to_thread.run_sync(list, stream, abandon_on_cancel=True)
+        assert stream.text == "You asked: Hi"
+
+
+@both
+async def test_a_reader_looks_only_when_there_is_news(monkeypatch, provider):
+    looks, look = [], Growth.next
+
+    def count_look(*arguments, **options):
+        looks.append(arguments)
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(Growth, "next", count_look)
+    assert await provider.ask(script("a", 0.2, "ab")).read() == "ab"
+    await anyio.to_thread.run_sync(list, provider.ask(script("a", 0.2, "ab")))
+    assert len(looks) < 40
+
+
 async def test_an_error_in_on_status_is_raised_and_cancels_the_job(endless, space):
     def fail(status):
         if status.stage == "streaming":

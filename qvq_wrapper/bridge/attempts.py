@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from contextlib import suppress
-from queue import Empty
 from typing import TYPE_CHECKING
 
 from ..errors import ResponseError
@@ -50,9 +49,7 @@ def answer_call(call: Call, question: Question) -> None:
                 break
             if not (call.connection and call.connection.ask_again):
                 retries += 1
-            with suppress(Empty):
-                call.cancel_signal.get(timeout=delay)
-                break
+            call.wait(lambda: call.over, delay)  # if it is over, the next attempt ends at once
     finally:
         # The error's traceback leads to the call, and must not lead to a token.
         connection, call.connection = call.connection, None
@@ -81,8 +78,9 @@ def _attempt(call: Call, question: Question) -> Exception | None:
         connection = call.connection = space.connect(call.limits)
         try:
             if call.over:  # perhaps by a cancel() that did not see the connection yet
-                connection.cancelled = True
-            answer(question, space, connection, call.on_text, call.on_status)
+                raise CallCancelled
+            with space.info_for_question(connection) as info:
+                answer(question, info, connection, call.on_text, call.on_status)
         finally:
             with suppress(Exception):  # how the attempt ended is known already
                 space.release(connection)
@@ -107,10 +105,8 @@ def _retry_delay(call: Call, error: Exception | None, retries: int) -> float | N
     if not (isinstance(error, ResponseError) and error.retryable):
         return None
     delay = max(random.uniform(0, min(8.0, 0.5 * 2**retries)), error.retry_after or 0)
-    remaining = call.remaining()
-    if retries >= call.limits.max_retries or delay > LONGEST_DELAY:
-        return None
-    if remaining is not None and delay >= remaining:
+    longest = min(LONGEST_DELAY, call.remaining())
+    if retries >= call.limits.max_retries or delay > longest:
         return None
     logger.info("asking again in %.1f s: %s", delay, error)
     return delay

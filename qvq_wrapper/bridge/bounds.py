@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from ..errors import ResponseError, SpaceConnectionError
+from .failures import nonsense
 
 MAX_BODY_BYTES = 2**23  # of a response that is not an answer
 PIECE = 2**16  # bytes that are unpacked at once
@@ -50,8 +51,7 @@ def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
     for data in pieces:
         size += len(data)
         if size > MAX_BODY_BYTES:
-            raise SpaceConnectionError(
-                f"The connection brought nonsense: a response of more than {MAX_BODY_BYTES} bytes.")
+            raise nonsense(f"a response of more than {MAX_BODY_BYTES} bytes")
         yield data
 
 
@@ -70,8 +70,7 @@ def _unpacked(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
                 data = unpacker.unconsumed_tail
                 yield piece
     except zlib.error as error:
-        raise SpaceConnectionError(
-            f"The connection brought nonsense: no {coding} data ({error}).") from None
+        raise nonsense(f"no {coding} data ({error})") from None
 
 
 def drop_unsendable(cookies: httpx.Cookies) -> None:

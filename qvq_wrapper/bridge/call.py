@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from queue import SimpleQueue
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ..errors import ResponseError, ResponseTimeoutError
@@ -37,8 +38,10 @@ class Call:
     ``_ends``            how the answer ended. Several may say so at once;    thread, reader,
                          the first counts. Then the text is the last.         cancel()
     ``thread_ended``     no thread works on the answer any more               thread, reader
-    ``_growth``,         what the reader has                                  reader
-    ``_told_end``
+    ``_news``            another object with each change                      thread, reader,
+                                                                              cancel()
+    ``_seen``,           the news and the text that the reader has            reader
+    ``_growth``
     ==================== ==================================================== ================
 
     ``cancel()`` may come from any thread, destructor or signal handler. It takes no lock.
@@ -48,12 +51,12 @@ class Call:
         self._question: Question | None = question
         self.limits = limits
         self.connection: Connection | None = None
+        # The first is the status that on_status was told last.
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
         self._growth = Growth()
-        self._told_end = False  # on_status has been told of it
-        self.cancel_signal: SimpleQueue[None] = SimpleQueue()  # ends the wait before a retry
+        self._news = self._seen = object()  # no number: two threads could count to the same one
         self._listeners: deque[Callable[[], object]] = deque()
         self._ends: list[tuple[Status, Exception | None]] = []
         self.picture: Picture | None = question.picture
@@ -77,12 +80,30 @@ class Call:
                 self.fail(ResponseError("This machine cannot start another thread."))
                 self.thread_ended = True
 
-    def listen(self, listener: Callable[[], object]) -> None:
-        """Call ``listener`` once, as soon as there is news. It must neither block nor lock."""
+    def listen(self, listener: Callable[[], object], is_there: Callable[[], bool]) -> None:
+        """Call ``listener`` as soon as there is news. It must neither block nor lock.
+
+        Args:
+            is_there: whether what the caller waits for came just before.
+        """
         self._listeners.append(listener)
+        if is_there():
+            listener()
+
+    def wait(self, is_there: Callable[[], bool], seconds: float) -> None:
+        """Wait in this thread for news. It takes no lock, as ``cancel()`` may interrupt it."""
+        news: SimpleQueue[None] = SimpleQueue()
+        self.listen(partial(news.put, None), is_there)
+        with suppress(Empty):
+            news.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+
+    def has_news(self) -> bool:
+        """Return whether anything has changed since ``next_chunk`` last looked."""
+        return self._news is not self._seen
 
     def next_chunk(self) -> str | None:
         """Return new text, ``""`` if there is none yet, None after the end."""
+        self._seen = self._news
         if os.getpid() != self._pid and not self.over:
             self.fail(ResponseError("A forked process cannot read its parent's answer. Ask anew."))
             self.thread_ended = True
@@ -98,21 +119,20 @@ class Call:
         chunk = self._growth.next(text, is_last=over)
         if chunk or not over:
             return chunk
-        if not self._told_end:
-            self._told_end = True
+        if self._statuses[0] != self.status:
+            self._statuses[0] = self.status
             on_status(self.status)
         if self.error:
             raise self.error
         return None
 
-    def remaining(self) -> float | None:
-        """Seconds until ``timeout`` passes, None without one."""
-        return None if self._deadline == math.inf else max(0.0, self._deadline - time.monotonic())
+    def remaining(self) -> float:
+        """Seconds until ``timeout`` passes, infinitely many without one."""
+        return max(0.0, self._deadline - time.monotonic())
 
     def cancel(self) -> None:
         """End the answer here, and have the thread end the job. Never blocks."""
         self.end("cancelled")
-        self.cancel_signal.put(None)
         if self.idle or os.getpid() != self._pid:
             self._question = None
             self.thread_ended = True  # it was never started, or it runs in the parent process
@@ -150,7 +170,7 @@ class Call:
         self.wake()
 
     def on_status(self, status: Status) -> None:
-        if status != self.status:
+        if status != self.status and not self.over:
             self._statuses.append(status)
             if self.limits.on_status:
                 self.wake()
@@ -166,6 +186,7 @@ class Call:
         self.wake()
 
     def wake(self) -> None:
+        self._news = object()
         for _ in range(len(self._listeners)):  # only those that are registered so far
             with suppress(IndexError, RuntimeError):  # taken by another thread; a closed loop
                 self._listeners.popleft()()

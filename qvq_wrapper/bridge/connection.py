@@ -114,16 +114,16 @@ class Connection(httpx.Auth):
         Args:
             patience: seconds for the response, ``read_timeout`` if not given.
         """
-        if not self.http.is_reusable():
-            self.http.wire.close()  # httpcore notices, and opens a new connection
-        wait = self.limits.read_timeout
-        self.http.wire.begin(patience or wait, min(CONNECT_TIMEOUT, wait))
+        wire, wait = self.http.wire, self.limits.read_timeout
+        was_open = self.http.is_reusable()
+        if not was_open:
+            wire.close()  # httpcore notices, and opens a new connection
+        wire.begin(patience or wait, min(CONNECT_TIMEOUT, wait))
         request = self.http.build_request(method, url, extensions={"kept": True}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
-            wire = self.http.wire
-            if wire.opened or wire.received or not wire.used or self.cancelled or self._joining:
+            if not was_open or wire.received or self.cancelled or self._joining:
                 raise
             # The server had closed the kept connection before this request came.
             if not self.may_have_job:

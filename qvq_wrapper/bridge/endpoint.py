@@ -195,19 +195,17 @@ class Endpoint:
             raise self._refusal("has no place for the picture")
         if question.prompt and not for_prompt:
             raise self._refusal("has no place for the prompt")
-        given = question.extras | question.parameters
-        values, missing = [], []
-        for each in self.parameters:
-            if each in (for_picture, for_prompt):
-                prompt = question.prompt if each is for_prompt else ""
-                values.append(each.value(file if each is for_picture else None, prompt))
-            else:
-                values.append(given.get(each.name, each.default))
-                if not (each.name in given or each.has_default):
-                    missing.append(each.name)
+        values = {each.name: each.default for each in self.parameters if each.has_default}
+        values |= question.extras | question.parameters
+        if for_prompt:
+            values[for_prompt.name] = for_prompt.value(None, question.prompt)
+        if for_picture:
+            prompt = question.prompt if for_picture is for_prompt else ""
+            values[for_picture.name] = for_picture.value(file, prompt)
+        missing = [each.name for each in self.parameters if each.name not in values]
         if missing:
             raise self._refusal(f"also needs {', '.join(missing)}; give them in parameters={{...}}")
-        return values
+        return [values[each.name] for each in self.parameters]
 
     def _refusal(self, reason: str) -> SpaceUnavailableError:
         takes = ", ".join(f"{each.name} ({each.kind})" for each in self.parameters) or "nothing"
@@ -234,7 +232,7 @@ class Endpoint:
             is_input = outputs[number]["id"] in self._dependency["inputs"]
             return kinds[number] in _NO_PROMPTS or is_input and kinds[number] != "chatbot"
 
-        return TextFinder(sorted(texts, key=is_reset), len(outputs))
+        return TextFinder(sorted(texts, key=is_reset))
 
 
 def _is_hidden(component: dict[str, Any]) -> bool:

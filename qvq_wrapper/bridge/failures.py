@@ -8,18 +8,16 @@ import html
 import json
 import logging
 import re
-import ssl
 import traceback
 from contextlib import suppress
 from copy import copy
-from typing import Any
 
 import httpx
 from gradio_client import exceptions
 
 from ..errors import (
-    AuthenticationError, MediaError, ModelNotSupportedError, RateLimitError, ResponseError,
-    ResponseTimeoutError, SpaceConnectionError, SpaceUnavailableError,
+    AuthenticationError, MediaError, RateLimitError, ResponseError, ResponseTimeoutError,
+    SpaceConnectionError, SpaceUnavailableError,
 )
 from ..printable import printable
 from ..question.media import Picture
@@ -57,59 +55,56 @@ def one_line(text: str, limit: int = 500) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def nonsense(what: str) -> SpaceConnectionError:
+    """Return the error for data that no Space sends."""
+    return SpaceConnectionError(f"The connection brought nonsense: {what}.")
+
+
 def from_response(response: httpx.Response) -> ResponseError | None:
     """Return the error for an HTTP response, or None for a success. Reads the body of an error."""
-    code, path, host = response.status_code, response.url.path, response.url.netloc.decode()
-    if path.endswith("/config") and "event-stream" in response.headers.get("content-type", ""):
-        return SpaceUnavailableError(
-            f"No Gradio app at {host}: {path} answers with a stream of events. Give the Space's "
-            "own address as url, not the one of its API.", status_code=code)
+    code = response.status_code
     if code < 300 or code == 422:  # 422 holds an app's validation message: gradio_client words it
         return None
-    if code < 400 and path.endswith("/login"):  # a Space without a login shows its page
+    # A Space without a login shows its page.
+    if code < 400 and response.url.path.endswith("/login"):
         return None
-    found = _found(response)
-    retry_after = retry_after_of(response.headers)
-    known: dict[str, Any] = {"status_code": code, "retry_after": retry_after}
+    error = _refusal(response, _found(response))
+    error.status_code, error.retry_after = code, retry_after_of(response.headers)
+    return error
+
+
+def _refusal(response: httpx.Response, found: str) -> ResponseError:
+    code, path, host = response.status_code, response.url.path, response.url.netloc.decode()
     if code in (401, 403) or code == 400 and path.endswith("/login"):
         return AuthenticationError(
             f"{host} refused access (HTTP {code}{found}). Give a valid api_key, or "
-            f"auth=(user, password) for a Space behind a login.{_hub_hint(host)}", **known)
+            f"auth=(user, password) for a Space behind a login.{_hub_hint(host)}")
     if code == 407:
         proxy = response.request.extensions.get("proxy") or "on the way"
         return SpaceConnectionError(
             f"The proxy {proxy} asks for credentials (HTTP 407{found}). Give them in its URL: "
-            "http://user:password@host:port.", **known)
+            "http://user:password@host:port.")
     if code == 429:
-        return RateLimitError(
-            f"{host} says: too many requests (HTTP 429{found}).", retryable=True, **known)
+        return RateLimitError(f"{host} says: too many requests (HTTP 429{found}).", retryable=True)
     if code == 503 and "queue is full" in found.lower():
-        return RateLimitError(f"The queue of {host} is full{found}.", retryable=True, **known)
+        return RateLimitError(f"The queue of {host} is full{found}.", retryable=True)
+    if code >= 500:
+        return SpaceUnavailableError(
+            f"{host} is not available: HTTP {code}{found}. A Space that sleeps or is building "
+            "needs some minutes; one that is paused has to be restarted by its owner.",
+            retryable=code in (502, 503))
     if code < 400:
         target = one_line(response.headers.get("location", "nowhere"), 200)
         return SpaceUnavailableError(
-            f"{host} redirects to {target} (HTTP {code}); give that address as url.", **known)
-    if code < 500:
-        return _refused(host, path, code, found, known)
-    return SpaceUnavailableError(
-        f"{host} is not available: HTTP {code}{found}. A Space that sleeps or is building needs "
-        "some minutes; one that is paused has to be restarted by its owner.",
-        retryable=code in (502, 503), **known)
-
-
-def _refused(
-    host: str, path: str, code: int, found: str, known: dict[str, Any]
-) -> ResponseError:
-    """Return the error for a status of 400 to 499 that says nothing of access or limits."""
+            f"{host} redirects to {target} (HTTP {code}); give that address as url.")
     if path.endswith("/upload"):
-        return ResponseError(
-            f"{host} refused the picture (HTTP {code}{found}). Give another one.", **known)
+        return ResponseError(f"{host} refused the picture (HTTP {code}{found}). Give another one.")
     if path.endswith(("/queue/join", "/queue/data")):
         kind = SpaceUnavailableError if code == 404 else ResponseError
-        return kind(f"{host} refused the question (HTTP {code}{found}).", **known)
+        return kind(f"{host} refused the question (HTTP {code}{found}).")
     hint = _hub_hint(host) if code == 404 else ""
     return SpaceUnavailableError(
-        f"No usable Gradio app at {host}: HTTP {code} for {path}{found}.{hint}", **known)
+        f"No usable Gradio app at {host}: HTTP {code} for {path}{found}.{hint}")
 
 
 def _hub_hint(host: str) -> str:
@@ -152,7 +147,7 @@ def from_exception(error: BaseException, picture: Picture | None = None) -> Exce
     kind = type(error).__name__
     detail = f" ({kind}: {one_line(str(error), 200)})" if str(error) else f" ({kind})"
     match error:
-        case ResponseError() | MediaError() | ModelNotSupportedError():
+        case ResponseError() | MediaError():
             mapped: Exception = copy(error)  # the Space keeps it for other calls
         case exceptions.AppError() | exceptions.ValidationError():
             mapped = _from_app(str(error), getattr(error, "title", None), picture)
@@ -218,8 +213,7 @@ def _from_app(message: str, title: object, picture: Picture | None) -> ResponseE
 
 def _not_connected(error: httpx.TransportError, detail: str) -> ResponseError:
     text, host = str(error).lower(), error.request.url.netloc.decode()
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, ssl.SSLError) or "ssl" in text or "certificate" in text:
+    if "ssl" in text or "certificate" in text:
         return SpaceConnectionError(
             f"No trusted TLS connection to {host}{detail}. For a certificate of your own give "
             "verify=ssl.create_default_context(cafile=...).")

@@ -12,39 +12,27 @@ from ..errors import SpaceConnectionError
 from ..types import Stage, Status
 from .bounds import MAX_JSON_BYTES, check_outputs, load_json
 from .connection import Connection
-from .failures import CallCancelled, one_line
+from .failures import CallCancelled, nonsense, one_line
 from .outputs import TextFinder
 
 MAX_LOG_CHARS = 2000  # of a message that the Space shows its users
 
-_STAGE_OF_CODE: dict[str, Stage] = {
-    "IN_QUEUE": "queued", "PROCESSING": "processing", "PROGRESS": "processing",
-    "LOG": "processing", "ITERATING": "streaming",
+_STAGES: dict[str, Stage] = {  # by the kind of message
+    "estimation": "queued", "process_starts": "processing", "progress": "processing",
+    "log": "processing", "process_generating": "streaming",
 }
 _STREAMING = Status("streaming")
-_KNOWN_KINDS = {  # gradio_client fails on others, such as heartbeats
-    "estimation", "process_starts", "process_generating", "process_completed", "progress", "log"}
 
 OnText = Callable[[str], None]
 OnStatus = Callable[[Status], None]
 
 
-def publish(
-    connection: Connection, on_text: OnText, on_status: OnStatus, finder: TextFinder, update: Any
-) -> None:
-    """Pass an update on to the call. Raise CallCancelled if its reader is gone.
-
-    gradio_client calls this for each message, with its lock held.
-    """
-    if connection.cancelled:  # one read can bring many messages
-        raise CallCancelled
+def publish(on_text: OnText, finder: TextFinder, update: Any) -> None:
+    """Pass on the text of gradio_client's update. It calls this with its lock held."""
     if update.type == "output" and not update.final:
         text = finder.find(update.outputs)
         if text is not None:
             on_text(text)
-    elif update.type == "status" and update.code.name in _STAGE_OF_CODE:
-        is_plain = update.code.name == "ITERATING" and not update.progress_data and not update.log
-        on_status(_STREAMING if is_plain else _status(update))
 
 
 class MessageQueue:
@@ -57,40 +45,47 @@ class MessageQueue:
         return 1
 
     def popleft(self) -> dict[str, Any]:
-        message = next(self._messages, None)
-        if message is None:
-            raise SpaceConnectionError(
-                "The Space ended its stream before the answer was complete.", retryable=True)
-        return message
+        return next(self._messages)
 
 
 def space_messages(
-    connection: Connection, url: str, session_hash: str, event_id: str, headers: dict[str, str]
+    connection: Connection, url: str, session_hash: str, event_id: str, headers: dict[str, str],
+    on_status: OnStatus,
 ) -> Generator[dict[str, Any], None, None]:
-    """Yield the messages of a session's job, as the Space sends them."""
+    """Yield the messages of a session's job, as the Space sends them, and pass on the statuses.
+
+    Raises:
+        CallCancelled: the call's reader is gone.
+    """
     params, most = {"session_hash": session_hash}, connection.limits.max_chars
     response = connection.send("GET", url, params=params, headers=headers, stream=True)
     sizes: list[int] = []  # of the outputs
     with closing(response):
         # JSON writes a character in six bytes at most.
         for event in _read_events(response, 6 * most + 65536):
+            if connection.cancelled:  # one read can bring many messages
+                raise CallCancelled
             message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
-                raise SpaceConnectionError(
-                    "The connection brought nonsense: no message of a Gradio Space.")
+                raise nonsense("no message of a Gradio Space")
             kind = message.get("msg")
             if kind == "unexpected_error":
                 said = one_line(str(message.get("message")))
                 raise SpaceConnectionError(f"The Space broke off: {said}", retryable=True)
             if message.get("event_id") not in (None, event_id):
-                raise SpaceConnectionError(
-                    "The connection brought nonsense: a message of another question.")
+                raise nonsense("a message of another question")
             if kind == "process_generating":
                 check_outputs(message, sizes, 4 * most + 65536)
             if kind == "process_completed":
                 connection.completed = True
-            if kind in _KNOWN_KINDS:
-                yield message
+            elif kind in _STAGES:
+                on_status(_STREAMING if kind == "process_generating" else _status(message))
+            else:  # such as a heartbeat, on which gradio_client fails
+                continue
+            yield message
+    if not connection.completed:
+        raise SpaceConnectionError(
+            "The Space ended its stream before the answer was complete.", retryable=True)
 
 
 def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:
@@ -108,26 +103,24 @@ def _read_events(response: httpx.Response, largest: int) -> Iterator[bytes]:
             if event and not event.startswith(b":"):
                 yield event
         if len(buffer) > largest:
-            raise SpaceConnectionError(
-                f"The connection brought nonsense: a message of more than {largest} bytes.")
+            raise nonsense(f"a message of more than {largest} bytes")
 
 
-def _status(update: Any) -> Status:
-    """Return our Status for gradio_client's StatusUpdate. What a Space says can be of any type."""
-    unit = update.progress_data[-1] if update.progress_data else None
-    progress = _number(unit and unit.progress)
-    index, length = _number(unit and unit.index), _number(unit and unit.length)
+def _status(message: dict[str, Any]) -> Status:
+    """Return the status that a message tells. What a Space says can be of any type."""
+    unit = (message.get("progress_data") or [{}])[-1]
+    progress, index, length = (_number(unit.get(name)) for name in ("progress", "index", "length"))
     if progress is None and index is not None and length:
         progress = index / length
-    rank, queue_size = _number(update.rank), _number(update.queue_size)
-    log = update.log[0] if update.log else unit and unit.desc
+    rank, queue_size = _number(message.get("rank")), _number(message.get("queue_size"))
+    log = message.get("log") or unit.get("desc")
     if log is not None:
         log = str(log)[:MAX_LOG_CHARS].encode("utf-8", "replace").decode()
     return Status(
-        _STAGE_OF_CODE[update.code.name],
+        _STAGES[message["msg"]],
         position=None if rank is None else int(rank) + 1,
         queue_size=None if queue_size is None else int(queue_size),
-        eta=_number(update.eta),
+        eta=_number(message.get("rank_eta")),
         progress=None if progress is None else min(1.0, progress),
         log=log)
 

@@ -10,11 +10,10 @@ class TextFinder:
 
     Args:
         places: positions of the outputs that can be text. The first one that is text counts.
-        count: how many outputs the endpoint has. gradio_client gives one alone, more as a tuple.
     """
 
-    def __init__(self, places: list[int], count: int) -> None:
-        self._places, self._count = places, count
+    def __init__(self, places: list[int]) -> None:
+        self._places = places
         self._latest: tuple[int, str] | None = None  # where the text was, and the text
 
     def find(self, outputs: Any, *, final: bool = False) -> str | None:
@@ -22,9 +21,8 @@ class TextFinder:
 
         An update without a value, such as ``gr.skip()``, leaves a text as it was.
         """
-        values = (outputs,) if self._count == 1 else outputs
-        if not isinstance(values, (list, tuple)):
-            return None
+        # gradio_client gives one output alone, and several as a tuple, which no JSON has.
+        values = outputs if isinstance(outputs, tuple) else (outputs,)
         for place in self._places:
             value = values[place] if place < len(values) else None
             if isinstance(value, dict) and value.get("__type__") == "update":

@@ -18,9 +18,10 @@ gradio_client's name    what gradio_client's own does            what is lost wi
                         polls for messages every 50 ms           come up to 50 ms late; a cancel
                                                                  ends the job at its next
                                                                  message; its own reader is
-                                                                 joined at the exit; the picture
-                                                                 is not marked as a file, and so
-                                                                 some components refuse it
+                                                                 joined at the exit; no status
+                                                                 comes; the picture is not marked
+                                                                 as a file, and so some
+                                                                 components refuse it
 ``new_helper``          keeps every text so far, and queues all  the answer comes only at its
                         updates for asyncio                      end
 ======================= ======================================== ===============================
@@ -41,7 +42,7 @@ from urllib.parse import urljoin
 import httpx
 from gradio_client import Client, exceptions, utils
 
-from ..errors import AuthenticationError, ResponseError, SpaceUnavailableError
+from ..errors import ResponseError
 from ..question.media import Picture
 from ..question.options import Question
 from ..types import Status
@@ -49,7 +50,6 @@ from .connection import Connection, KeptClient
 from .endpoint import find_endpoint
 from .info import SpaceInfo
 from .messages import MessageQueue, OnStatus, OnText, publish, space_messages
-from .space import Space
 from .telemetry import no_telemetry
 from .tls import tls_context
 
@@ -60,41 +60,25 @@ META = {"meta": {"_type": "gradio.FileData"}}  # marks a dict as a file of Gradi
 
 
 def answer(
-    question: Question, space: Space, connection: Connection, on_text: OnText,
+    question: Question, info: SpaceInfo, connection: Connection, on_text: OnText,
     on_status: OnStatus,
 ) -> None:
-    """Get the Space's info, ask, and pass on the answer. Blocks until the final output is there.
+    """Ask a question, and pass on the answer. Blocks until the final output is there.
 
     Raises:
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
-    info = space.info(connection)
-    try:
-        text = _ask(question, space, connection, info, on_text, on_status)
-    except (SpaceUnavailableError, AuthenticationError) as error:
-        # Another app may answer there by now, or the login may have ended.
-        if not error.retryable and info.fetched < connection.began:
-            space.forget(info)
-            connection.ask_again = True
-        raise
-    on_text(text)
-
-
-def _ask(
-    question: Question, space: Space, connection: Connection, info: SpaceInfo, on_text: OnText,
-    on_status: OnStatus,
-) -> str:
     endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
     file: dict[str, Any] = {}  # the picture in the arguments; filled in below
     arguments, finder = endpoint.arguments(question, file if picture else None), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
-    publish_update = partial(publish, connection, on_text, on_status, finder)
     if picture and picture.url:
         file |= {"path": picture.url} | META
     elif picture:
         on_status(Status("uploading"))
         file |= _upload(picture, connection, info)
-    session = Session(info, connection, endpoint.function, file, publish_update)
+    session = Session(
+        info, connection, endpoint.function, file, partial(publish, on_text, finder), on_status)
     try:
         output = session.submit(*arguments, fn_index=endpoint.function).result()
     except BaseException:
@@ -106,8 +90,7 @@ def _ask(
     text = finder.find(output, final=True)
     if text is None:
         raise ResponseError(f"The Space's output is no text but {type(output).__name__}.")
-    space.confirm(info)
-    return text
+    on_text(text)
 
 
 def _upload(picture: Picture, connection: Connection, info: SpaceInfo) -> dict[str, Any]:
@@ -143,10 +126,11 @@ class Session(Client):
 
     def __init__(
         self, info: SpaceInfo, connection: Connection, function: Any, file: dict[str, Any],
-        publish: Callable[[Any], None],
+        publish: Callable[[Any], None], on_status: OnStatus,
     ) -> None:
         self._space_info, self._connection = info, connection
-        self._function, self._file, self._publish = function, file, publish
+        self._function, self._file = function, file
+        self._publish, self._on_status = publish, on_status
         self._event_id = ""  # gradio 6.31 takes this in /cancel for the session's only job
         cookies = {each.name: each.value for each in info.cookies.jar}
         # For requests that a newer gradio_client makes by itself.
@@ -197,7 +181,8 @@ class Session(Client):
             raise exceptions.ValidationError(invalid)
         self._event_id = str(response.json()["event_id"])
         connection.messages = space_messages(
-            connection, self.sse_url, self.session_hash, self._event_id, self.headers)
+            connection, self.sse_url, self.session_hash, self._event_id, self.headers,
+            self._on_status)
         queue: Any = MessageQueue(connection.messages)
         self.pending_messages_per_event[self._event_id] = queue
         return self._event_id

@@ -8,10 +8,13 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 
 import httpx
 
+from ..errors import AuthenticationError, SpaceUnavailableError
 from ..question.options import Access, Limits
 from .connection import Connection, KeptClient
 from .failures import CallCancelled, from_exception
@@ -86,22 +89,21 @@ class Space:
             TimeoutError: another call, which this one waits for, needs more than ``read_timeout``.
             Exception: ``SpaceInfo.fetch`` failed, here or in the other call.
         """
-        began = time.monotonic()
         while not self._loading.acquire(timeout=0.2):  # a short wait: this call's reader may leave
             if connection.cancelled:
                 raise CallCancelled
-            if time.monotonic() > began + connection.limits.read_timeout:
+            if time.monotonic() > connection.began + connection.limits.read_timeout:
                 raise TimeoutError
         try:
-            return self._load(connection, began)
+            return self._load(connection)
         finally:
             self._loading.release()
 
-    def _load(self, connection: Connection, began: float) -> SpaceInfo:
+    def _load(self, connection: Connection) -> SpaceInfo:
         now = time.monotonic()
         if self._info and max(now - INFO_MAX_AGE, self._suspected) < self._checked:
             return self._info
-        if self._error and self._failed > began:  # in the call that this one waited for
+        if self._error and self._failed > connection.began:  # in the call that this one waited for
             raise copy(self._error)
         try:
             if self._info is None or not self._info.is_current(connection):
@@ -115,14 +117,23 @@ class Space:
         self._checked, self.weight = now, self._info.weight
         return self._info
 
-    def forget(self, info: SpaceInfo) -> None:
-        """Fetch the info anew for the next question: a refusal may be due to outdated info."""
-        if self._info is info:
-            self._info = None
+    @contextmanager
+    def info_for_question(self, connection: Connection) -> Iterator[SpaceInfo]:
+        """Hand out the info, and learn from the answer whether it is right.
 
-    def confirm(self, info: SpaceInfo) -> None:
-        """Count the info as checked: a complete answer shows that it was right."""
-        if info is self._info:
+        A refusal may be due to outdated info: another app may answer there by now, or the login may
+        have ended. Then the info is fetched anew for the next attempt.
+        """
+        info = self.info(connection)
+        try:
+            yield info
+        except (SpaceUnavailableError, AuthenticationError) as error:
+            if not error.retryable and info.fetched < connection.began:
+                connection.ask_again = True
+                if self._info is info:
+                    self._info = None
+            raise
+        if self._info is info:
             self._checked = time.monotonic()
 
 

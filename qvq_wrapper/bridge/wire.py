@@ -31,14 +31,13 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
         deadline: when the current step has to end, by ``time.monotonic()``.
         streams: the response is a stream, so each byte of it sets a new deadline.
         used: httpcore has opened a connection here. A newer one may know nothing of this class.
-        opened: the current request opened a connection.
         sent: the first byte of our own request was sent. What opens a tunnel does not count.
         received: something came after that.
     """
 
     def __init__(self) -> None:
         self.patience = self.connect_timeout = self.deadline = math.inf
-        self.used = self.streams = self.opened = self.sent = self.received = False
+        self.used = self.streams = self.sent = self.received = False
         self._socket: Any = None
         self._io: Any = None  # what reads and writes: the socket, unless TLS is inside TLS
         self._is_cut = False
@@ -48,7 +47,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
     def begin(self, patience: float, connect_timeout: float) -> None:
         """Prepare for a request. ``connect_timeout`` is for all addresses, the proxy and TLS."""
         self.patience, self.connect_timeout = patience, connect_timeout
-        self.streams = self.opened = self.sent = self.received = False
+        self.streams = self.sent = self.received = False
         self.deadline = time.monotonic() + patience
 
     def hurry(self, seconds: float) -> None:
@@ -80,7 +79,7 @@ class Wire(httpcore.NetworkBackend, httpcore.NetworkStream):
         self, host: str, port: int, timeout: float | None = None,
         local_address: str | None = None, socket_options: Any = None,
     ) -> httpcore.NetworkStream:
-        self.used = self.opened = True
+        self.used = True
         with _raised_as(httpcore.ConnectTimeout, httpcore.ConnectError):
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             self.deadline = time.monotonic() + self.connect_timeout
@@ -201,4 +200,3 @@ def close_inherited() -> None:
     for wire in list(_wires):
         with suppress(OSError):
             wire.close()
-    _wires.clear()
