@@ -119,7 +119,7 @@ class Connection(httpx.Auth):
         if not was_open:
             wire.close()  # httpcore notices, and opens a new connection
         wire.begin(patience or wait, min(CONNECT_TIMEOUT, wait))
-        request = self.http.build_request(method, url, extensions={"kept": True}, **options)
+        request = self.http.build_request(method, url, extensions={"ours": True}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
@@ -138,7 +138,7 @@ class Connection(httpx.Auth):
             host = request.url.netloc.decode()
             raise SpaceUnavailableError(
                 f"The Space's config leads to another host, {host}; nothing was sent there.")
-        joins, is_kept = path.endswith("/queue/join"), "kept" in request.extensions
+        joins, is_ours = path.endswith("/queue/join"), "ours" in request.extensions
         # cancel() sets ``cancelled`` and then reads ``_joining``. With the other order here, one of
         # the two always notices the other.
         self._joining = joins
@@ -150,7 +150,7 @@ class Connection(httpx.Auth):
             response = yield request
         finally:
             if joins:
-                self.may_have_job = wire.sent or not (is_kept and wire.used)
+                self.may_have_job = wire.sent or not (is_ours and wire.used)
         if "set-cookie" in response.headers:
             drop_unsendable(self.http.cookies)
         if keep := re.search(r"timeout\s*=\s*(\d+)", response.headers.get("keep-alive", ""), re.I):

@@ -69,7 +69,7 @@ def answer(
         Exception: whatever went wrong; ``failures.from_exception`` knows them all.
     """
     endpoint, picture = find_endpoint(info.config, info.api, question), question.picture
-    file: dict[str, Any] = {}  # the picture in the arguments; filled in below
+    file: dict[str, Any] = {}  # filled in by the upload; the arguments refer to it
     arguments, finder = endpoint.arguments(question, file if picture else None), endpoint.finder()
     connection.http.cookies = httpx.Cookies(info.cookies)
     if picture and picture.url:
