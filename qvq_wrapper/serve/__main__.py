@@ -80,14 +80,14 @@ def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from .fetch import guard_fetches
+    from .fetch import take_pictures
     from .page import CSS, theme
     from .visitors import Visitors
 
     uploads = Uploads(folder)
     uploads.keep_present()
     Thread(target=uploads.delete_old_forever, daemon=True).start()
-    guard_fetches(uploads)
+    take_pictures(uploads)
     page.has_launched = True  # else Gradio checks no path; mount_gradio_app does not set it
     readers.app = mount_gradio_app(
         FastAPI(), page, path="/", auth=options.auth, theme=theme(), css=CSS,
