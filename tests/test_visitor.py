@@ -281,9 +281,10 @@ def test_a_body_that_is_refused(visit):
         status, _ = visit.request("POST", f"{API}/queue/join", content=body)
         assert status in (400, 422), body[:20]
     body = b'{"data": ["' + b"x" * (5 * 2**20) + b'"]}'
-    assert visit.request("POST", f"{API}/run/generate", content=iter([body]))[0] == 413
+    assert visit.request("POST", f"{API}/run/generate", content=body)[0] == 413
     assert visit.request("POST", "/login", content=bytes(2**17))[0] == 413
-    assert visit.request("POST", f"{API}/upload", content=iter([b"x"]))[0] == 411
+    for path in ("upload", "run/generate"):
+        assert visit.request("POST", f"{API}/{path}", content=iter([b"x"]))[0] == 411
     url = f"http://127.0.0.2:{visit.site}/many.png"
     said = visit.ask([{"path": f"{url}?{number}", **META} for number in range(100)])
     assert "one picture" in said and not any("many" in path for path in Site.asked)

@@ -38,8 +38,7 @@ class Reader:
         """Yield growing Markdown with the text in a picture file.
 
         Raises:
-            MediaError: the file is not a picture, or the picture is too large.
-            OSError: the picture is damaged. Pillow can also raise others.
+            MediaError: the file cannot be read, or the picture is too large.
         """
         yield INTRO
         if picture is None:
@@ -57,11 +56,10 @@ class Reader:
         """Return an image (a numpy array) of each line of text in a file, from top to bottom.
 
         Raises:
-            MediaError: the file is not a picture, or the picture is too large.
-            OSError: the picture is damaged. Pillow can also raise others.
+            MediaError: the file cannot be read, or the picture is too large.
         """
-        open_picture(picture).close()
-        image = self._engine.result().load_img(picture)
+        with open_picture(picture):
+            image = self._engine.result().load_img(picture)
         boxes = self._run(image, use_det=True, use_cls=False, use_rec=False).boxes
         return [] if boxes is None else [get_rotate_crop_image(image, box) for box in boxes]
 

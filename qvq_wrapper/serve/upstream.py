@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any
 
 import openai
@@ -29,7 +28,6 @@ _QUESTIONS_FAULT = (0, 400, 413, 422, 500)
 _GARBAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
-@dataclass
 class Upstream:
     """A model and the server that runs it.
 
@@ -48,27 +46,21 @@ class Upstream:
         ValueError: a proxy in the environment cannot be used.
     """
 
-    base_url: str
-    model: str
-    _: KW_ONLY
-    api_key: InitVar[str] = ""
-    system: str = ""
-    max_tokens: int = 8192
-    temperature: float | None = None
-    max_pixels: int = 1_003_520
-    stop_repetition: bool = False
-    show_thinking: bool = False
-    _client: openai.AsyncOpenAI = field(init=False, repr=False)
-    _secret: Secret = field(init=False, repr=False)
-    _decoding: CapacityLimiter = field(init=False, repr=False)
-
-    def __post_init__(self, api_key: str) -> None:
+    def __init__(
+        self, base_url: str, model: str, *, api_key: str = "", system: str = "",
+        max_tokens: int = 8192, temperature: float | None = None, max_pixels: int = 1_003_520,
+        stop_repetition: bool = False, show_thinking: bool = False,
+    ) -> None:
+        self.model, self.system = model, system
+        self.max_tokens, self.temperature = max_tokens, temperature
+        self._max_pixels = max_pixels
+        self._stop_repetition, self._show_thinking = stop_repetition, show_thinking
         self._secret = Secret(api_key)
         self._decoding = CapacityLimiter(2)  # a large picture needs half a gigabyte
         # Reads the environment's proxies. A question is never asked twice. On a busy machine,
         # connecting has taken more than 10 s.
         self._client = openai.AsyncOpenAI(
-            base_url=self.base_url, api_key=api_key or "none", max_retries=0,
+            base_url=base_url, api_key=api_key or "none", max_retries=0,
             timeout=openai.Timeout(READ_TIMEOUT, connect=30))
 
     async def answer(
@@ -87,7 +79,7 @@ class Upstream:
         limit = max_tokens or self.max_tokens
         request = await self._request(image, prompt, system)
         heat = self.temperature if temperature is None else temperature
-        answer, shown, reason = Answer(self.show_thinking), "", ""
+        answer, shown, reason = Answer(self._show_thinking), "", ""
         repetition = Repetition()
         try:
             async with await self._client.chat.completions.create(
@@ -100,7 +92,7 @@ class Upstream:
                         if answer.add(piece):
                             shown = self._secret.out_of_answer(answer.text, is_whole=False)
                             yield shown
-                    if self.stop_repetition and repetition.found_in(answer.heard):
+                    if self._stop_repetition and repetition.found_in(answer.heard):
                         reason = "repetition"
                         break
         except openai.APIError as error:
@@ -125,12 +117,9 @@ class Upstream:
         if image is not None:
             try:
                 url = await to_thread.run_sync(
-                    data_uri, image, self.max_pixels, limiter=self._decoding)
+                    data_uri, image, self._max_pixels, limiter=self._decoding)
             except MediaError as error:
                 raise ResponseError(str(error)) from None
-            except Exception as error:  # Pillow's readers of broken files raise all kinds
-                raise ResponseError(
-                    f"The picture cannot be read ({type(error).__name__}).") from None
             content = [{"type": "image_url", "image_url": {"url": url}}]
             content += [{"type": "text", "text": prompt}] if prompt else []
         elif not prompt:

@@ -31,6 +31,7 @@ _READ = re.compile(
     r"(?!/gradio_api/|/monitoring).*", re.DOTALL)
 _ASK = re.compile(r"/gradio_api/(queue/join|(run|api|call|call/v2)/[^/]+|cancel|reset)/?")
 _FILE = re.compile(r"/gradio_api/file[=/](.*)", re.DOTALL)
+_UNKNOWN = "The Space has no such address."
 _PRIVATE = "The Space uses only pictures that were uploaded to it."
 
 
@@ -45,35 +46,35 @@ class Visitors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
+        request, path = Request(scope, receive), scope["path"]
         try:
-            if request.method == "POST" and scope["path"].rstrip("/") == "/gradio_api/upload":
+            if request.method in ("GET", "HEAD", "OPTIONS"):
+                await self._check_read(path)
+                await self._app(scope, receive, send)
+            elif request.method == "POST" and path.rstrip("/") == "/gradio_api/upload":
                 async with self._uploads.room(_size(request, MAX_FILE + _FORM) + SMALL_FILES):
                     await self._app(scope, receive, send)
+            elif request.method == "POST" and path.rstrip("/") == "/login":
+                _size(request, _FORM)
+                await self._app(scope, receive, send)
+            elif request.method == "POST" and _ASK.fullmatch(path):
+                _size(request, MAX_JSON)
+                question = await to_thread.run_sync(self._question, await request.body())
+                await self._app(scope, _replay(question, receive), send)
             else:
-                await self._app(scope, await self._checked(request), send)
+                raise Refused(_UNKNOWN, 404)
         except ClientDisconnect:
             pass
         except Refused as refused:
             content = {"detail": str(refused), "error": str(refused)}
             await JSONResponse(content, refused.status)(scope, receive, send)
 
-    async def _checked(self, request: Request) -> Receive:
-        """Return what the application receives instead of the request."""
-        path = request.scope["path"]
-        if request.method in ("GET", "HEAD", "OPTIONS"):
-            named = _FILE.fullmatch(path)
-            if named and not await to_thread.run_sync(self._uploads.find, named[1]):
+    async def _check_read(self, path: str) -> None:
+        if named := _FILE.fullmatch(path):
+            if not await to_thread.run_sync(self._uploads.find, named[1]):
                 raise Refused(_PRIVATE, 403)
-            if named or _READ.fullmatch(path):
-                return request.receive
-        elif request.method == "POST" and path.rstrip("/") == "/login":
-            _size(request, _FORM)
-            return request.receive
-        elif request.method == "POST" and _ASK.fullmatch(path):
-            question = await to_thread.run_sync(self._question, await _read(request))
-            return _replay(question, request.receive)
-        raise Refused("The Space has no such address.", 404)
+        elif not _READ.fullmatch(path):
+            raise Refused(_UNKNOWN, 404)
 
     def _question(self, body: bytes) -> bytes:
         """Return a question whose pictures are checked, and written as Gradio has to read it."""
@@ -126,7 +127,8 @@ def picture_in(data_uri: object) -> bytes:
 
 def _check_picture(file: Path | io.BytesIO) -> None:
     try:
-        open_picture(file).close()
+        with open_picture(file):
+            pass
     except MediaError as error:
         raise Refused(str(error)) from None
 
@@ -136,17 +138,8 @@ def _size(request: Request, most: int) -> int:
     if not re.fullmatch("[0-9]{1,18}", size) or "transfer-encoding" in request.headers:
         raise Refused("The request does not tell its length.", 411)
     if int(size) > most:
-        raise Refused(f"The request has more than {most // 2**20} MB.", 413)
+        raise Refused(f"The request has more than {most:,} bytes.", 413)
     return int(size)
-
-
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for data in request.stream():
-        body += data
-        if len(body) > MAX_JSON:
-            raise Refused(f"The question has more than {MAX_JSON // 2**20} MB.", 413)
-    return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
