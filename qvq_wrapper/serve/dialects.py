@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -33,22 +32,22 @@ class Piece(NamedTuple):
     reason: str
 
 
-def read_chunk(chunk: object) -> Iterator[Piece]:
-    """Yield what a chunk adds. Takes anything, and gives nothing for what it does not know.
+def read_chunk(chunk: object) -> Piece:
+    """Return what a chunk adds. Takes anything, and finds nothing in what it does not know.
 
     A chunk need not have a choice, nor a choice a delta: Azure sends the results of its filters so
     (https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming).
     """
     choices = getattr(chunk, "choices", None)
-    for choice in choices if isinstance(choices, list) else []:
-        delta = getattr(choice, "delta", None)
-        content = getattr(delta, "content", None)
-        thoughts = [getattr(delta, name, None) for name in _THOUGHTS]
-        thought = next(filter(None, map(_text_of, thoughts)), "") or _text_of(content, True)
-        text = _text_of(content) or _text_of(getattr(delta, "refusal", None))
-        reason = getattr(choice, "finish_reason", None)
-        reason = reason if isinstance(reason, str) else ""
-        yield Piece(thought, text, _ENDS.get(reason.lower(), reason))
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    delta = getattr(choice, "delta", None)
+    content = getattr(delta, "content", None)
+    thoughts = [getattr(delta, name, None) for name in _THOUGHTS]
+    thought = next(filter(None, map(_text_of, thoughts)), "") or _text_of(content, True)
+    text = _text_of(content) or _text_of(getattr(delta, "refusal", None))
+    reason = getattr(choice, "finish_reason", None)
+    reason = reason if isinstance(reason, str) else ""
+    return Piece(thought, text, _ENDS.get(reason.lower(), reason))
 
 
 def _text_of(content: Any, of_thoughts: bool = False) -> str:

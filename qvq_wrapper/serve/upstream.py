@@ -77,21 +77,21 @@ class Upstream:
             ResponseError: the picture cannot be read, or the server fails.
         """
         limit = max_tokens or self.max_tokens
-        request = await self._request(image, prompt, system)
+        messages = await self._messages(image, prompt, system)
         heat = self.temperature if temperature is None else temperature
         answer, shown, reason = Answer(self._show_thinking), "", ""
         repetition = Repetition()
         try:
             async with await self._client.chat.completions.create(
-                **request, model=self.model, max_tokens=limit, stream=True,
+                messages=messages, model=self.model, max_tokens=limit, stream=True,
                 temperature=openai.omit if heat is None else heat,
             ) as stream:
                 async for chunk in stream:
-                    for piece in read_chunk(chunk):
-                        reason = piece.reason or reason
-                        if answer.add(piece):
-                            shown = self._secret.out_of_answer(answer.text, is_whole=False)
-                            yield shown
+                    piece = read_chunk(chunk)
+                    reason = piece.reason or reason
+                    if answer.add(piece):
+                        shown = self._secret.out_of_answer(answer.text, is_whole=False)
+                        yield shown
                     if self._stop_repetition and repetition.found_in(answer.heard):
                         reason = "repetition"
                         break
@@ -110,9 +110,7 @@ class Upstream:
         if note or text != shown:
             yield f"{text}\n\n*{note}*".strip() if note else text
 
-    async def _request(
-        self, image: str | None, prompt: str, system: str | None
-    ) -> dict[str, Any]:
+    async def _messages(self, image: str | None, prompt: str, system: str | None) -> Any:
         content: Any = prompt
         if image is not None:
             try:
@@ -124,10 +122,9 @@ class Upstream:
             content += [{"type": "text", "text": prompt}] if prompt else []
         elif not prompt:
             raise ResponseError("There is neither a question nor a picture.")
-        messages = [{"role": "user", "content": content}]
-        if system := self.system if system is None else system:
-            messages.insert(0, {"role": "system", "content": system})
-        return {"messages": messages}
+        system = self.system if system is None else system
+        first = [{"role": "system", "content": system}] if system else []
+        return [*first, {"role": "user", "content": content}]
 
     def _failure(self, error: openai.APIError, limit: int, begun: bool) -> ResponseError:
         """Return an error with the server's words and without the key."""
@@ -145,22 +142,18 @@ class Upstream:
         body = error.body
         said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
         words = self._secret.out_of_error(str(said or error.message))
-        code = error.status_code if isinstance(error, openai.APIStatusError) else 0
+        code, wait = 0, None
+        if isinstance(error, openai.APIStatusError):
+            code, wait = error.status_code, retry_after_of(error.response.headers)
         status = f" (HTTP {code})" if code else ""
         if code in _QUESTIONS_FAULT and (refusal := refusal_of_length(body, words)):
             return ResponseError(
-                f"The model's server says: {refusal}{status} {_TOO_LONG.format(limit)}",
-                status_code=code)
+                f"The model's server says: {refusal}{status} {_TOO_LONG.format(limit)}")
         message = f"The model's server says: {words}{status}"
-        if not isinstance(error, openai.APIStatusError):
-            return ResponseError(message)
-        known: dict[str, Any] = {
-            "status_code": code, "retry_after": retry_after_of(error.response.headers)}
-        message += _HINT * (code == 404)
         if code == 429:
-            return RateLimitError(message, retryable=True, **known)
+            return RateLimitError(message, retryable=True, retry_after=wait)
         if code >= 500:
-            return SpaceUnavailableError(message, retryable=True, **known)
+            return SpaceUnavailableError(message, retryable=True, retry_after=wait)
         if code in (401, 403, 404):  # for the owner of this Space to mend
-            return SpaceUnavailableError(message, **known)
-        return ResponseError(message, **known)
+            return SpaceUnavailableError(message + _HINT * (code == 404))
+        return ResponseError(message)
