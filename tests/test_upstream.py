@@ -59,12 +59,11 @@ async def test_what_is_sent(server):
     assert server.headers[-1]["authorization"] == "bearer none"
     options = {"api_key": KEY, "system": "Be brief.", "max_tokens": 9, "temperature": 0}
     call = {"system": "", "max_tokens": 3, "temperature": 0.5}
-    for own, length, heat, roles in [({}, 9, 0, ["system", "user"]), (call, 3, 0.5, ["user"])]:
+    for own, length, heat, first in [({}, 9, 0, "Be brief."), (call, 3, 0.5, "Hi")]:
         await answer(server, prompt="Hi", call=own, **options)
         request = server.requests[-1]
         assert (request["max_tokens"], request["temperature"]) == (length, heat)
-        assert [message["role"] for message in request["messages"]] == roles
-        assert request["messages"][0]["content"] == ("Be brief." if not own else "Hi")
+        assert request["messages"][0]["content"] == first
         assert server.headers[-1]["authorization"] == f"bearer {KEY}"
 
 
@@ -177,14 +176,12 @@ ECHOES = [
 
 
 async def test_an_echoed_key_is_taken_out(server, caplog):
+    """Other words are left as they are."""
     caplog.set_level(logging.DEBUG)
     for echo in ECHOES:
         message = await failure(server, echo)
         assert "secret" not in html.unescape(message) and KEY not in caplog.text, echo
         assert "[key]" in message or message.count("y") > 480, echo
-
-
-async def test_other_words_are_left_as_they_are(server):
     for words in [
             "50%25 of 10 &amp; more", "a \\u0041 b", "Zm9vYmFyZm9vYmFy", "sk-secret-0123",
             "a" * 99]:
