@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields of a delta that hold a thought. vLLM and OpenRouter say ``reasoning``, and llama.cpp,
@@ -20,21 +20,10 @@ _TOO_LONG = re.compile(r"""
 _CODES = ("context_length_exceeded", "exceed_context_size_error")
 
 
-class Piece(NamedTuple):
-    """What one chunk adds to an answer.
+def read_chunk(chunk: object) -> tuple[str, str, str]:
+    """Return what a chunk adds: a thought, a text, and the reason if the answer ends with it.
 
-    Attributes:
-        reason: why the answer ends with this piece, or "" if it goes on.
-    """
-
-    thought: str
-    text: str
-    reason: str
-
-
-def read_chunk(chunk: object) -> Piece:
-    """Return what a chunk adds. Takes anything, and finds nothing in what it does not know.
-
+    Each may be "". This takes anything, and finds nothing in what it does not know.
     A chunk need not have a choice, nor a choice a delta: Azure sends the results of its filters so
     (https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming).
     """
@@ -47,7 +36,7 @@ def read_chunk(chunk: object) -> Piece:
     text = _text_of(content) or _text_of(getattr(delta, "refusal", None))
     reason = getattr(choice, "finish_reason", None)
     reason = reason if isinstance(reason, str) else ""
-    return Piece(thought, text, _ENDS.get(reason.lower(), reason))
+    return thought, text, _ENDS.get(reason.lower(), reason)
 
 
 def _text_of(content: Any, of_thoughts: bool = False) -> str:

@@ -78,7 +78,7 @@ class Uploads:
             self._lent -= size
 
     async def keep(self, picture: bytes) -> str:
-        """Write a picture into the folder, if it is not there already, and return its path.
+        """Write a picture into the folder, and return its path. It is there once at most.
 
         Raises:
             Refused: the folder is full.

@@ -87,10 +87,12 @@ class Upstream:
                 temperature=openai.omit if heat is None else heat,
             ) as stream:
                 async for chunk in stream:
-                    piece = read_chunk(chunk)
-                    reason = piece.reason or reason
-                    if answer.add(piece):
-                        shown = self._secret.out_of_answer(answer.text, is_whole=False)
+                    thought, text, ends = read_chunk(chunk)
+                    reason = ends or reason
+                    answer.add(thought, text)
+                    before = shown
+                    shown = self._secret.out_of_answer(answer.text, is_whole=False)
+                    if shown != before:
                         yield shown
                     if self._stop_repetition and repetition.found_in(answer.heard):
                         reason = "repetition"
