@@ -184,6 +184,13 @@ async def test_the_model_stops_while_gradio_passes_an_earlier_text_on():
         assert [text async for text in readers.newest("a session", late)] == []
         assert await anext(late) == "a"
 
+    async def whole(scope, receive, send):
+        await send({"type": "http.response.body", "body": b""})
+
+    readers = Readers(whole)
+    await readers(scope, left, send)  # this reader has read all, and may ask again
+    assert await anext(readers.newest("a session", texts_then())) == "abc"
+
 
 async def test_the_model_stops_if_no_reader_comes(monkeypatch):
     """Whoever comes later gets an error, and not the part as if it were the whole."""
