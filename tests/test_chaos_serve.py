@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from conftest import HERE, PNG, free_port, script, wait_until
 from test_chaos import ChaosRelay
+from test_serve import begin
 from upstream import Upstream
 
 from qvq_wrapper import ResponseError, ask
@@ -82,37 +82,30 @@ def test_two_thousand_questions():
 
 
 STAGES = ["page", "half an upload", "upload", "join", "call", "before a word", "in mid-answer"]
+HALF = (b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; "
+        b"boundary=b\r\nContent-Length: 90000\r\n\r\n--b\r\nContent-Disposition: form-data; "
+        b"name=\"files\"; filename=\"a.png\"\r\n\r\n" + bytes(30000))
 
 
 def leave(url, stage):
-    """Visit with httpx or a bare socket, as a browser does, and leave at this stage."""
-    prompt = script(*([600] if stage == "before a word" else ENDLESS))
-    host = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+    """Visit as a browser does, and leave at this stage."""
     if stage == "half an upload":
-        with socket.create_connection(host) as connection:
-            connection.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: "
-                               b"multipart/form-data; boundary=b\r\nContent-Length: 90000\r\n\r\n"
-                               b"--b\r\nContent-Disposition: form-data; name=\"files\"; "
-                               b"filename=\"a.png\"\r\n\r\n" + bytes(30000))
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
+            connection.sendall(HALF)
         return
     with httpx.Client(base_url=url, timeout=BOUND) as client:
-        functions = client.get("/config").json()["dependencies"]
         if stage == "page":
+            client.get("/config").raise_for_status()
             return
         path = client.post("/gradio_api/upload", files={"files": ("a.png", PNG)}).json()[0]
         if stage == "upload":
             return
         picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data, session = [picture, prompt, None, 100, ""], uuid.uuid4().hex
-        if stage == "call":
-            client.post("/gradio_api/call/generate", json={"data": data}).raise_for_status()
+        steps = [600] if stage == "before a word" else ENDLESS
+        path = begin(client, "curl" if stage == "call" else "browser", *steps, picture=picture)
+        if stage in ("join", "call"):
             return
-        number = next(each["id"] for each in functions if each["api_name"] == "generate")
-        client.post("/gradio_api/queue/join", json={
-            "data": data, "fn_index": number, "session_hash": session}).raise_for_status()
-        if stage == "join":
-            return
-        with client.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as response:
+        with client.stream("GET", path) as response:
             for line in response.iter_lines():
                 if "process_starts" in line and stage == "before a word" or "word word" in line:
                     break

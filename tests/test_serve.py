@@ -4,32 +4,130 @@ import asyncio
 import base64
 import itertools
 import os
-import re
+import socket
 import subprocess
 import sys
 import uuid
-from configparser import ConfigParser
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
-from conftest import BOUND, HERE, failure, free_port, script, wait_until, wait_until_async
+from conftest import BOUND, failure, free_port, script, wait_until, wait_until_async
 from network import web_server
 from upstream import Upstream
 
 from qvq_wrapper import (
-    AuthenticationError, Qwen_QVQ_72B, RateLimitError, ResponseError, SpaceUnavailableError,
+    AuthenticationError, RateLimitError, ResponseError, SpaceUnavailableError, ask,
 )
 from qvq_wrapper.batch import ask_many
 from qvq_wrapper.serve import SAMPLE, disconnect, running_space
-from qvq_wrapper.serve.__main__ import NEEDS
 from qvq_wrapper.serve.disconnect import Readers
 from qvq_wrapper.serve.options import parse
-from qvq_wrapper.serve.pace import newest
 
 pytestmark = [pytest.mark.anyio, pytest.mark.space, pytest.mark.backends("asyncio")]
 KEY = "sk-secret-0123456789"
 SERVE = [sys.executable, "-m", "qvq_wrapper.serve"]
+
+
+@pytest.fixture(scope="module")
+def url(server):
+    """The Space that most tests share."""
+    with running_space(base_url=server.url, model="a-model/v1", api_key=KEY) as url:
+        yield url.rstrip("/")
+
+
+async def test_a_question_with_a_picture_and_parameters(server, url):
+    parameters = {"temperature": 0.25, "max_tokens": 7, "system": "Be brief."}
+    answer = ask("What does the sign say?", SAMPLE, url=url, parameters=parameters)
+    assert await answer.read() == "You asked: What does the sign say? "
+    request, asked = server.requests[-1], len(server.requests)
+    first, (picture, text) = [message["content"] for message in request["messages"]]
+    assert (first, text["text"]) == ("Be brief.", "What does the sign say?")
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+    assert request["model"] == "a-model/v1"
+    assert (request["temperature"], request["max_tokens"]) == (0.25, 7)
+    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
+    for wrong in ({"temperature": -1}, {"max_tokens": 0}):
+        error = await failure(ask("Hi", url=url, parameters=wrong))
+        assert "minimum" in error.message, wrong
+    assert len(server.requests) == asked
+    async with ask(script("a", 60), url=url) as stream:
+        assert await anext(stream) == "a"  # before the next piece is said
+
+
+async def test_an_error_arrives_in_the_servers_words(server, url):
+    """The page shows the message of an error as HTML."""
+    step = {"error": {"message": "Your key {key} has <no> money & time"}}
+    for before in ([], ["half", 0.2]):
+        error = await failure(ask(script(*before, step), url=url))
+        assert type(error) is ResponseError and error.text == "".join(before[:1])
+        assert error.message == "The model's server says: Your key [key] has money & time"
+    step = {"error": {"message": "<img src=x onerror=alert(1)> &lt;img src=x&gt; 1 < 2"}}
+    with visitor(url) as client:
+        said = client.get(begin(client, "browser", step)).text
+    assert "The model's server says: " in said and "&lt;img" in said and "<" not in said
+
+
+ERRORS = [
+    (429, "30", RateLimitError, True), (429, None, RateLimitError, True),
+    (503, "30", SpaceUnavailableError, True), (500, None, SpaceUnavailableError, True),
+    (401, None, SpaceUnavailableError, False), (403, None, SpaceUnavailableError, False),
+    (404, None, SpaceUnavailableError, False), (400, None, ResponseError, False),
+    (413, "30", ResponseError, False),
+    (500, None, ResponseError, False, "`inputs` tokens + `max_new_tokens` must be <= 4096"),
+]
+
+
+async def test_the_space_passes_on_whether_to_come_back(server, url):
+    """A question that is too long for the model is the fault of that row of a data set."""
+    for status, wait, kind, retryable, *other in ERRORS:
+        words = other[0] if other else "not now"
+        headers = {"Retry-After": wait} if wait else {}
+        step = {"status": status, "headers": headers, "body": {"error": words}}
+        asked = len(server.requests)
+        error = await failure(ask(script(step), url=url))
+        assert error.message.startswith(f"The model's server says: {words} (HTTP {status})")
+        assert (type(error), error.retryable) == (kind, retryable), (status, wait)
+        again = 30 if wait and kind is not ResponseError else None
+        assert error.retry_after == again, (status, wait)
+        assert len(server.requests) == asked + 1, f"{status} was asked again"
+    with pytest.raises(SpaceUnavailableError, match="wrong key"):
+        step = {"status": 401, "body": {"error": "wrong key"}}
+        async for _ in ask_many(({"prompt": script(step)} for _ in range(1000)), url=url):
+            pytest.fail("a row is recorded")
+
+
+def visitor(url):
+    return httpx.Client(base_url=url, timeout=BOUND)
+
+
+def begin(client, kind, *steps, picture=None):
+    """Ask as a browser or as curl does. Return the path of the answer."""
+    data = {"data": [picture, script(*steps), None, 100, ""]}
+    if kind == "curl":
+        event = client.post("/gradio_api/call/generate", json=data).json()["event_id"]
+        return f"/gradio_api/call/generate/{event}"
+    functions = client.get("/config").json()["dependencies"]
+    number = next(each["id"] for each in functions if each["api_name"] == "generate")
+    session = uuid.uuid4().hex
+    data |= {"fn_index": number, "session_hash": session}
+    client.post("/gradio_api/queue/join", json=data).raise_for_status()
+    return f"/gradio_api/queue/data?session_hash={session}"
+
+
+def test_a_reader_whose_connection_ends_stops_the_model(server, url):
+    """As that of a tab that is closed, or of a process. One that stays gets the whole answer."""
+    flowing = [{"repeat": "word ", "times": 10_000, "delay": 0.02}]
+    for kind, steps in itertools.product(("browser", "curl"), ([60], ["half", 60], flowing)):
+        asked, left = len(server.requests), len(server.left)
+        with visitor(url) as client, client.stream("GET", begin(client, kind, *steps)):
+            wait_until(lambda: len(server.requests) > asked)
+        wait_until(lambda: len(server.left) > left)
+    left = len(server.left)
+    for kind, whole in (("browser", "whole"), ("curl", "halfwhole")):
+        with visitor(url) as client:
+            assert whole in client.get(begin(client, kind, "half", 0.3, "whole")).text
+    assert len(server.left) == left
 
 
 async def texts_then(error=None, closed=None, pause=0.1):
@@ -50,195 +148,58 @@ async def test_texts_that_nobody_has_time_for_are_left_out():
     for pause in (0, 0.3):
         found = []
         with pytest.raises(ValueError, match="broken"):
-            async for text in newest(texts_then(ValueError("broken"))):
+            async for text in Readers().newest("a session", texts_then(ValueError("broken"))):
                 found.append(text)
                 await asyncio.sleep(pause)
         assert found == ["abc", "abcd"]
     closed = asyncio.Event()
-    texts = newest(texts_then(closed=closed, pause=600))
+    texts = Readers().newest("a session", texts_then(closed=closed, pause=600))
     await anext(texts)
     await asyncio.wait_for(texts.aclose(), BOUND)
     assert closed.is_set()
 
 
-@pytest.fixture(scope="module")
-def url(server):
-    """The Space that most tests share."""
-    with running_space(base_url=server.url, model="a-model/v1", api_key=KEY) as url:
-        yield url.rstrip("/")
-
-
-async def test_a_question_with_a_picture(server, url):
-    answer = await Qwen_QVQ_72B.ask("What does the sign say?", SAMPLE, url=url).read()
-    assert answer == "You asked: What does the sign say? "
-    picture, text = server.requests[-1]["messages"][-1]["content"]
-    assert text["text"] == "What does the sign say?"
-    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
-    assert server.requests[-1]["model"] == "a-model/v1"
-    assert server.headers[-1]["authorization"] == f"bearer {KEY}"
-    async with Qwen_QVQ_72B.ask(script("a", 60), url=url) as stream:
-        assert await anext(stream) == "a"  # before the next piece is said
-
-
-async def test_the_parameters(server, url):
-    messages = [{"role": "user", "content": "Hi"}]
-
-    def create(**parameters):
-        return Qwen_QVQ_72B.create_async_generator("", messages, url=url, **parameters)
-
-    await create(temperature=0.25, max_tokens=7, system="Be brief.").read()
-    request, asked = server.requests[-1], len(server.requests)
-    assert (request["temperature"], request["max_tokens"]) == (0.25, 7)
-    assert request["messages"][0] == {"role": "system", "content": "Be brief."}
-    for wrong in ({"temperature": -1}, {"max_tokens": 0}):
-        assert "minimum" in (await failure(create(**wrong))).message, wrong
-    assert len(server.requests) == asked
-
-
-async def test_an_error_arrives_in_the_servers_words(server, url):
-    step = {"error": {"message": "Your key {key} has <no> money & time"}}
-    for before in ([], ["half", 0.2]):
-        error = await failure(Qwen_QVQ_72B.ask(script(*before, step), url=url))
-        assert type(error) is ResponseError and error.text == "".join(before[:1])
-        assert error.message == "The model's server says: Your key [key] has money & time"
-
-
-ERRORS = [
-    (429, "30", RateLimitError, True), (429, None, RateLimitError, True),
-    (503, "30", SpaceUnavailableError, True), (500, None, SpaceUnavailableError, True),
-    (401, None, SpaceUnavailableError, False), (403, None, SpaceUnavailableError, False),
-    (404, None, SpaceUnavailableError, False), (400, None, ResponseError, False),
-    (413, "30", ResponseError, False),
-    (500, None, ResponseError, False, "`inputs` tokens + `max_new_tokens` must be <= 4096"),
-]
-
-
-async def test_the_space_passes_on_whether_to_come_back(server, url):
-    """A question that is too long for the model is the fault of that row of a data set."""
-    for status, wait, kind, retryable, *other in ERRORS:
-        words = other[0] if other else "not now"
-        headers = {"Retry-After": wait} if wait else {}
-        step = {"status": status, "headers": headers, "body": {"error": words}}
-        asked = len(server.requests)
-        error = await failure(Qwen_QVQ_72B.ask(script(step), url=url))
-        assert error.message.startswith(f"The model's server says: {words} (HTTP {status})")
-        assert (type(error), error.retryable) == (kind, retryable), (status, wait)
-        again = 30 if wait and kind is not ResponseError else None
-        assert error.retry_after == again, (status, wait)
-        assert len(server.requests) == asked + 1, f"{status} was asked again"
-    with pytest.raises(SpaceUnavailableError, match="wrong key"):
-        step = {"status": 401, "body": {"error": "wrong key"}}
-        async for _ in ask_many(({"prompt": script(step)} for _ in range(1000)), url=url):
-            pytest.fail("a row is recorded")
-
-
-SILENT, FLOWING = [60], [{"repeat": "word ", "times": 10_000, "delay": 0.02}]
-
-
-@contextmanager
-def reader(client, kind, steps):
-    """Read an answer as a browser or as curl does. The connection ends with the block."""
-    data = [None, script(*steps), None, 100, ""]
-    if kind == "curl":
-        event = client.post("/gradio_api/call/generate", json={"data": data}).json()["event_id"]
-        path = f"/gradio_api/call/generate/{event}"
-    else:
-        functions = client.get("/config").json()["dependencies"]
-        number = next(each["id"] for each in functions if each["api_name"] == "generate")
-        session = uuid.uuid4().hex
-        client.post("/gradio_api/queue/join", json={
-            "data": data, "fn_index": number, "session_hash": session})
-        path = f"/gradio_api/queue/data?session_hash={session}"
-    with client.stream("GET", path) as response:
-        yield response.iter_lines()
-
-
-async def test_a_caller_who_cancels_stops_the_model(server, url):
-    for steps in (SILENT, FLOWING):
-        asked, left = len(server.requests), len(server.left)
-        reading = asyncio.ensure_future(Qwen_QVQ_72B.ask(script(*steps), url=url).read())
-        await wait_until_async(lambda: len(server.requests) > asked)
-        reading.cancel()
-        await wait_until_async(lambda: len(server.left) == left + 1)
-
-
-def visitor(url):
-    return httpx.Client(base_url=url, timeout=BOUND)
-
-
-def test_a_reader_whose_connection_ends_stops_the_model(server, url):
-    """As that of a tab that is closed, or of a process. One that stays gets the whole answer."""
-    for kind, steps in itertools.product(("browser", "curl"), (SILENT, ["half", *SILENT])):
-        asked, left = len(server.requests), len(server.left)
-        with visitor(url) as client, reader(client, kind, steps):
-            wait_until(lambda: len(server.requests) > asked)
-        wait_until(lambda: len(server.left) > left)
-    left = len(server.left)
-    for kind in ("browser", "curl"):
-        steps = ["half", 0.3, "whole"]
-        with visitor(url) as client, reader(client, kind, steps) as lines:
-            said = "".join(lines)
-        assert ("whole" if kind == "browser" else "halfwhole") in said, said
-    assert len(server.left) == left
-
-
-async def leave(readers, ends_response):
-    """Be the reader of an answer, and leave."""
-    async def app(scope, receive, send):
-        await receive()
-        if ends_response:
-            await send({"type": "http.response.body", "body": b""})
-
-    async def receive():
+async def test_the_model_stops_while_gradio_passes_an_earlier_text_on():
+    """Gradio ends the response itself if it sees first that the reader has left."""
+    async def left():
         return {"type": "http.disconnect"}
 
     async def send(message):
         pass
 
-    readers.app = app
     scope = {"path": "/gradio_api/queue/data", "query_string": b"session_hash=a%20session"}
-    await readers(scope, receive, send)
-
-
-async def test_the_model_stops_while_gradio_passes_an_earlier_text_on():
-    """Gradio ends the response itself if it sees first that the reader has left."""
     for ends_response in (True, False):
-        readers, closed = Readers(), asyncio.Event()
-        texts = newest(readers.while_reading("a session", texts_then(closed=closed)))
+        async def app(scope, receive, send):
+            await receive()
+            if ends_response:
+                await send({"type": "http.response.body", "body": b""})
+
+        readers, closed = Readers(app), asyncio.Event()
+        texts = readers.newest("a session", texts_then(closed=closed))
         assert await anext(texts) == "abc"
-        await leave(readers, ends_response)
+        await readers(scope, left, send)
         await asyncio.wait_for(closed.wait(), BOUND)
         assert [text async for text in texts] == []
-        late = asyncio.Event()  # another answer for the same reader is not begun
-        texts = newest(readers.while_reading("a session", texts_then(closed=late)))
-        assert [text async for text in texts] == [] and not late.is_set()
+        late = texts_then()  # another answer for the same reader is not begun
+        assert [text async for text in readers.newest("a session", late)] == []
+        assert await anext(late) == "a"
+
+    async def whole(scope, receive, send):
+        await send({"type": "http.response.body", "body": b""})
+
+    readers = Readers(whole)
+    await readers(scope, left, send)  # this reader has read all, and may ask again
+    assert await anext(readers.newest("a session", texts_then())) == "abc"
 
 
 async def test_the_model_stops_if_no_reader_comes(monkeypatch):
     """Whoever comes later gets an error, and not the part as if it were the whole."""
     monkeypatch.setattr(disconnect, "PATIENCE", 0.01)
-    readers, closed = Readers(), asyncio.Event()
-
-    async def texts():
-        try:
-            yield "a"
-            await asyncio.sleep(60)
-        finally:
-            closed.set()
-
+    closed = asyncio.Event()
     with pytest.raises(ResponseError, match="Nobody read this answer for 0.01 s"):
-        async for text in newest(readers.while_reading("a session", texts())):
-            assert text == "a"
+        async for text in Readers().newest("a session", texts_then(closed=closed, pause=60)):
+            assert text == "abc"
     assert closed.is_set()
-
-
-def test_the_servers_words_are_no_html(server, url):
-    """The page shows the message of an error as HTML."""
-    words = "<img src=x onerror=alert(1)> &lt;img src=x onerror=alert(1)&gt; 1 < 2"
-    steps = [{"error": {"message": words}}]
-    with visitor(url) as client, reader(client, "browser", steps) as lines:
-        said = "".join(lines)
-    assert "The model's server says: " in said and "&lt;img" in said and "<" not in said
 
 
 async def test_many_answers_at_once(server, url):
@@ -246,27 +207,27 @@ async def test_many_answers_at_once(server, url):
     await wait_until_async(lambda: not server.running)
     asked = len(server.requests)
     prompt = script("a", {"at_once": 50}, "b")
-    streams = [Qwen_QVQ_72B.ask(prompt, url=url, timeout=BOUND) for _ in range(50)]
+    streams = [ask(prompt, url=url, timeout=BOUND) for _ in range(50)]
     assert await asyncio.gather(*(stream.read() for stream in streams)) == ["ab"] * 50
     assert len(server.requests) == asked + 50 and server.most_at_once == 50
 
 
 def test_a_visitor_gets_nothing_private(server, url, tmp_path):
     """A short form of test_visitor.py: each protection, once."""
-    (tmp_path / "private").write_bytes(SAMPLE.read_bytes() + b"a canary")
+    private = tmp_path / "private"
+    private.write_bytes(SAMPLE.read_bytes() + b"a canary")
     asked, api = len(server.requests), "/gradio_api"
     with web_server(200, b"a canary") as site, visitor(url) as client:
         seen = [client.get(path) for path in ("/", "/config", f"{api}/info")]
         uploaded = client.post(f"{api}/upload", files={"files": SAMPLE.read_bytes()}).json()[0]
         link = os.path.join(os.path.dirname(uploaded), "link.png")
-        os.symlink(tmp_path / "private", link)
-        for path in (str(tmp_path / "private"), "/proc/self/environ", link, f"{site.url}/x.png",
-                     f"{uploaded}/../../../../../../{tmp_path}/private"):
+        os.symlink(private, link)
+        for path in (str(private), "/proc/self/environ", link, f"{site.url}/x.png",
+                     f"{uploaded}/../../../../../../{private}"):
             named = {"path": path, "meta": {"_type": "gradio.FileData"}}
             for form in (named, [{"a": named}], {"path": None, "url": path}):
                 data = {"data": [form, "Hi", None, 100, ""]}
                 seen.append(client.post(f"{api}/run/generate", json=data))
-                # Gradio fetches a URL itself, in a guarded way.
                 is_fetched = path.startswith("http") and "url" not in form
                 assert seen[-1].status_code == (500 if is_fetched else 400), form
             seen += [client.get(f"{api}/{route}={path}") for route in ("file", "proxy")]
@@ -275,10 +236,8 @@ def test_a_visitor_gets_nothing_private(server, url, tmp_path):
         assert client.post(f"{api}/upload", content=iter([b"x"])).status_code == 411
         assert client.get(f"{api}/file={uploaded}").content == SAMPLE.read_bytes()
     assert len(server.requests) == asked and not site.requests
-    for response in seen:
-        for secret in (KEY, "a canary", server.url, base64.b64encode(b"a canary").decode()):
-            assert secret not in response.text, response.url
-    assert "a-model/v1" in seen[1].text
+    secrets = (KEY, "a canary", server.url, base64.b64encode(b"a canary").decode())
+    assert not [response.url for response in seen for each in secrets if each in response.text]
     for process in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError), open(f"/proc/{process}/cmdline", errors="replace") as file:
             assert KEY not in file.read()
@@ -305,18 +264,18 @@ def test_the_command(tmp_path):
         assert printed.startswith("http://0.0.0.0:")
         url = printed.replace("0.0.0.0", "127.0.0.1")
 
-        def ask(question, auth=None):
-            return asyncio.run(Qwen_QVQ_72B.ask(question, SAMPLE, url=url, auth=auth).read())
+        def read(question, auth=None):
+            return asyncio.run(ask(question, SAMPLE, url=url, auth=auth).read())
 
         with pytest.raises(AuthenticationError):
-            ask("Hi")
+            read("Hi")
         with pytest.raises(SpaceUnavailableError, match="it may still be starting") as caught:
-            ask("Hi", ("ann", "pass:word"))
+            read("Hi", ("ann", "pass:word"))
         assert caught.value.retryable
         with Upstream(port) as server:
             circle = {"repeat": "Wait, let me look at the angle once more. ", "times": 100}
             thought = {"event": {"choices": [{"delta": {"reasoning": "Hm.\nA <sign>?"}}]}}
-            text = ask(script(thought, circle), ("bob", "secret"))
+            text = read(script(thought, circle), ("bob", "secret"))
         process.terminate()
         assert process.wait(BOUND) == 0 and process.stderr.read() == ""
     assert text.startswith("> *Thinking:*\n>\n> Hm.\n> A <sign>?\n\nWait, ")
@@ -336,10 +295,8 @@ WRONG = [
     (["--base-url", "127.0.0.1:8000", *MODEL[2:]], "http:// or https://"),
     (["--base-url", "http://a:b@c/v1", *MODEL[2:]], "no user"),
     (["--base-url", "http://[::1/v1", *MODEL[2:]], "http:// or https://"),
-    ([*MODEL[:2], "--model", " "], "is empty"),
-    ([*MODEL, "--max-tokens", "0"], "1 or more"), ([*MODEL, "--max-tokens", "x"], "invalid"),
+    ([*MODEL, "--max-tokens", "0"], "1 or more"), ([*MODEL, "--concurrency", "0"], "1 or more"),
     ([*MODEL, "--temperature", "-1"], "0 or more"), ([*MODEL, "--temperature", "nan"], "0 or more"),
-    ([*MODEL, "--concurrency", "0"], "1 or more"), ([*MODEL, "--max-pixels", "0"], "1 or more"),
     ([*MODEL, "--api-key-file", "missing"], "file cannot be read (FileNotFoundError)"),
     ([*MODEL, "--api-key-file", "two"], "has no key, or one with spaces"),
     ([*MODEL, "--auth-file", "empty"], "empty has no user:password"),
@@ -363,34 +320,26 @@ def test_a_wrong_command(tmp_path, monkeypatch, capsys):
     assert "OPENAI_API_KEY" in (said := capsys.readouterr().err) and "sk-" not in said
 
 
-def test_a_space_that_cannot_start(tmp_path):
-    """For want of a package, or with a proxy that cannot be used.
-
-    The message names the extra of this kind of Space. A folder of its name is no package.
-    """
-    (tmp_path / "folder").mkdir()
-    cases = [([], "rapidocr"), (MODEL, "openai"), (MODEL, "PIL"), ([*MODEL, "--port", "0"], "")]
-    code = f"""
-import importlib.util, sys
-from qvq_wrapper.serve import __main__ as serve
-for arguments, hidden in {cases!r}:
-    for found in (None, importlib.util.find_spec("folder")):
-        serve.find_spec = lambda name: found if name == hidden else importlib.util.find_spec("json")
-        sys.argv[1:] = arguments
-        try:
-            serve.main()
-        except SystemExit as end:
-            print(end.code)
+def test_a_space_that_cannot_start():
+    """For want of a package, with a proxy that cannot be used, or on a port that is taken."""
+    code = """
+import sys
+from qvq_wrapper.serve.__main__ import main
+sys.modules[sys.argv[1]], sys.argv[1:] = None, sys.argv[2:]
+main()
 """
     proxy = {"ALL_PROXY": "socks://user:secret@127.0.0.1:1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          timeout=BOUND, cwd=tmp_path, env=os.environ | proxy)
-    packages = [("rapidocr", "demo"), ("openai", "serve"), ("pillow", "serve")]
-    *missing, first, second = done.stdout.splitlines()
-    assert (done.stderr, missing) == ("", [
-        f'This Space needs {package}: pip install "qvq_wrapper[{extra}]"'
-        for package, extra in packages for _ in range(2)])
-    assert "ALL_PROXY" in first == second and "secret" not in first
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for hidden, arguments, message in [
+                ("rapidocr", ["--port", "0"], 'needs rapidocr: pip install "qvq_wrapper[demo]"'),
+                ("openai", [*MODEL, "--port", "0"], 'openai: pip install "qvq_wrapper[serve]"'),
+                ("x", [*MODEL, "--port", "0"], "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY"),
+                ("x", ["--port", port], f"Cannot listen on 127.0.0.1, port {port}: ")]:
+            done = subprocess.run([sys.executable, "-c", code, hidden, *arguments], text=True,
+                                  capture_output=True, timeout=BOUND, env=os.environ | proxy)
+            assert (done.returncode, done.stdout) == (1, "") and message in done.stderr
+            assert "secret" not in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_text_reader_gets_no_key(monkeypatch):
@@ -404,11 +353,3 @@ def test_the_text_reader_gets_no_key(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", popen)
     with pytest.raises(OSError, match="not started"), running_space():
         pass
-
-
-def test_the_extras_have_what_the_spaces_need():
-    setup = ConfigParser()
-    setup.read(HERE.parent / "setup.cfg")
-    for extra, needed in NEEDS.items():
-        named = re.findall(r"^[\w-]+", setup["options.extras_require"][extra], re.MULTILINE)
-        assert set(needed.values()) <= set(named)

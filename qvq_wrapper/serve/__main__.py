@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -21,12 +20,6 @@ from .options import parse
 if TYPE_CHECKING:
     import gradio
 
-# What each kind of Space needs, by extra: the module and the package that it comes in.
-NEEDS = {
-    "demo": {"gradio": "gradio", "onnxruntime": "onnxruntime", "rapidocr": "rapidocr"},
-    "serve": {"gradio": "gradio", "openai": "openai", "PIL": "pillow"},
-}
-
 
 def main() -> None:
     """Read the command line and serve the Space. Ctrl-C and SIGTERM end it with exit status 0.
@@ -36,12 +29,6 @@ def main() -> None:
             Space was stopped.
     """
     options = parse()
-    extra = "serve" if options.base_url else "demo"
-    # A folder of that name is no package: gradio keeps its files in /tmp/gradio.
-    missing = [name for module, name in NEEDS[extra].items()
-               if not getattr(find_spec(module), "origin", None)]
-    if missing:
-        sys.exit(f"This Space needs {', '.join(missing)}: pip install \"qvq_wrapper[{extra}]\"")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     if options.until_stdin_closes:
@@ -56,7 +43,11 @@ def main() -> None:
         address = printable(f"{options.host}, port {options.port}")
         sys.exit(f"Cannot listen on {address}: {error}")
     with TemporaryDirectory(prefix="qvq_wrapper-demo-", ignore_cleanup_errors=True) as folder:
-        _serve(listener, Path(folder).resolve(), options)
+        try:
+            _serve(listener, Path(folder).resolve(), options)
+        except ImportError as error:
+            extra = "serve" if options.base_url else "demo"
+            sys.exit(f'{error}. This Space needs: pip install "qvq_wrapper[{extra}]"')
 
 
 def _end_with_stdin() -> None:
@@ -80,14 +71,14 @@ def _serve(listener: socket.socket, folder: Path, options: argparse.Namespace) -
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from .fetch import guard_fetches
+    from .fetch import take_pictures
     from .page import CSS, theme
     from .visitors import Visitors
 
     uploads = Uploads(folder)
     uploads.keep_present()
     Thread(target=uploads.delete_old_forever, daemon=True).start()
-    guard_fetches(uploads)
+    take_pictures(uploads)
     page.has_launched = True  # else Gradio checks no path; mount_gradio_app does not set it
     readers.app = mount_gradio_app(
         FastAPI(), page, path="/", auth=options.auth, theme=theme(), css=CSS,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import codecs
 import re
 
-from .dialects import Piece
-
 _TITLE = "> *Thinking:*\n>\n> "
 # Gradio 6.31 takes formulas out of Markdown before it looks for quotes. One that begins in a
 # thought would end in the answer. A zero-width space inside a delimiter makes it text.
@@ -32,12 +30,10 @@ class Answer:
         self._decoder = codecs.getincrementaldecoder("utf-16-le")("replace")
         self.text = self.heard = ""
 
-    def add(self, piece: Piece) -> bool:
-        """Add a piece. Return whether there is more for the reader to see."""
-        before = len(self.text)
-        self._add_thought(self._decode(piece.thought))
-        self._add_text(self._decode(piece.text))
-        return len(self.text) > before
+    def add(self, thought: str, text: str) -> None:
+        """Add the next thought and the next text, each of which may be ""."""
+        self._add_thought(self._decode(thought))
+        self._add_text(self._decode(text))
 
     def end(self) -> str:
         """Return the whole text."""

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO
 
@@ -61,7 +60,9 @@ def running_space(
         try:
             url = _first_line(child.stdout, timeout)
             if not url:
-                why = f"no address within {timeout:g} s" if url is None else _exit_status(child)
+                why = f"no address within {timeout:g} s"
+                if url == "":
+                    why = f"it ended with exit status {child.wait(5)}"
                 errors.seek(0)
                 last = printable("".join(errors.readlines()[-8:]).strip(), "\n")
                 raise RuntimeError(f"The local Space did not start: {why}. {last}".strip())
@@ -78,14 +79,8 @@ def running_space(
 
 def _first_line(stream: IO[str], timeout: float) -> str | None:
     """Return the first line: "" if the stream ends before it, None after ``timeout`` seconds."""
-    lines: SimpleQueue[str] = SimpleQueue()
-    Thread(target=lambda: lines.put(stream.readline().strip()), daemon=True).start()
-    with suppress(Empty):
-        return lines.get(timeout=timeout)
-    return None
-
-
-def _exit_status(child: subprocess.Popen[str]) -> str:
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(5)
-    return f"it ended with exit status {child.returncode}"
+    lines: list[str] = []
+    reading = Thread(target=lambda: lines.append(stream.readline().strip()), daemon=True)
+    reading.start()
+    reading.join(timeout)
+    return lines[0] if lines else None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Fields of a delta that hold a thought. vLLM and OpenRouter say ``reasoning``, and llama.cpp,
@@ -21,34 +20,23 @@ _TOO_LONG = re.compile(r"""
 _CODES = ("context_length_exceeded", "exceed_context_size_error")
 
 
-class Piece(NamedTuple):
-    """What one chunk adds to an answer.
+def read_chunk(chunk: object) -> tuple[str, str, str]:
+    """Return what a chunk adds: a thought, a text, and the reason if the answer ends with it.
 
-    Attributes:
-        reason: why the answer ends with this piece, or "" if it goes on.
-    """
-
-    thought: str
-    text: str
-    reason: str
-
-
-def read_chunk(chunk: object) -> Iterator[Piece]:
-    """Yield what a chunk adds. Takes anything, and gives nothing for what it does not know.
-
+    Each may be "". This takes anything, and finds nothing in what it does not know.
     A chunk need not have a choice, nor a choice a delta: Azure sends the results of its filters so
     (https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming).
     """
     choices = getattr(chunk, "choices", None)
-    for choice in choices if isinstance(choices, list) else []:
-        delta = getattr(choice, "delta", None)
-        content = getattr(delta, "content", None)
-        thoughts = [getattr(delta, name, None) for name in _THOUGHTS]
-        thought = next(filter(None, map(_text_of, thoughts)), "") or _text_of(content, True)
-        text = _text_of(content) or _text_of(getattr(delta, "refusal", None))
-        reason = getattr(choice, "finish_reason", None)
-        reason = reason if isinstance(reason, str) else ""
-        yield Piece(thought, text, _ENDS.get(reason.lower(), reason))
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    delta = getattr(choice, "delta", None)
+    content = getattr(delta, "content", None)
+    thoughts = [getattr(delta, name, None) for name in _THOUGHTS]
+    thought = next(filter(None, map(_text_of, thoughts)), "") or _text_of(content, True)
+    text = _text_of(content) or _text_of(getattr(delta, "refusal", None))
+    reason = getattr(choice, "finish_reason", None)
+    reason = reason if isinstance(reason, str) else ""
+    return thought, text, _ENDS.get(reason.lower(), reason)
 
 
 def _text_of(content: Any, of_thoughts: bool = False) -> str:

@@ -1,26 +1,52 @@
-"""Fetches a picture from a visitor's URL, from public addresses alone and in bounds."""
+"""Takes a picture from a visitor's URL or data URI: from public addresses alone, and in bounds."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from typing import cast
 
 import gradio as gr
 import httpx
 import safehttpx  # type: ignore[import-untyped]
-from anyio import fail_after, to_thread
-from gradio import processing_utils
+from anyio import fail_after, from_thread
+from gradio import image_utils, processing_utils
 
 from .addresses import is_public
-from .uploads import MAX_FILE, Uploads
+from .uploads import MAX_FILE, Refused, Uploads
+from .visitors import picture_in
 
 MAX_SECONDS = 60.0
+_lent: ContextVar[AsyncExitStack] = ContextVar("lent")  # the room for a download's file
 
 
-def guard_fetches(uploads: Uploads) -> None:
-    """Make Gradio fetch each URL, and what it redirects to, in this way."""
+def take_pictures(uploads: Uploads) -> None:
+    """Make Gradio take each picture at a URL or in a data URI in this way."""
+    download = processing_utils.async_ssrf_protected_download
+
+    async def fetch(url: str, cache_dir: str) -> str:
+        async with AsyncExitStack() as lent:
+            _lent.set(lent)
+            return await _told(download(url, cache_dir))
+
+    async def keep(data_uri: str) -> str:
+        return await _told(uploads.keep(picture_in(data_uri)))
+
     processing_utils.async_transport = PublicTransport(uploads)  # type: ignore[assignment]
+    processing_utils.async_ssrf_protected_download = fetch
+    # Gradio 6.31 would decode it, which takes memory, and encode it anew.
+    image_utils.decode_base64_to_file = lambda data_uri, *_, **__: from_thread.run(keep, data_uri)
+
+
+async def _told(path: Awaitable[str]) -> str:
+    """Return the path of a picture's file, or tell the visitor why there is none."""
+    try:
+        return await path
+    except Refused as refused:
+        raise gr.Error(str(refused), print_exception=False) from None
 
 
 class PublicTransport(httpx.AsyncBaseTransport):
@@ -34,6 +60,7 @@ class PublicTransport(httpx.AsyncBaseTransport):
 
         Raises:
             gradio.Error: the address is not public, does not answer, or sends too much.
+            Refused: the folder is full.
         """
         address = await _public_address(request.url.host)
         request.headers["Accept-Encoding"] = "identity"  # a few compressed bytes can be many
@@ -47,8 +74,7 @@ class PublicTransport(httpx.AsyncBaseTransport):
             raise _refusal(f"cannot be fetched ({type(error).__name__})") from None
         if response.status_code >= 400:
             raise _refusal(f"cannot be fetched (HTTP {response.status_code})")
-        if not await to_thread.run_sync(self._uploads.has_room, len(body)):
-            raise _refusal("cannot be kept: the Space's folder is full. Try again later")
+        await _lent.get().enter_async_context(self._uploads.room(len(body)))
         return httpx.Response(response.status_code, headers=response.headers, content=body)
 
 

@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     model = parser.add_argument_group("a model on a server with OpenAI's chat completions")
     add = model.add_argument
     add("--base-url", type=_url, metavar="URL", help="such as http://127.0.0.1:8000/v1")
-    add("--model", type=_filled, metavar="NAME", help="the model's name on that server")
+    add("--model", metavar="NAME", help="the model's name on that server")
     add("--api-key-file", type=_key_file, dest="api_key", metavar="FILE",
         help="a file with the server's key; or set OPENAI_API_KEY")
     add("--system", default="", help="system message; the page shows it")
@@ -61,12 +61,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         except argparse.ArgumentTypeError as error:
             parser.error(f"OPENAI_API_KEY: {error}")
     return options
-
-
-def _filled(value: str) -> str:
-    if not value.strip():
-        raise argparse.ArgumentTypeError("is empty")
-    return value
 
 
 def _url(value: str) -> str:

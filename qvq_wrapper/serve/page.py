@@ -13,7 +13,6 @@ from ..bridge.titles import title_of
 from ..errors import MediaError, ResponseError
 from .child import SAMPLE
 from .disconnect import Readers
-from .pace import newest
 
 if TYPE_CHECKING:  # each needs packages that the other does without
     from .reader import Reader
@@ -44,8 +43,6 @@ def reader_page(reader: Reader) -> gr.Blocks:
             yield from reader.answer(picture)
         except MediaError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        except Exception as error:  # Pillow's readers of broken files raise all kinds
-            raise gr.Error(f"The picture cannot be read ({type(error).__name__}).") from error
 
     return _page(TITLE, ABOUT, generate, concurrency_limit=4)
 
@@ -67,7 +64,7 @@ def model_page(upstream: Upstream, readers: Readers, concurrency: int) -> gr.Blo
     ) -> AsyncIterator[str]:
         answer = upstream.answer(image, prompt, temperature, max_tokens, system)
         try:
-            async for text in newest(readers.while_reading(str(request.session_hash), answer)):
+            async for text in readers.newest(str(request.session_hash), answer):
                 yield text
         except ResponseError as error:
             message = html.escape(error.message, quote=False)  # the page shows HTML

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,24 +22,24 @@ MAX_DECODED = 50_000_000
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}  # all that llama.cpp surely reads
 
 
-def open_picture(file: str | Path | BinaryIO) -> Image.Image:
-    """Open a picture and read its header alone. Close it after use.
+@contextmanager
+def open_picture(file: str | Path | BinaryIO) -> Iterator[Image.Image]:
+    """Open a picture and read its header alone. It is closed at the end of the block.
 
     Raises:
-        MediaError: it cannot be read, is in no common format, or has more than ``MAX_DECODED``
-            pixels. The message holds no path.
+        MediaError: it is in no common format, or has more than ``MAX_DECODED`` pixels, or reading
+            it fails, also within the block. The message holds no path.
     """
-    too_large = MediaError(f"The picture has more than {MAX_DECODED:,} pixels. Send a smaller one.")
     try:
-        image = Image.open(file, formats=_FORMATS)
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_DECODED:
+                raise Image.DecompressionBombError
+            yield image
     except Image.DecompressionBombError:
-        raise too_large from None
+        raise MediaError(
+            f"The picture has more than {MAX_DECODED:,} pixels. Send a smaller one.") from None
     except Exception as error:  # Pillow's readers of broken files raise all kinds
         raise MediaError(f"The picture cannot be read ({type(error).__name__}).") from None
-    if image.width * image.height > MAX_DECODED:
-        image.close()
-        raise too_large
-    return image
 
 
 def data_uri(path: str, max_pixels: int) -> str:
@@ -48,7 +50,6 @@ def data_uri(path: str, max_pixels: int) -> str:
 
     Raises:
         MediaError: as ``open_picture``.
-        OSError: the picture is damaged. Pillow can also raise others.
     """
     with open_picture(path) as image:
         kind = image.format or ""

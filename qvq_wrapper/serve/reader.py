@@ -35,40 +35,27 @@ class Reader:
         self._engine = self._worker.submit(_load)
 
     def answer(self, picture: str | None) -> Iterator[str]:
-        """Yield growing Markdown with the text in a picture file.
+        """Yield growing Markdown with the text in a picture file, from top to bottom.
 
         Raises:
-            MediaError: the file is not a picture, or the picture is too large.
-            OSError: the picture is damaged. Pillow can also raise others.
+            MediaError: the file cannot be read, or the picture is too large.
         """
         yield INTRO
         if picture is None:
             yield f"{INTRO}\n\n{NO_PICTURE}"
             return
+        with open_picture(picture):
+            image = self._engine.result().load_img(picture)
+        boxes = self._run(image, use_det=True, use_cls=False, use_rec=False).boxes
         text = f"{INTRO}\n"
-        for line_image in self.find_lines(picture):
-            line, score = self.read_line(line_image)
-            if line and score >= MIN_SCORE:
-                text += f"\n- {_code_span(line)} ({min(99, int(score * 100))}% sure)"
+        for box in () if boxes is None else boxes:
+            line_image = get_rotate_crop_image(image, box)
+            found = self._run(line_image, use_det=False, use_cls=True, use_rec=True)
+            line = found.txts[0].strip() if found.txts else ""
+            if line and found.scores[0] >= MIN_SCORE:
+                text += f"\n- {_code_span(line)} ({min(99, int(found.scores[0] * 100))}% sure)"
                 yield text
         yield f"{text}\n\n{ESTIMATE}" if "\n-" in text else f"{text}\n{NO_TEXT}"
-
-    def find_lines(self, picture: str) -> list[Any]:
-        """Return an image (a numpy array) of each line of text in a file, from top to bottom.
-
-        Raises:
-            MediaError: the file is not a picture, or the picture is too large.
-            OSError: the picture is damaged. Pillow can also raise others.
-        """
-        open_picture(picture).close()
-        image = self._engine.result().load_img(picture)
-        boxes = self._run(image, use_det=True, use_cls=False, use_rec=False).boxes
-        return [] if boxes is None else [get_rotate_crop_image(image, box) for box in boxes]
-
-    def read_line(self, line_image: Any) -> tuple[str, float]:
-        """Return the text of a line, perhaps empty, and RapidOCR's score for it, from 0 to 1."""
-        result = self._run(line_image, use_det=False, use_cls=True, use_rec=True)
-        return (result.txts[0].strip(), float(result.scores[0])) if result.txts else ("", 0.0)
 
     def _run(self, image: Any, **steps: bool) -> Any:
         return self._worker.submit(self._engine.result(), image, **steps).result()

@@ -58,17 +58,13 @@ class Secret:
         return text
 
     def _hide_base64(self, match: re.Match[str]) -> str:
-        digits = match[0].translate(str.maketrans("-_", "+/"))
-        data = base64.b64decode(digits[:len(digits) // 4 * 4] + _rest(digits))
+        digits = match[0]
+        if len(digits) % 4 == 1:  # base64 has no such length
+            digits = digits[:-1]
+        data = base64.urlsafe_b64decode(f"{digits}==")
         return _HIDDEN if self._key.encode() in data else match[0]
 
 
 def _decode(text: str) -> str:
     text = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2], 16)), unquote(text))
     return one_line(text, _MAX_CHARS)
-
-
-def _rest(digits: str) -> str:
-    """Return the last digits of base64 that make no group of four, with their padding."""
-    rest = digits[len(digits) // 4 * 4:]
-    return rest + "=" * (4 - len(rest)) if len(rest) > 1 else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any
 
 import openai
@@ -29,7 +28,6 @@ _QUESTIONS_FAULT = (0, 400, 413, 422, 500)
 _GARBAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 
-@dataclass
 class Upstream:
     """A model and the server that runs it.
 
@@ -48,27 +46,21 @@ class Upstream:
         ValueError: a proxy in the environment cannot be used.
     """
 
-    base_url: str
-    model: str
-    _: KW_ONLY
-    api_key: InitVar[str] = ""
-    system: str = ""
-    max_tokens: int = 8192
-    temperature: float | None = None
-    max_pixels: int = 1_003_520
-    stop_repetition: bool = False
-    show_thinking: bool = False
-    _client: openai.AsyncOpenAI = field(init=False, repr=False)
-    _secret: Secret = field(init=False, repr=False)
-    _decoding: CapacityLimiter = field(init=False, repr=False)
-
-    def __post_init__(self, api_key: str) -> None:
+    def __init__(
+        self, base_url: str, model: str, *, api_key: str = "", system: str = "",
+        max_tokens: int = 8192, temperature: float | None = None, max_pixels: int = 1_003_520,
+        stop_repetition: bool = False, show_thinking: bool = False,
+    ) -> None:
+        self.model, self.system = model, system
+        self.max_tokens, self.temperature = max_tokens, temperature
+        self._max_pixels = max_pixels
+        self._stop_repetition, self._show_thinking = stop_repetition, show_thinking
         self._secret = Secret(api_key)
         self._decoding = CapacityLimiter(2)  # a large picture needs half a gigabyte
         # Reads the environment's proxies. A question is never asked twice. On a busy machine,
         # connecting has taken more than 10 s.
         self._client = openai.AsyncOpenAI(
-            base_url=self.base_url, api_key=api_key or "none", max_retries=0,
+            base_url=base_url, api_key=api_key or "none", max_retries=0,
             timeout=openai.Timeout(READ_TIMEOUT, connect=30))
 
     async def answer(
@@ -85,22 +77,24 @@ class Upstream:
             ResponseError: the picture cannot be read, or the server fails.
         """
         limit = max_tokens or self.max_tokens
-        request = await self._request(image, prompt, system)
+        messages = await self._messages(image, prompt, system)
         heat = self.temperature if temperature is None else temperature
-        answer, shown, reason = Answer(self.show_thinking), "", ""
+        answer, shown, reason = Answer(self._show_thinking), "", ""
         repetition = Repetition()
         try:
             async with await self._client.chat.completions.create(
-                **request, model=self.model, max_tokens=limit, stream=True,
+                messages=messages, model=self.model, max_tokens=limit, stream=True,
                 temperature=openai.omit if heat is None else heat,
             ) as stream:
                 async for chunk in stream:
-                    for piece in read_chunk(chunk):
-                        reason = piece.reason or reason
-                        if answer.add(piece):
-                            shown = self._secret.out_of_answer(answer.text, is_whole=False)
-                            yield shown
-                    if self.stop_repetition and repetition.found_in(answer.heard):
+                    thought, text, ends = read_chunk(chunk)
+                    reason = ends or reason
+                    answer.add(thought, text)
+                    before = shown
+                    shown = self._secret.out_of_answer(answer.text, is_whole=False)
+                    if shown != before:
+                        yield shown
+                    if self._stop_repetition and repetition.found_in(answer.heard):
                         reason = "repetition"
                         break
         except openai.APIError as error:
@@ -118,27 +112,21 @@ class Upstream:
         if note or text != shown:
             yield f"{text}\n\n*{note}*".strip() if note else text
 
-    async def _request(
-        self, image: str | None, prompt: str, system: str | None
-    ) -> dict[str, Any]:
+    async def _messages(self, image: str | None, prompt: str, system: str | None) -> Any:
         content: Any = prompt
         if image is not None:
             try:
                 url = await to_thread.run_sync(
-                    data_uri, image, self.max_pixels, limiter=self._decoding)
+                    data_uri, image, self._max_pixels, limiter=self._decoding)
             except MediaError as error:
                 raise ResponseError(str(error)) from None
-            except Exception as error:  # Pillow's readers of broken files raise all kinds
-                raise ResponseError(
-                    f"The picture cannot be read ({type(error).__name__}).") from None
             content = [{"type": "image_url", "image_url": {"url": url}}]
             content += [{"type": "text", "text": prompt}] if prompt else []
         elif not prompt:
             raise ResponseError("There is neither a question nor a picture.")
-        messages = [{"role": "user", "content": content}]
-        if system := self.system if system is None else system:
-            messages.insert(0, {"role": "system", "content": system})
-        return {"messages": messages}
+        system = self.system if system is None else system
+        first = [{"role": "system", "content": system}] if system else []
+        return [*first, {"role": "user", "content": content}]
 
     def _failure(self, error: openai.APIError, limit: int, begun: bool) -> ResponseError:
         """Return an error with the server's words and without the key."""
@@ -156,22 +144,18 @@ class Upstream:
         body = error.body
         said = body.get("message") or body.get("detail") if isinstance(body, dict) else body
         words = self._secret.out_of_error(str(said or error.message))
-        code = error.status_code if isinstance(error, openai.APIStatusError) else 0
+        code, wait = 0, None
+        if isinstance(error, openai.APIStatusError):
+            code, wait = error.status_code, retry_after_of(error.response.headers)
         status = f" (HTTP {code})" if code else ""
         if code in _QUESTIONS_FAULT and (refusal := refusal_of_length(body, words)):
             return ResponseError(
-                f"The model's server says: {refusal}{status} {_TOO_LONG.format(limit)}",
-                status_code=code)
+                f"The model's server says: {refusal}{status} {_TOO_LONG.format(limit)}")
         message = f"The model's server says: {words}{status}"
-        if not isinstance(error, openai.APIStatusError):
-            return ResponseError(message)
-        known: dict[str, Any] = {
-            "status_code": code, "retry_after": retry_after_of(error.response.headers)}
-        message += _HINT * (code == 404)
         if code == 429:
-            return RateLimitError(message, retryable=True, **known)
+            return RateLimitError(message, retryable=True, retry_after=wait)
         if code >= 500:
-            return SpaceUnavailableError(message, retryable=True, **known)
+            return SpaceUnavailableError(message, retryable=True, retry_after=wait)
         if code in (401, 403, 404):  # for the owner of this Space to mend
-            return SpaceUnavailableError(message, **known)
-        return ResponseError(message, **known)
+            return SpaceUnavailableError(message + _HINT * (code == 404))
+        return ResponseError(message)

@@ -9,8 +9,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from anyio import to_thread
@@ -20,28 +19,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import MediaError
 from .picture import open_picture
-from .uploads import MAX_FILE, SMALL_FILES, Uploads
+from .uploads import MAX_FILE, SMALL_FILES, Refused, Uploads
 
 MAX_JSON = 4 * 2**20
 """Bytes of a question."""
 _FORM = 2**16  # bytes of a form around the picture
-_API = "/gradio_api/"
 # Gradio has more: a proxy, a video editor, a code editor, a monitor. The pages need only these.
 _READ = re.compile(
-    r"(info|openapi\.json|app_id|startup-events|heartbeat/[^/]+|queue/(data|status)|call/.+|"
-    r"upload_progress|user|login_check|token|theme\.css)/?")
-_ASK = re.compile(r"(queue/join|(run|api|call|call/v2)/[^/]+|cancel|reset)/?")
-_FILE = re.compile(r"file[=/](.*)", re.DOTALL)
+    r"/gradio_api/(info|openapi\.json|app_id|startup-events|heartbeat/[^/]+|queue/(data|status)|"
+    r"call/.+|upload_progress|user|login_check|token|theme\.css)/?|"
+    r"(?!/gradio_api/|/monitoring).*", re.DOTALL)
+_ASK = re.compile(r"/gradio_api/(queue/join|(run|api|call|call/v2)/[^/]+|cancel|reset)/?")
+_FILE = re.compile(r"/gradio_api/file[=/](.*)", re.DOTALL)
+_UNKNOWN = "The Space has no such address."
 _PRIVATE = "The Space uses only pictures that were uploaded to it."
-_FULL = "The Space's folder is full. Try again later."
-
-
-class Refused(Exception):
-    """A request that Gradio never sees, and one plain sentence why."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Visitors:
@@ -49,110 +40,95 @@ class Visitors:
 
     def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
         self._app, self._uploads = app, uploads
-        self._arriving = 0  # bytes that the uploads which have begun can take
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with status 400 to 507 and a sentence."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request, path = Request(scope, receive), scope["path"]
         try:
-            async with self._admitted(Request(scope, receive)) as checked:
-                await self._app(scope, checked, send)
+            if request.method in ("GET", "HEAD", "OPTIONS"):
+                await self._check_read(path)
+                await self._app(scope, receive, send)
+            elif request.method == "POST" and path.rstrip("/") == "/gradio_api/upload":
+                async with self._uploads.room(_size(request, MAX_FILE + _FORM) + SMALL_FILES):
+                    await self._app(scope, receive, send)
+            elif request.method == "POST" and path.rstrip("/") == "/login":
+                _size(request, _FORM)
+                await self._app(scope, receive, send)
+            elif request.method == "POST" and _ASK.fullmatch(path):
+                _size(request, MAX_JSON)
+                question = await to_thread.run_sync(self._question, await request.body())
+                await self._app(scope, _replay(question, receive), send)
+            else:
+                raise Refused(_UNKNOWN, 404)
         except ClientDisconnect:
             pass
         except Refused as refused:
             content = {"detail": str(refused), "error": str(refused)}
             await JSONResponse(content, refused.status)(scope, receive, send)
 
-    @asynccontextmanager
-    async def _admitted(self, request: Request) -> AsyncIterator[Receive]:
-        """Yield what the application receives instead of the request."""
-        path = request.scope["path"]
-        api = path.removeprefix(_API) if path.startswith(_API) else ""
-        receive, size = request.receive, 0
-        try:
-            if request.method in ("GET", "HEAD", "OPTIONS"):
-                await self._check_read(path, api)
-            elif request.method != "POST":
-                raise Refused("The Space has no such address.", 404)
-            elif api.rstrip("/") == "upload":
-                size = _size(request, MAX_FILE + _FORM) + SMALL_FILES
-                self._arriving += size
-                if not await to_thread.run_sync(self._uploads.has_room, self._arriving):
-                    raise Refused(_FULL, 507)
-            elif path.rstrip("/") == "/login":
-                _size(request, _FORM)
-            elif _ASK.fullmatch(api):
-                body = await _read(request)
-                receive = _replay(await to_thread.run_sync(self._checked, body), receive)
-            else:
-                raise Refused("The Space has no such address.", 404)
-            yield receive
-        finally:
-            self._arriving -= size
-
-    async def _check_read(self, path: str, api: str) -> None:
-        if named := _FILE.fullmatch(api):
+    async def _check_read(self, path: str) -> None:
+        if named := _FILE.fullmatch(path):
             if not await to_thread.run_sync(self._uploads.find, named[1]):
                 raise Refused(_PRIVATE, 403)
-        elif path.startswith("/monitoring") or path.startswith(_API) and not _READ.fullmatch(api):
-            raise Refused("The Space has no such address.", 404)
+        elif not _READ.fullmatch(path):
+            raise Refused(_UNKNOWN, 404)
 
-    def _checked(self, body: bytes) -> bytes:
+    def _question(self, body: bytes) -> bytes:
         """Return a question whose pictures are checked, and written as Gradio has to read it."""
+        pictures: list[dict[str, Any]] = []
+
+        def note_pictures(found: dict[str, Any]) -> dict[str, Any]:
+            if found.get("path") is not None or found.get("url") is not None:
+                pictures.append(found)
+            return found
+
         try:
-            return json.dumps(json.loads(body, object_hook=_Pictures(self._uploads))).encode()
+            question = json.loads(body, object_hook=note_pictures)
+            if len(pictures) > 2:  # the page's example also tells what was clicked
+                raise Refused("The Space takes one picture.")
+            for picture in pictures:
+                picture |= self._safe_form(picture.get("path"), picture.get("url"))
+            return json.dumps(question).encode()
         except (ValueError, RecursionError):
             raise Refused("The question is not valid JSON.") from None
 
-
-class _Pictures:
-    """Checks each object of a question. One that names a picture is changed to the safe form."""
-
-    def __init__(self, uploads: Uploads) -> None:
-        self._uploads, self._found = uploads, 0
-
-    def __call__(self, found: dict[str, Any]) -> dict[str, Any]:
-        path, url = found.get("path"), found.get("url")
-        if path is None and url is None:
-            return found
-        self._found += 1
-        if self._found > 2:  # the page's example also tells what was clicked
-            raise Refused("The Space takes one picture.")
+    def _safe_form(self, path: Any, url: Any) -> dict[str, Any]:
+        """Return what a picture has to say of itself, so that Gradio takes it as it is checked."""
         if path is None:
-            if not self._uploads.has_room(MAX_FILE):  # Gradio writes it into a file
-                raise Refused(_FULL, 507)
-            return found | {"url": _checked_data(url), "is_stream": False}
-        safe = {"path": self._checked_path(path), "url": None, "is_stream": False}
-        return found | safe | {"meta": {"_type": "gradio.FileData"}}  # so that a URL is fetched
-
-    def _checked_path(self, path: Any) -> str:
-        if isinstance(path, str) and path.startswith(("http://", "https://")):
-            return path  # fetched in fetch.py
-        file = self._uploads.find(path) if isinstance(path, str) else None
-        if not file:
-            raise Refused(_PRIVATE)
-        _check_picture(str(file))
-        return str(file)
+            _check_picture(io.BytesIO(picture_in(url)))
+            return {"url": url, "is_stream": False}
+        if not str(path).startswith(("http://", "https://")):  # a URL is fetched in fetch.py
+            file = self._uploads.find(path)
+            if not file:
+                raise Refused(_PRIVATE)
+            _check_picture(file)
+            path = str(file)
+        safe = {"path": path, "url": None, "is_stream": False}
+        return safe | {"meta": {"_type": "gradio.FileData"}}  # so that a URL is fetched
 
 
-def _checked_data(url: Any) -> str:
-    """Return a data URI that holds the same picture for every reader."""
-    head, comma, data = url.rpartition(",") if isinstance(url, str) else ("", "", "")
-    if not comma or not head.startswith("data:"):
+def picture_in(data_uri: object) -> bytes:
+    """Return the picture in a data URI.
+
+    Raises:
+        Refused: it is not one, or not in base64.
+    """
+    head, comma, data = data_uri.rpartition(",") if isinstance(data_uri, str) else ("", "", "")
+    if not head.startswith("data:"):
         raise Refused("A picture needs the path that /gradio_api/upload returned for it.")
     try:
-        picture = base64.b64decode(data)
+        return base64.b64decode(data)
     except ValueError:
         raise Refused("The picture's data URI is not base64.") from None
-    _check_picture(io.BytesIO(picture))
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
-def _check_picture(file: str | io.BytesIO) -> None:
+def _check_picture(file: Path | io.BytesIO) -> None:
     try:
-        open_picture(file).close()
+        with open_picture(file):
+            pass
     except MediaError as error:
         raise Refused(str(error)) from None
 
@@ -162,17 +138,8 @@ def _size(request: Request, most: int) -> int:
     if not re.fullmatch("[0-9]{1,18}", size) or "transfer-encoding" in request.headers:
         raise Refused("The request does not tell its length.", 411)
     if int(size) > most:
-        raise Refused(f"The request has more than {most // 2**20} MB.", 413)
+        raise Refused(f"The request has more than {most:,} bytes.", 413)
     return int(size)
-
-
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for data in request.stream():
-        body += data
-        if len(body) > MAX_JSON:
-            raise Refused(f"The question has more than {MAX_JSON // 2**20} MB.", 413)
-    return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
