@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from itertools import chain
 
 from .printable import printable
 from .stream import AnswerStream
@@ -23,10 +24,6 @@ WIDEST = 60  # characters of a cell in the table of endpoints
 def print_json(**line: object) -> None:
     sys.stdout.write(json.dumps(line) + "\n")  # at once: Ctrl-C must not come before the newline
     sys.stdout.flush()
-
-
-def print_status(status: Status) -> None:
-    print_json(status=asdict(status))
 
 
 def print_error(error: BaseException, message: str) -> None:
@@ -53,11 +50,15 @@ def print_answer(stream: AnswerStream, final: bool, size: int) -> None:
         size: the bytes of the picture, or 0 if that is not known.
     """
     last, printed, on_terminal = "\n", 0, sys.stdout.isatty()
-    with closing(stream.iterate()) as chunks, ExitStack() as waiting:
-        waiting.enter_context(status_line(lambda: _describe(stream.status, size)))
+    with closing(stream.iterate()) as chunks:
+        with status_line(lambda: _describe(stream.status, size)):
+            first = next(chunks, "")
+            if final:
+                for _ in chunks:
+                    pass
+                first = stream.text
         try:
-            for chunk in _final_text(stream, chunks) if final else chunks:
-                waiting.close()
+            for chunk in chain([first], chunks):
                 shown = printable(chunk, "\n\t") if on_terminal else chunk
                 print(shown, end="", flush=True)
                 last = shown or last
@@ -67,12 +68,6 @@ def print_answer(stream: AnswerStream, final: bool, size: int) -> None:
                 print(flush=True)
     if printed > len(stream.text) and not on_terminal:
         print(REWRITTEN, file=sys.stderr)
-
-
-def _final_text(stream: AnswerStream, chunks: Iterator[str]) -> Iterator[str]:
-    for _ in chunks:
-        pass
-    yield stream.text
 
 
 def print_endpoints(offers: list[EndpointInfo], as_json: bool) -> None:
@@ -87,13 +82,12 @@ def print_endpoints(offers: list[EndpointInfo], as_json: bool) -> None:
         _print_line(f"{offer.name}: {problem or 'takes a picture and a question'}")
         rows = []
         for each in offer.parameters:
-            uses = {"picture": offer.picture, "question": offer.prompt}
-            use = " and ".join(use for use, name in uses.items() if name == each.name)
+            places = (("picture", offer.picture), ("question", offer.prompt))
+            use = " and ".join(use for use, name in places if name == each.name)
             default = "required" if each.required else json.dumps(each.default)
-            rows.append([each.name, use or default, each.type])
-        cells = [[cell[:WIDEST] for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        for row in cells:
+            rows.append([cell[:WIDEST] for cell in (each.name, use or default, each.type)])
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        for row in rows:
             padded = (cell.ljust(width) for cell, width in zip(row, widths))
             _print_line("  " + "  ".join(padded).rstrip())
 
