@@ -16,10 +16,12 @@ from typing import Any
 import anyio
 
 try:
-    import markdown_it  # noqa: F401  # ./markdown.py needs it
     from IPython import get_ipython
     from IPython.display import display
-    from PIL import Image  # noqa: F401  # ./thumbnail.py needs it
+
+    from .markdown import as_markdown  # needs markdown-it-py
+    from .terminal import TerminalOutput, is_terminal
+    from .thumbnail import thumbnail  # needs Pillow
 except ImportError as error:
     raise ImportError(
         f'{error}. The notebook needs: pip install "qvq_wrapper[notebook]"') from None
@@ -32,9 +34,6 @@ from ..printable import printable
 from ..question.media import Picture
 from ..stream import AnswerStream
 from ..types import describe_seconds
-from .markdown import as_markdown
-from .terminal import TerminalOutput, is_terminal
-from .thumbnail import thumbnail
 
 # Seconds between two displays of the answer. The status line changes twice a second, so that a cell
 # sends fewer than ten updates a second.

@@ -91,10 +91,9 @@ def _fence(state: StateBlock, first: int, end: int, silent: bool) -> bool:
     """Apply markdown-it's rule at any depth: models indent fences by more than three columns."""
     indent = state.blkIndent
     state.blkIndent = max(indent, state.sCount[first] - 3)
-    try:
-        return fence(state, first, end, silent)
-    finally:
-        state.blkIndent = indent
+    found = fence(state, first, end, silent)
+    state.blkIndent = indent
+    return found
 
 
 def _paragraph(state: StateBlock, first: int, end: int, silent: bool) -> bool:

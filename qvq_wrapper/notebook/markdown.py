@@ -89,10 +89,8 @@ def _mask_pipes(text: str) -> str:
     """Return the text with ``\\0`` instead of each ``|`` in formulas and code inside a line."""
 
     def mask(line: str) -> str:
-        masked = ""
-        for prose, match in _pieces(line):
-            masked += prose + (match[0].replace("|", "\0") if match else "")
-        return masked
+        pieces = ((prose, match[0] if match else "") for prose, match in _pieces(line))
+        return "".join(prose + token.replace("|", "\0") for prose, token in pieces)
 
     return "\n".join(mask(line) if "|" in line else line for line in text.split("\n"))
 
