@@ -132,13 +132,10 @@ def test_only_links_stay_active():
         ("![a][b]\n\n[b]: http://x 't'", "[a][b]\n\n[b]&#58; <http://x> 't'"),
         ("[a](javascript:x)", "[a]&#40;javascript:x)"),
         ("[a](data:text/html,x)", "[a]&#40;data:text/html,x)"),
-        ("[a](https://x.y?a=1&b=2)", "[a](<https://x.y?a=1&b=2>)"),
-        ("<https://x.y>", "<https://x.y>"),
         ("`<b>`", "<code>&#60;b&#62;</code>"),
         ("```html\n<b>\n  x\n```", "<pre><code>&#60;b&#62;&#10;  x</code></pre>\n"),
         (r"$\href{javascript:x}{y}$",
          "<code>&#36;&#92;href&#123;javascript&#58;x&#125;&#123;y&#125;&#36;</code>"),
-        (r"\(\def\alpha{x}\)", "<code>&#92;&#40;&#92;def&#92;alpha&#123;x&#125;&#92;&#41;</code>"),
         ("$n![a](http://x)$", "$n! [a] (http://x)$"),
     ])
 
@@ -311,7 +308,6 @@ def test_blocks_keep_their_structure():
         ("a\n\n\tb = $1", "a\n\n<pre><code>b &#61; &#36;1</code></pre>\n"),
         ("- a\n\n\t  b = $1", "- a\n\n  <pre><code>b &#61; &#36;1</code></pre>"),
         ("| $|x|$ |\n|---|", r"| $\vert x\vert$ |" + "\n|---|"),
-        ("so $|x|$", "so $|x|$"),
         ("$$a$$  \nb", "$$a$$\nb"),
         ("$$a$$ b", "&#8203;$$a$$ b"),
         ("a\r\n\\[\r\nb\r\n\\]", "a\n$$b$$"),
@@ -330,7 +326,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize("runs", [
-    ["$", "> - x\n", "[a]("], pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
+    ["$", "> - x\n", "[a](", "\\begin{align}"], pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
     ids=["few", "all"])
 def test_eight_times_the_text_takes_eight_times_as_long(runs):
     """What is quadratic takes 64 times as long."""

@@ -27,13 +27,16 @@ TIMEOUT = 60
 """Seconds that a cell may take."""
 
 
-@pytest.fixture(autouse=True)
-def jupyter(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def jupyter(tmp_path_factory):
     """Keep the user's own settings and history out of Jupyter."""
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / "jupyter" / name.lower()))
+    folder = tmp_path_factory.mktemp("jupyter")
+    names = "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        for name in names:
+            patch.setenv(name, str(folder / name.lower()))
+        yield
 
 
 class Kernel:
@@ -88,11 +91,8 @@ class Cell:
 
 
 @pytest.fixture(scope="module")
-def kernel(space, tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+def kernel(jupyter, space):
     kernel = Kernel()
-    patch.undo()
     assert not kernel.run(
         "from qvq_wrapper import Qwen_QVQ_72B, ask\n"
         "from qvq_wrapper.notebook import show\n"
@@ -148,13 +148,15 @@ def test_a_growing_answer_and_its_final_form(kernel, tmp_path):
     assert kernel.run(f"assert stream.text == {answer!r}").error is None
 
 
-def test_a_place_in_the_queue(narrow_space, kernel, tmp_path):
+def test_a_place_in_the_queue(start_space, kernel, tmp_path):
     file = tmp_path / "file"
-    prompts = [script("here", {"until": str(file)}), "second"]
-    cell = kernel.run(
-        f"first, second = [ask(each, url={narrow_space.url!r}) for each in {prompts!r}]\n"
-        "await anext(first)\nawait show(second)",
-        touch_once_shown(file, "In the queue · place 1 of 1"))
+    # After the first answer, the Space can estimate the wait.
+    prompts = [script("warm", 1), script("here", {"until": str(file)}), "third"]
+    with start_space("--at-once", 1) as busy:
+        cell = kernel.run(
+            f"warm, first, third = [ask(each, url={busy.url!r}) for each in {prompts!r}]\n"
+            "await warm.read()\nawait anext(first)\nawait show(third)",
+            touch_once_shown(file, r"In the queue · place 1 of 1 · about \d+ s to wait"))
     assert cell.error is None and file.exists(), cell.all("text/plain")
 
 
