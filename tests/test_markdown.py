@@ -326,7 +326,8 @@ RUNS = [
 
 
 @pytest.mark.parametrize("runs", [
-    ["$", "> - x\n", "[a](", "\\begin{align}"], pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
+    ["$", "> - x\n", "[a](", "\\begin{align}"],
+    pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
     ids=["few", "all"])
 def test_eight_times_the_text_takes_eight_times_as_long(runs):
     """What is quadratic takes 64 times as long."""
