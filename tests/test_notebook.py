@@ -330,12 +330,15 @@ def test_an_interrupt_in_ipythons_terminal(space):
     wait_until(lambda: space.log("left", prompt=prompt))
 
 
-def test_nothing_in_the_plain_form_steers_a_terminal(space, kernel, tmp_path):
-    """Some front ends print it: jupyter console, and a diff of two notebooks."""
+def test_no_words_of_a_space_steer_a_page_or_a_terminal(space, kernel, tmp_path):
+    """Some front ends print the plain form: jupyter console, and a diff of two notebooks.
+
+    A Space can write HTML with entities, which an error shows as the signs that they stand for.
+    """
     file = tmp_path / "file"
     prompt = script(
-        {"info": f"log{UNFIT}"}, {"until": str(file)}, f"SINGLE answer{UNFIT}",
-        {"raise": f"error{UNFIT}"})
+        {"info": f"log{UNFIT}<img src=x>"}, {"until": str(file)}, f"SINGLE answer{UNFIT}",
+        {"raise": f"error{UNFIT}&lt;img src=x&gt;"})
     with Relay(space.port) as relay:
         relay.replace(b"SINGLE", b"\\ud83d")  # a lone surrogate, which no message can hold
         cell = kernel.run(
@@ -347,6 +350,8 @@ def test_nothing_in_the_plain_form_steers_a_terminal(space, kernel, tmp_path):
     for word in ("log]", "? answer]", "error]", "http:"):
         assert word in shown
     assert printable(shown, "\n") == shown
+    page = "".join(cell.all("text/html"))
+    assert page.count("&lt;img src=x&gt;") >= 2 and "<img" not in page
 
 
 def test_what_a_cell_ends_with(kernel):
