@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict
 from inspect import signature
 from typing import Any
 
@@ -16,7 +17,7 @@ from . import (
 from .arguments import Parser, add_space_options, parameters_from, space_options
 from .printable import printable
 from .printing import (
-    print_answer, print_answer_as_json, print_endpoints, print_error, print_status, status_line,
+    print_answer, print_answer_as_json, print_endpoints, print_error, print_json, status_line,
 )
 from .question.options import api_name_of
 from .reading import read_input
@@ -51,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     stream: AnswerStream | None = None
-    offers: list[EndpointInfo] = []
     try:
         with ExitStack() as demo:
             try:
@@ -59,10 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
                 options = space_options(args)
                 if args.demo:
                     options["url"], image = _start_demo(demo, image)
-                if args.list:
-                    offers = _endpoints(options)
-                else:
-                    stream = _ask(args, question, image, options)
+                offers = _endpoints(options) if args.list else []
+                stream = None if args.list else _ask(args, question, image, options)
             except ResponseError:  # one that is a TimeoutError is an OSError too
                 raise
             except (ValueError, OSError) as error:
@@ -73,18 +71,18 @@ def main(arguments: list[str] | None = None) -> int:
             elif args.json:
                 print_answer_as_json(stream, args.final)
             else:
-                print_answer(stream, args.final, _size(image))
+                print_answer(stream, args.final)
         return 0
     except (ResponseError, ValueError, RuntimeError) as error:  # RuntimeError: running_space()
         if args.json:
             print_error(error, str(error))
         print(f"qvq: {printable(str(error))}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # Python would report that at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_READS
     except OSError as error:
+        # Python would report it at exit once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return NOBODY_READS
         print(f"qvq: the answer cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
@@ -140,7 +138,9 @@ def _ask(
     parameters = parameters_from(args.param)
     limits = {"max_retries": args.max_retries, "max_chars": args.max_chars}
     options |= {name: value for name, value in limits.items() if value is not None}
-    options |= {"parameters": parameters, "on_status": print_status if args.json else None}
+    options["parameters"] = parameters
+    if args.json:
+        options["on_status"] = lambda status: print_json(status=asdict(status))
     stream = ask(question, image, **options)
     if args.system is None:
         return stream
@@ -163,15 +163,6 @@ def _system_parameter(image: ImageType | None, options: dict[str, Any]) -> str |
         or [each for each in offers if each.prompt and (each.picture or image is None)])
     names = {each.name for offer in fitting[:1] for each in offer.parameters}
     return next((name for name in SYSTEM_NAMES if name in names), None)
-
-
-def _size(image: ImageType | None) -> int:
-    """Return the bytes of a picture that has to be uploaded, or 0 if that is not known."""
-    if isinstance(image, bytes):
-        return len(image)
-    if isinstance(image, (str, os.PathLike)) and os.path.isfile(image):
-        return os.path.getsize(image)
-    return 0
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from itertools import chain
 
 from .printable import printable
 from .stream import AnswerStream
-from .types import EndpointInfo, Status
+from .types import EndpointInfo
 
 REWRITTEN = (
     "qvq: the Space has rewritten its answer while it was printed. What was printed is not the "
@@ -23,10 +24,6 @@ WIDEST = 60  # characters of a cell in the table of endpoints
 def print_json(**line: object) -> None:
     sys.stdout.write(json.dumps(line) + "\n")  # at once: Ctrl-C must not come before the newline
     sys.stdout.flush()
-
-
-def print_status(status: Status) -> None:
-    print_json(status=asdict(status))
 
 
 def print_error(error: BaseException, message: str) -> None:
@@ -45,19 +42,18 @@ def print_answer_as_json(stream: AnswerStream, final: bool) -> None:
     print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
 
 
-def print_answer(stream: AnswerStream, final: bool, size: int) -> None:
-    """Print the answer as it arrives. Its Markdown stays, for people and programs to read.
-
-    Args:
-        final: print only the final text.
-        size: the bytes of the picture, or 0 if that is not known.
-    """
+def print_answer(stream: AnswerStream, final: bool) -> None:
+    """Print the answer as it arrives, or only the final text. Its Markdown stays as it is."""
     last, printed, on_terminal = "\n", 0, sys.stdout.isatty()
-    with closing(stream.iterate()) as chunks, ExitStack() as waiting:
-        waiting.enter_context(status_line(lambda: _describe(stream.status, size)))
+    with closing(stream.iterate()) as chunks:
+        with status_line(lambda: ", ".join(stream.status.describe())):
+            first = next(chunks, "")
+            if final:
+                for _ in chunks:
+                    pass
+                first = stream.text
         try:
-            for chunk in _final_text(stream, chunks) if final else chunks:
-                waiting.close()
+            for chunk in chain([first], chunks):
                 shown = printable(chunk, "\n\t") if on_terminal else chunk
                 print(shown, end="", flush=True)
                 last = shown or last
@@ -67,12 +63,6 @@ def print_answer(stream: AnswerStream, final: bool, size: int) -> None:
                 print(flush=True)
     if printed > len(stream.text) and not on_terminal:
         print(REWRITTEN, file=sys.stderr)
-
-
-def _final_text(stream: AnswerStream, chunks: Iterator[str]) -> Iterator[str]:
-    for _ in chunks:
-        pass
-    yield stream.text
 
 
 def print_endpoints(offers: list[EndpointInfo], as_json: bool) -> None:
@@ -87,13 +77,12 @@ def print_endpoints(offers: list[EndpointInfo], as_json: bool) -> None:
         _print_line(f"{offer.name}: {problem or 'takes a picture and a question'}")
         rows = []
         for each in offer.parameters:
-            uses = {"picture": offer.picture, "question": offer.prompt}
-            use = " and ".join(use for use, name in uses.items() if name == each.name)
+            places = (("picture", offer.picture), ("question", offer.prompt))
+            use = " and ".join(use for use, name in places if name == each.name)
             default = "required" if each.required else json.dumps(each.default)
-            rows.append([each.name, use or default, each.type])
-        cells = [[cell[:WIDEST] for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        for row in cells:
+            rows.append([cell[:WIDEST] for cell in (each.name, use or default, each.type)])
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        for row in rows:
             padded = (cell.ljust(width) for cell, width in zip(row, widths))
             _print_line("  " + "  ".join(padded).rstrip())
 
@@ -128,11 +117,3 @@ def status_line(describe: Callable[[], str]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()  # the line is erased before the answer is printed
-
-
-def _describe(status: Status, size: int) -> str:
-    """Return the status in words. gradio_client does not tell how much of an upload is done."""
-    words = status.describe()
-    if status.stage == "uploading" and size:
-        words.insert(1, f"{size / 1000:,.0f} kB")
-    return ", ".join(words)

@@ -11,7 +11,6 @@ AB \perp CD
 \widehat{AB}
 \tan\theta = \frac{\sin\theta}{\cos\theta}
 \boxed{12 \text{ cm}^2}
-\boxed{75\%}
 \boxed{\mathbf{B}}
 \left\{ x \in \mathbb{R} \mid x^2 < 4 \right\}
 f(x) = \begin{cases} x^2 & \text{if } x \ge 0 \\ -x & \text{otherwise} \end{cases}
@@ -31,19 +30,16 @@ f(x) = \begin{cases} x^2 & \text{if } x \ge 0 \\ -x & \text{otherwise} \end{case
 \int_0^1 x^2 \, dx = \frac{1}{3}
 \iint_D f(x,y) \, dA
 \oint_C \mathbf{F} \cdot d\mathbf{r}
-f''(x) > 0
 \nabla \cdot \mathbf{E} = \frac{\rho}{\varepsilon_0}
 g = 9.8\ \mathrm{m/s^2}
 E = h\nu = \frac{hc}{\lambda}
 \Delta x \, \Delta p \geq \frac{\hbar}{2}
 i\hbar \frac{\partial}{\partial t} \Psi = \hat{H} \Psi
-|\psi\rangle = \alpha|0\rangle + \beta|1\rangle
 \langle \psi | \phi \rangle
 \eta = \frac{W}{Q} \times 100\%
 \omega = 2\pi f
 2\text{H}_2 + \text{O}_2 \rightarrow 2\text{H}_2\text{O}
 A \rightleftharpoons B
-P(A \cap B) = P(A) P(B)
 P(A|B) = \frac{P(A \cap B)}{P(B)}
 \binom{5}{2} = 10
 {5 \choose 2} = 10
@@ -105,7 +101,6 @@ y \propto x
 3 \div 4 = 0.75
 5 \star 3
 \text{第一步：} x = 3
-\text{面积} = 12\,\text{平方厘米}
 x = \text{\_\_\_}
 \blacksquare
 \square + 3 = 5

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import gc
 import json
-from types import SimpleNamespace
 
 import pytest
 from conftest import PNG, free_port
@@ -20,14 +19,8 @@ from qvq_wrapper.printable import printable
 
 @pytest.fixture
 def qvq(capsys):
-    """Run the command in this process."""
-
-    def run(*arguments):
-        status = main(list(arguments))
-        shown = capsys.readouterr()
-        return SimpleNamespace(status=status, stdout=shown.out, stderr=shown.err)
-
-    return run
+    """Run the command in this process. Return its status, its output and its errors."""
+    return lambda *arguments: (main(list(arguments)), *capsys.readouterr())
 
 
 PICTURE = ParameterInfo("picture", "image", "filepath", True, None)
@@ -84,9 +77,9 @@ def test_the_errors_of_a_listing(relay, qvq):
             error = caught.value
             assert error.__cause__ is None and error.__context__ is None
             assert "hf_secret" not in f"{error!r} {vars(error)}"
-        assert len(gone.requests) == len(busy.requests) == 1 and error.retryable
-    result = qvq("--list", "--url", relay.url, "--read-timeout", "0.5")
-    assert result.status == 1 and "read_timeout" in result.stderr
+        assert len(gone.requests) == len(busy.requests) == 1
+    status, _, errors = qvq("--list", "--url", relay.url, "--read-timeout", "0.5")
+    assert status == 1 and "read_timeout" in errors
     relay.resume()
     for wrong in ({"url": "nonsense"}, {"read_timeout": -1}, {"headers": "x"}):
         with pytest.raises((ValueError, TypeError)):
@@ -108,19 +101,17 @@ NEEDY = """\
 
 def test_the_list(space, qvq):
     space.require_gradio(6)
-    result = qvq("--list", "--url", space.url)
-    assert (result.status, result.stderr) == (0, "")
-    assert MORE in result.stdout and NEEDY in result.stdout
-    result = qvq("--list", "--json", "--url", space.url)
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    found = {line["endpoint"].pop("name"): line["endpoint"] for line in lines}
+    status, shown, errors = qvq("--list", "--url", space.url)
+    assert (status, errors) == (0, "") and MORE in shown and NEEDY in shown
+    _, shown, _ = qvq("--list", "--json", "--url", space.url)
+    lines = [json.loads(line)["endpoint"] for line in shown.splitlines()]
+    found = {line["name"]: line for line in lines}
     assert found["/more"]["parameters"][2] == {
         "name": "temperature", "component": "slider", "type": "float", "required": False,
         "default": 0.5}
     assert found["/more"]["fits"] and not found["/number"]["fits"]
-    result = qvq("--list", "--json", "--url", f"http://127.0.0.1:{free_port()}")
-    assert result.status == 1 and result.stderr.count("\n") == 1
-    assert json.loads(result.stdout)["error"]["kind"] == "SpaceConnectionError"
+    status, shown, _ = qvq("--list", "--json", "--url", f"http://127.0.0.1:{free_port()}")
+    assert status == 1 and json.loads(shown)["error"]["kind"] == "SpaceConnectionError"
 
 
 def test_the_list_does_not_steer_the_terminal(hostile, qvq):
@@ -131,32 +122,29 @@ def test_the_list_does_not_steer_the_terminal(hostile, qvq):
     for each in info["parameters"]:
         each.update(parameter_name=nasty, parameter_has_default=True, parameter_default=nasty)
         each["python_type"]["type"] = nasty
-    shown = qvq("--list", "--url", hostile.url).stdout
+    _, shown, _ = qvq("--list", "--url", hostile.url)
     assert len(shown.splitlines()) == 3 and len(shown) < 2000 and printable(shown, "\n") == shown
 
 
 def test_a_space_without_named_endpoints(hostile, qvq):
     hostile.info["named_endpoints"].clear()
     assert endpoints(hostile.url) == []
-    result = qvq("--list", "--url", hostile.url)
-    assert (result.status, result.stdout) == (0, "")
-    assert result.stderr == "qvq: the Space has no endpoint with a name\n"
+    assert qvq("--list", "--url", hostile.url) == (
+        0, "", "qvq: the Space has no endpoint with a name\n")
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")  # of a question that was never asked
 def test_a_system_message(shapes_space, space, qvq):
     """It goes into the endpoint's parameter for it, and otherwise into the prompt."""
-    url = ["--url", shapes_space.url, "--system", "be kind"]
+    shapes_space.require_gradio(6)
     picture = "data:image/png;base64," + base64.b64encode(PNG).decode()
-    if "/chat_inputs" in {each.name for each in endpoints(shapes_space.url)}:
-        result = qvq("what?", picture, *url, "--api-name", "chat_inputs")
-        assert (result.stdout, result.stderr) == ("be kind 1 what? 256\n", "")
-        result = qvq("what?", picture, *url, "--api-name", "chat_inputs", "--param", "system=be")
-        assert result.stdout == "be 1 what? 256\n"
     whole = "System: be kind\nUser: what?\nAssistant:"
-    result = qvq("what?", picture, *url, "--api-name", "plain")
-    assert (result.stdout, result.stderr) == (f"{whole} 256\n", "")
-    result = qvq("what?", "--url", space.url, "--system", "be kind")
-    assert (result.stdout, result.stderr) == (f"You asked: {whole}\n", "")
+    for arguments, answer in [
+            ([picture, "--api-name", "chat_inputs"], "be kind 1 what? 256\n"),
+            ([picture, "--api-name", "chat_inputs", "--param", "system=be"], "be 1 what? 256\n"),
+            ([picture, "--api-name", "plain"], f"{whole} 256\n"),
+            (["--url", space.url], f"You asked: {whole}\n")]:
+        shown = qvq("what?", "--url", shapes_space.url, "--system", "be kind", *arguments)
+        assert shown == (0, answer, "")
     assert space.seen(whole)["image"] is None
     gc.collect()

@@ -55,11 +55,6 @@ def qvq(run):
     return partial(run, main)
 
 
-def in_a_shell(command, **options):
-    return subprocess.run(
-        command, shell=True, capture_output=True, text=True, timeout=60, **options)
-
-
 @contextmanager
 def on_a_terminal(*arguments):
     """Run the command on a terminal. Yields the process and a function that reads its output."""
@@ -105,13 +100,10 @@ def test_json(space, qvq):
     assert done["text"] == "# Another" and 0.2 < done["seconds"] < BOUND
     statuses = [line["status"] for line in lines if "status" in line]
     assert statuses[0]["stage"] == "connecting" and statuses[-1]["stage"] == "finished"
-    keys = {"stage", "position", "queue_size", "eta", "progress", "log"}
-    assert all(keys <= status.keys() for status in statuses)
+    assert statuses[0].keys() == {"stage", "position", "queue_size", "eta", "progress", "log"}
     result = qvq(script("a word", 0.1, {"raise": "too dark"}), "--url", space.url, "--json")
     assert (result.status, result.stderr) == (1, "qvq: too dark\n")
-    lines = objects(result.stdout)
-    assert {"chunk": "a word"} in lines and not any("done" in line for line in lines)
-    assert lines[-1] == {"error": {
+    assert objects(result.stdout)[-1] == {"error": {
         "kind": "ResponseError", "message": "too dark", "status_code": None,
         "retry_after": None, "retryable": False}}
 
@@ -131,17 +123,15 @@ def test_the_options_of_a_call(start_space, qvq, certificate, tmp_path):
     """A login, a certificate of its own, a header, another endpoint, and a limit for pictures."""
     (tmp_path / "login").write_text("user:pass:word\n")
     (tmp_path / "x.png").write_bytes(PNG)
-    access = ["--auth-file", str(tmp_path / "login"), "--cafile", str(certificate[0])]
     with start_space("--login", "user", "pass:word", "--certificate", *certificate,
                      "--max-file-size", 100) as space:
-        result = qvq(
-            "all of them", "--url", space.url, *access, "--header", "X-More: yes: it is",
-            "--api-name", "text", "--read-timeout", "0")
+        access = ["--auth-file", str(tmp_path / "login"), "--cafile", str(certificate[0]),
+                  "--header", "X-More: yes: it is", "--url", space.url]
+        result = qvq("all of them", *access, "--api-name", "text", "--read-timeout", "0")
         assert (result.stderr, result.stdout) == ("", "You asked: all of them\n")
-        assert qvq("--list", "--url", space.url, *access).stdout.startswith("/generate: takes")
-        large = qvq("Hi", "-i", str(tmp_path / "x.png"), "--url", space.url, *access, "--json")
+        assert qvq("--list", *access).stdout.startswith("/generate: takes")
+        large = qvq("Hi", "-i", str(tmp_path / "x.png"), *access)
         assert large.status == 1 and "limit is 100" in large.stderr
-        assert objects(large.stdout)[-1]["error"]["kind"] == "MediaError"
         assert space.seen("all of them")["headers"]["x-more"] == "yes: it is"
 
 
@@ -173,28 +163,21 @@ def test_the_forms_of_question_and_picture(space, qvq, monkeypatch, tmp_path):
 REFUSED_FORMS = [
     ("", TERMINAL, 'there is no question. Write: qvq "What is this?" photo.jpg'),
     ("", CLOSED, "there is no question"), ("- x.png", CLOSED, "standard input is empty"),
-    ("-i x.png", TERMINAL, "there is no question"), ("x.png", b"Q", "the question comes before"),
     ("-i x.png", b" \n", "standard input is empty"), ("Q -", TERMINAL, "no file with a picture"),
-    ("-i -", PNG, "cannot be both"), ("- -", PNG, "cannot be both"),
+    ("x.png", b"Q", "the question comes before"), ("-i -", PNG, "cannot be both"),
     ("Q x.png x.png", b"", "too many arguments"), ("Q x.png -i x.png", b"", "2 pictures were"),
-    ("Q -i x.png -i x.png", b"", "2 pictures were given; the Space takes one"),
     ("-", "café".encode("latin-1"), "If it is in ISO-8859-1, convert it: iconv -f ISO-8"),
     ("-", "cafe".encode("utf-16-le"), "UTF-16"), ("-", PNG, "standard input is a picture (PNG)"),
     ("caf\udce9", b"", "an argument is not in UTF-8. If it is in ISO-8859-1"),
     ("Q --system \udce9", b"", "not in UTF-8"), ("Q --param a=\udce9", b"", "not in UTF-8"),
-    ("Q -i -", b"", "the picture is empty"), ("Q --list", b"", "--list asks nothing"),
-    ("--list -i x.png", b"", "--list asks nothing"), ("Q --param =1", b"", "must be NAME=VALUE"),
-    ("Q --param temperature", b"", "must be NAME=VALUE"),
-    ("Q --param a=NaN", b"", "'a' is a float"),
+    ("Q -i -", b"", "the picture is empty"), ("--list -i x.png", b"", "--list asks nothing"),
+    ("Q --param =1", b"", "must be NAME=VALUE"), ("Q --param a=NaN", b"", "'a' is a float"),
     ("Q --max-retries -1", b"", "max_retries must be 0 or more"),
-    ("Q --max-chars 0", b"", "max_chars must be 1 or more"),
     ("Q --system S x.pdf", b"", "'x.pdf' cannot be read"),
     ("Q --ulr u", b"", "unknown option: --ulr. Did you mean --url?"),
-    ("Q --cafile /", b"", "--cafile /: Is a directory"), ("Q --proxy x", b"", "proxy"),
-    ("Q -i no.png", b"", "no.png"), ("Q --url nonsense", b"", "nonsense"),
+    ("Q --cafile /", b"", "--cafile /: Is a directory"), ("Q --cafile empty", b"", "no certifica"),
     ("Q --timeout soon", b"", "invalid float value"), ("Q --demo --url U", b"", "--demo"),
-    ("Q --header no-colon", b"", "--header"),
-    ("Q --auth-file no/such", b"", "--auth-file"), ("Q --read-timeout -1", b"", "read_timeout"),
+    ("Q --header no-colon", b"", "--header"), ("Q --auth-file no/such", b"", "--auth-file"),
     ("Q --api-key-file empty", b"", "--api-key-file empty must hold one line"),
     ("Q --auth-file two", b"", "--auth-file two must hold one line"),
     ("Q --auth-file x.png", b"", "--auth-file x.png must hold one line"),
@@ -226,10 +209,8 @@ def test_the_endpoints_parameters(space, qvq):
 
 
 def test_the_limits(space, qvq):
-    for option, seconds in [("timeout", "0.000001"), ("read_timeout", "0.5")]:
-        url = ["--url", space.url, f"--{option.replace('_', '-')}", seconds]
-        result = qvq(script(5), *url)
-        assert result.status == 1 and result.stderr.count("\n") == 1 and option in result.stderr
+    result = qvq(script(5), "--url", space.url, "--timeout", "0.000001")
+    assert result.status == 1 and result.stderr.count("\n") == 1 and "timeout" in result.stderr
     result = qvq("a long answer", "--url", space.url, "--max-chars", "5", "--final")
     assert (result.status, result.stdout) == (1, "") and "max_chars=5" in result.stderr
     with web_server(503) as server:
@@ -247,38 +228,39 @@ def test_an_answer_that_the_space_rewrites(space, qvq):
     assert qvq(script("one", 0.2, "one two"), *url).stderr == ""
     result = qvq(prompt, "--final", *url)
     assert (result.stdout, result.stderr) == ("1, 2\n", "")
-    result = qvq(prompt, "--final", "--json", *url)
-    lines = objects(result.stdout)
-    assert lines[-1]["done"]["text"] == "1, 2" and result.stderr == ""
-    assert not any("chunk" in line for line in lines)
+    lines = objects(qvq(prompt, "--final", "--json", *url).stdout)
+    assert lines[-1]["done"]["text"] == "1, 2" and not any("chunk" in line for line in lines)
     result = qvq(script("half", 0.2, {"raise": "too dark"}), "--final", *url)
     assert (result.status, result.stdout, result.stderr) == (1, "", "qvq: too dark\n")
 
 
-def test_the_pipe(space, tmp_path):
-    """The help's example: with stderr on a terminal, the file has the answer and nothing else."""
+def test_where_the_output_goes(space, tmp_path):
+    """To the right place alone. No answer is asked for that nobody can read.
+
+    In the help's example, the file has the answer and nothing else.
+    """
     (tmp_path / "question.txt").write_text("from a pipe\n")
     (tmp_path / "x.png").write_bytes(PNG)
-    master, slave = pty.openpty()
-    command = f"{' '.join(QVQ)} -i x.png --url {space.url} < question.txt > answer.md"
-    subprocess.run(command, shell=True, cwd=tmp_path, stderr=slave, timeout=60, check=True)
-    os.close(slave)
-    os.close(master)
+    prompt = script("one", 0.2, "two")  # which is told of on stderr
+
+    def run(command):
+        command = command.replace("QVQ", f"{' '.join(QVQ)} --url {space.url}")
+        result = subprocess.run(
+            command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=BOUND)
+        return result.returncode, result.stdout, result.stderr
+
+    assert run("QVQ -i x.png < question.txt > answer.md") == (0, "", "")
     assert (tmp_path / "answer.md").read_bytes() == b"You asked: from a pipe\n"
     assert space.seen("from a pipe")["image"] == "x.png"
-
-
-def test_an_output_that_is_closed_or_full(space):
-    """Nothing goes to the wrong place, and no answer is asked for that nobody can read."""
-    prompt = script("one", 0.2, "two")  # which is told of on stderr
-    result = in_a_shell(f"{' '.join(QVQ)} '{prompt}' --url {space.url} 2>&-")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "onetwo\n", "")
-    result = in_a_shell(f"{' '.join(QVQ)} closed --url {space.url} >&-")
-    assert (result.returncode, result.stderr) == (2, "qvq: standard output is closed\n")
+    assert run(f"QVQ '{prompt}' 2>&-") == (0, "onetwo\n", "")
+    assert run("QVQ closed >&-") == (2, "", "qvq: standard output is closed\n")
     assert not space.log("asked", prompt="closed")
-    result = in_a_shell(f"{' '.join(QVQ)} full --url {space.url} > /dev/full")
-    assert result.returncode == 1
-    assert result.stderr == "qvq: the answer cannot be written: No space left on device\n"
+    full = "qvq: the answer cannot be written: No space left on device\n"
+    assert run("QVQ full > /dev/full") == (1, "", full)
+    prompt = script(*["many", 0.05, "many words"] * 200)
+    assert run(f"{{ QVQ '{prompt}'; echo $? >&2; }} | head -c 1") == (0, "m", "141\n")
+    wait_until(lambda: space.log("left", prompt=prompt))
+    assert not space.log("finished", prompt=prompt)
 
 
 COMMANDS = {"qvq": (main, ["Hi"]), "qvq-batch": (batch_main, ["q.jsonl", "a.jsonl"]),
@@ -286,8 +268,6 @@ COMMANDS = {"qvq": (main, ["Hi"]), "qvq-batch": (batch_main, ["q.jsonl", "a.json
 SECRET = "hf_Sesame"
 TRIED = ["--api-key", "--api_key", "--apikey", "--key", "--token", "--hf-token", "--access-token",
          "--auth", "--bearer", "--password", "--user", "--openai-api-key", "--API-KEY", "-token"]
-
-
 WITH_A_SECRET = [
     *[([option, SECRET], "Give a token by --api-key-file") for option in TRIED],
     *[([f"--api-key{sign}{SECRET}"], "Give a token by --api-key-file") for sign in "=:"],
@@ -319,17 +299,13 @@ def test_no_secret_is_repeated(command, run, monkeypatch, tmp_path):
 @pytest.mark.parametrize("command", ["qvq", "qvq-batch"])
 def test_the_helps_first_screen_has_what_most_people_need(command, run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    shown = run(COMMANDS[command][0], "--help").stdout
-    lines = shown.splitlines()
-    first, rest = lines[:24], "\n".join(lines[24:])
-    assert max(map(len, lines)) <= 80
-    assert [line for line in lines if line in ("the Space:", "limits:", "the way to the Space:")]
-    assert "--cafile" in rest and "--timeout" in rest
+    lines = run(COMMANDS[command][0], "--help").stdout.splitlines()
+    first, rest = "\n".join(lines[:24]), "\n".join(lines[24:])
+    assert max(map(len, lines)) <= 80 and "--cafile" in rest and "--timeout" in rest
     if command == "qvq":
+        assert all(f"  {each}" in first for each in ("picture", "-i P", "--json", "--list"))
+        assert first.count("\n  qvq ") == 4
         assert run(main, "--version").stdout == f"qvq_wrapper {__version__}\n"
-        needed = ["picture", "-i P", "--json", "--list", "--url"]
-        assert all(any(f"  {each}" in line for line in first) for each in needed)
-        assert len([line for line in first if line.startswith("  qvq ")]) == 4
 
 
 @contextmanager
@@ -347,18 +323,16 @@ def keeping_back(space, *words):
 
 
 def test_what_a_terminal_shows(space, qvq, tmp_path):
-    """The status, on one line; the answer without control characters; an error on a new line.
-
-    The status of an upload has the picture's size, but no progress: gradio_client reports none.
-    """
-    (tmp_path / "x.png").write_bytes(PNG + bytes(2_000_000 - len(PNG)))
+    """The status, on one line; the answer without control characters; an error on a new line."""
+    (tmp_path / "x.png").write_bytes(PNG)
     text = "crimson \x1b[31m\x07 and\ttab \x9b1m\u202e\u2066\n\x02"
     assert "\x1b[31m" in qvq(script(text), "--url", space.url).stdout
     info = "a\nlong\x1b[31m " + "word " * 50
     prompt = script({"info": info}, 0.3, text, 0.3, text + "\x01", 0.3, {"raise": "too dark"})
     with keeping_back(space, b"x.png", b"crimson", rb"\u0001", b"too dark") as (url, let_pass), \
             on_a_terminal(prompt, str(tmp_path / "x.png"), "--url", url) as (process, read_until):
-        for seen in (r"Sending the picture, 2,000 kB \.\.\. ", r"a long\[31m word", "1m\r\n", ""):
+        sending = r"Sending the picture \.\.\. (\d+) s.*picture \.\.\. (?!\1 s)"
+        for seen in (sending, r"a long\[31m word", "1m\r\n", ""):
             read_until(seen)
             let_pass()
         *status, answer = read_until().split("\r\x1b[K")
@@ -367,23 +341,6 @@ def test_what_a_terminal_shows(space, qvq, tmp_path):
     assert status[0] == "" and re.fullmatch(shown, answer)
     for line in filter(None, status):  # the terminal cuts it off at the margin
         assert line.startswith("\x1b[?7l") and line.endswith("\x1b[?7h") and "\n" not in line
-
-
-def test_the_status_is_on_the_terminal(start_space, qvq):
-    """It shows the place in the queue, the wait and the seconds so far. The answer replaces it."""
-    with start_space("--at-once", 1) as space:
-        # After this answer the Space can estimate the wait.
-        assert qvq(script("warm", 0.5), "--url", space.url).status == 0
-        with on_a_terminal(script("first", 60), "--url", space.url) as (first, read_first):
-            read_first("first")
-            with on_a_terminal("second", "--url", space.url) as (second, read_second):
-                read_second(r"to wait \.\.\. (\d+) s.*to wait \.\.\. (?!\1 s)")
-                first.send_signal(signal.SIGINT)  # it is the turn of the second
-                shown = read_second()
-                assert second.wait(BOUND) == 0
-    status, answer = shown.rsplit("\r\x1b[K", 1)
-    assert answer == "You asked: second\r\n"
-    assert re.search(r"In the queue, place 1 of 1, about \d+ s to wait \.\.\. \d+ s", status)
 
 
 def test_ctrl_c_in_json(space):
@@ -414,19 +371,9 @@ def test_ctrl_c_while_the_space_is_silent(start_space):
             assert process.wait(BOUND) == 130
 
 
-def test_the_reader_of_a_pipe_closes_it(space):
-    prompt = script(*["many", 0.05, "many words"] * 200)
-    command = f"{' '.join(QVQ)} '{prompt}' --url {space.url}"
-    result = in_a_shell(f"{{ {command}; echo $? >&2; }} | head -c 1")
-    assert (result.stdout, result.stderr) == ("m", "141\n")
-    wait_until(lambda: space.log("left", prompt=prompt))
-    assert not space.log("finished", prompt=prompt)
-
-
 def test_a_script_ends_before_its_answer_is_read(space):
     code = f"from qvq_wrapper import ask\nnext(ask('Hi', url={space.url!r}).iterate())"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*QVQ[:1], "-c", code], capture_output=True, text=True, timeout=BOUND)
     assert (result.returncode, result.stderr) == (0, "")
 
 

@@ -34,12 +34,9 @@ def beginnings(text):
 
 def test_formulas():
     check([
-        (r"\(x\)", "$x$"),
         (r"\\( x \\)", "$x$"),
         ("so \\[\n a\n\n = b % why\n\\] it is", "so $$a = b$$ it is"),
-        ("$x_1$ and $y$", "$x_1$ and $y$"),
         (r"**\boxed{\frac{6}{\sqrt{3}}}**", r"**$\boxed{\frac{6}{\sqrt{3}}}$**"),
-        (r"\[ \boxed{12} \]", r"$$\boxed{12}$$"),
         ("\\begin{align*}\na &= b \\\\\nc &= d\n\\end{align*}",
          r"$$\begin{align*} a &= b \\ c &= d \end{align*}$$"),
         (r"\(a<b\)", r"$a\lt b$"),
@@ -48,9 +45,7 @@ def test_formulas():
         (r"\(a@@0@@b\)", "$a@{}@0@{}@b$"),
         ("$a$`b`", "$a$&#8203;`b`"),
         (r"90\(^\circ\)C", r"90&#8203;$^\circ$&#8203;C"),
-        ("$5 and $6", f"{DOLLAR}5 and {DOLLAR}6"),
-        (r"\$5", f"{DOLLAR}5"),
-        ("a $ b", f"a {DOLLAR} b"),
+        (r"\$5, $5", f"{DOLLAR}5, {DOLLAR}5"),
         (r"\( never closed", "<span>&#92;</span>( never closed"),
         (r"\(a{b\)", "<code>&#92;&#40;a&#123;b&#92;&#41;</code>"),
         (r"\alpha, 2 \* 3", r"\alpha, 2 &#42; 3"),
@@ -58,9 +53,7 @@ def test_formulas():
         # A percent sign, with which a comment would begin.
         (r"\(25%\)", r"$25\%$"),
         (r"\boxed{75%}", r"$\boxed{75\%}$"),
-        ("$$\n20 % \\cdot 80% = 16\n$$", r"$$20 \% \cdot 80\% = 16$$"),
         ("$$\nx = 25%\n= \\frac{1}{4} % a quarter\n% that {is\n$$", r"$$x = 25\% = \frac{1}{4}$$"),
-        ("\\[\n5 % of 80\n= 4\n\\]", r"$$5 \% of 80 = 4$$"),
         (r"$$a \\% b$$", r"$$a \\\% b$$"),
         ("\\begin{align}\na &= 5% \\\\\nb &= 6 % why\n\\end{align}",
          r"$$\begin{align} a &= 5\% \\ b &= 6 \% why \end{align}$$"),
@@ -83,21 +76,17 @@ def test_formulas_that_models_write_stay_as_they_are():
     assert len(as_code) * 100 <= len(FORMULAS) > 100
 
 
+COMMANDS = r"""
+\href \url \includegraphics \style \class \cssId \data \htmlClass \htmlId \htmlStyle \htmlData
+\html@mathml \mmlToken \bbox \rule \definecolor \def \gdef \edef \xdef \let \futurelet \newcommand
+\renewcommand \providecommand \global \newenvironment \DeclareMathOperator \DeclarePairedDelimiter
+\Newextarrow \newtagform \catcode \require \char \unicode \verb \ref \eqref \texttip \mathtip
+\toggle \unknown \α \sin@x \begin \begin{x} \\\href
+""".split()
 ACTIVE_FORMULAS = [
-    r"\href{https://a.b}{x}", r"\url{https://a.b}", r"\includegraphics{https://a.b/x}",
-    r"\style{color:red}{x}", r"\class{a}{x}", r"\cssId{a}{x}", r"\data{a=b}{x}",
-    r"\htmlClass{a}{x}", r"\htmlId{a}{x}", r"\htmlStyle{color:red}{x}", r"\htmlData{a=b}{x}",
-    r"\html@mathml{x}{y}", r"\mmlToken{mi}[href='https://a.b']{x}", r"\bbox[border:1px]{x}",
-    r"\color{red;x:y}{x}", r"\textcolor{url(x)}{x}", r"\color[RGB]{1,2,3}{x}",
-    r"\fcolorbox{red}{a:b}{x}", r"\hspace{1em;x:y}", r"\rule{99em}{99em}", r"\definecolor{a}{b}{c}",
-    r"\def\a{x}", r"\gdef\a{x}", r"\edef\a{x}", r"\xdef\a{x}", r"\let\a=\b", r"\futurelet\a\b\c",
-    r"\newcommand{\a}{x}", r"\renewcommand{\sin}{x}", r"\providecommand{\a}{x}", r"\global\a",
-    r"\newenvironment{a}{b}{c}", r"\DeclareMathOperator{\a}{x}", r"\DeclarePairedDelimiter\a()",
-    r"\Newextarrow{\a}{5,5}{0x2192}", r"\newtagform{a}{b}{c}", r"\catcode`\%=12", r"\require{html}",
-    r"\char36", r"\unicode{x24}", r"\verb|x|", r"\ref{a}", r"\eqref{a}", r"\tag{\href{x}{y}}",
-    r"\texttip{x}{y}", r"\mathtip{x}{y}", r"\toggle{x}{y}\endtoggle", r"\unknown", r"\α", r"\sin@x",
-    r"\begin{x}y\end{x}", r"\begin {matrix}y\end{matrix}", r"\begin\a", r"\\\href{x}{y}",
-]
+    *(command + "{a}{x}" for command in COMMANDS), r"\color{red;x:y}{x}", r"\tag{\href{x}{y}}",
+    r"\textcolor{url(x)}{x}", r"\color[RGB]{1,2,3}{x}", r"\fcolorbox{red}{a:b}{x}",
+    r"\hspace{1em;x:y}", r"\begin {matrix}y\end{matrix}"]
 
 
 def test_a_formula_with_another_command_is_shown_as_code():
@@ -143,13 +132,10 @@ def test_only_links_stay_active():
         ("![a][b]\n\n[b]: http://x 't'", "[a][b]\n\n[b]&#58; <http://x> 't'"),
         ("[a](javascript:x)", "[a]&#40;javascript:x)"),
         ("[a](data:text/html,x)", "[a]&#40;data:text/html,x)"),
-        ("[a](https://x.y?a=1&b=2)", "[a](<https://x.y?a=1&b=2>)"),
-        ("<https://x.y>", "<https://x.y>"),
         ("`<b>`", "<code>&#60;b&#62;</code>"),
         ("```html\n<b>\n  x\n```", "<pre><code>&#60;b&#62;&#10;  x</code></pre>\n"),
         (r"$\href{javascript:x}{y}$",
          "<code>&#36;&#92;href&#123;javascript&#58;x&#125;&#123;y&#125;&#36;</code>"),
-        (r"\(\def\alpha{x}\)", "<code>&#92;&#40;&#92;def&#92;alpha&#123;x&#125;&#92;&#41;</code>"),
         ("$n![a](http://x)$", "$n! [a] (http://x)$"),
     ])
 
@@ -200,8 +186,14 @@ def assert_nothing_active(text):
 
 @pytest.mark.attack
 def test_no_beginning_of_an_attack_makes_anything_active():
-    for before, attack in itertools.product(BEFORE, ATTACKS):
-        assert_nothing_active(before + attack)
+    blocks = [
+        "> ", "- ", "    ", "a\n\n\t", "```\n", "> ```\n> ", "- ```\n  ", "|a|\n|-|\n|", "`", "$",
+        "\\[", "$5 (", "| $a|", "> \\[\n> x\n", "\\begin{align}\n"]
+    attacks = ["<img src=http://x>", "![a](http://x)", "[a](javascript:x)", "[a]: javascript:x"]
+    ends = ["", "`", "$", "\n```", "\n> ```", "\n> \\]", "|b$|", "\\end{align}"]
+    mixed = itertools.product(BEFORE, ATTACKS), itertools.product(blocks, attacks, ends)
+    for parts in itertools.chain(*mixed):
+        assert_nothing_active("".join(parts))
 
 
 def joined(children):
@@ -304,17 +296,6 @@ def test_what_was_shown_of_a_growing_answer_does_not_change():
         assert as_markdown(sent, partial=True) == shown  # a marker alone would make a heading
 
 
-@pytest.mark.attack
-def test_no_block_makes_anything_active():
-    blocks = [
-        "> ", "- ", "    ", "a\n\n\t", "```\n", "> ```\n> ", "- ```\n  ", "|a|\n|-|\n|", "`", "$",
-        "\\[", "$5 (", "| $a|", "> \\[\n> x\n", "\\begin{align}\n"]
-    attacks = ["<img src=http://x>", "![a](http://x)", "[a](javascript:x)", "[a]: javascript:x"]
-    ends = ["", "`", "$", "\n```", "\n> ```", "\n> \\]", "|b$|", "\\end{align}"]
-    for parts in itertools.product(blocks, attacks, ends):
-        assert_nothing_active("".join(parts))
-
-
 def test_blocks_keep_their_structure():
     check([
         ("> \\[\n> a\n> \\]\n> b", "> $$a$$\n> b"),
@@ -327,7 +308,6 @@ def test_blocks_keep_their_structure():
         ("a\n\n\tb = $1", "a\n\n<pre><code>b &#61; &#36;1</code></pre>\n"),
         ("- a\n\n\t  b = $1", "- a\n\n  <pre><code>b &#61; &#36;1</code></pre>"),
         ("| $|x|$ |\n|---|", r"| $\vert x\vert$ |" + "\n|---|"),
-        ("so $|x|$", "so $|x|$"),
         ("$$a$$  \nb", "$$a$$\nb"),
         ("$$a$$ b", "&#8203;$$a$$ b"),
         ("a\r\n\\[\r\nb\r\n\\]", "a\n$$b$$"),
@@ -346,7 +326,8 @@ RUNS = [
 
 
 @pytest.mark.parametrize("runs", [
-    ["$", "> - x\n", "[a]("], pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
+    ["$", "> - x\n", "[a](", "\\begin{align}"],
+    pytest.param([*RUNS, ANSWER], marks=pytest.mark.attack)],
     ids=["few", "all"])
 def test_eight_times_the_text_takes_eight_times_as_long(runs):
     """What is quadratic takes 64 times as long."""

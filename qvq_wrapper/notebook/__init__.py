@@ -16,10 +16,12 @@ from typing import Any
 import anyio
 
 try:
-    import markdown_it  # noqa: F401  # ./markdown.py needs it
     from IPython import get_ipython
     from IPython.display import display
-    from PIL import Image  # noqa: F401  # ./thumbnail.py needs it
+
+    from .markdown import as_markdown  # needs markdown-it-py
+    from .terminal import TerminalOutput, is_terminal
+    from .thumbnail import thumbnail  # needs Pillow
 except ImportError as error:
     raise ImportError(
         f'{error}. The notebook needs: pip install "qvq_wrapper[notebook]"') from None
@@ -32,9 +34,6 @@ from ..printable import printable
 from ..question.media import Picture
 from ..stream import AnswerStream
 from ..types import describe_seconds
-from .markdown import as_markdown
-from .terminal import TerminalOutput, is_terminal
-from .thumbnail import thumbnail
 
 # Seconds between two displays of the answer. The status line changes twice a second, so that a cell
 # sends fewer than ten updates a second.
@@ -45,9 +44,6 @@ logger = logging.getLogger("qvq_wrapper")
 MimeBundle = dict[str, str]
 """One thing to display, by MIME type
 (https://jupyter-client.readthedocs.io/en/stable/messaging.html#display-data)."""
-
-UpdateDisplay = Callable[[MimeBundle], None]
-"""A function that replaces the content of one display."""
 
 
 async def show(stream: AnswerStream) -> None:
@@ -70,20 +66,21 @@ async def show(stream: AnswerStream) -> None:
         raise TypeError(f"show() takes the stream that ask() returns, not {type(stream).__name__}")
     if (shell := get_ipython()) is None:  # display() would print the bundle
         raise RuntimeError("show() needs a notebook; elsewhere use the stream: await stream.read()")
-    output = TerminalOutput(stream) if is_terminal(shell) else _CellOutput(stream)
+    start, ended = time.monotonic(), anyio.Event()
+    output = TerminalOutput(stream) if is_terminal(shell) else _CellOutput(stream, start)
     failure: Exception | None = None
     try:
         async with stream, anyio.create_task_group() as group:
             if stream.picture and output.picture:
                 group.start_soon(_try, _show_picture, stream.picture, output.picture)
-            group.start_soon(_try, output.keep_refreshing)
+            group.start_soon(_try, output.keep_refreshing, ended)
             try:
                 await stream.read()
             except Exception as error:  # raised in here, it would become an ExceptionGroup
                 failure = error
-            output.answer_ended.set()
+            ended.set()
     except BaseException as stop:
-        output.finish(_small_text(f"■ Interrupted after {output.elapsed:.1f} s"))
+        output.finish(_small_text(f"■ Interrupted after {time.monotonic() - start:.1f} s"))
         raise _in_one_line(stop)
     if stream.status.stage == "cancelled":  # by stream.cancel(), so there is no need of an error
         output.finish(_small_text("■ Cancelled"))
@@ -91,7 +88,7 @@ async def show(stream: AnswerStream) -> None:
         output.finish(_error_box(failure))
         raise _in_one_line(failure)
     else:
-        output.finish(_small_text(f"{output.elapsed:.1f} s"))
+        output.finish(_small_text(f"{time.monotonic() - start:.1f} s"))
 
 
 def _in_one_line(error: BaseException) -> BaseException:
@@ -102,7 +99,10 @@ def _in_one_line(error: BaseException) -> BaseException:
 
 
 async def _try(function: Callable[..., Awaitable[None]], *args: Any) -> None:
-    """Run a function that draws. If drawing fails, the answer is read all the same."""
+    """Run a function that draws. If drawing fails, the answer is read all the same.
+
+    A picture that Pillow cannot read is one that the Space may be able to.
+    """
     try:
         await function(*args)
     except Exception as error:
@@ -115,26 +115,20 @@ class _CellOutput:
     All are there from the start, so that several answers in a cell keep their parts together.
     """
 
-    def __init__(self, stream: AnswerStream) -> None:
-        self.answer_ended = anyio.Event()
+    def __init__(self, stream: AnswerStream, start: float) -> None:
         self._stream = stream
-        self._start = time.monotonic()
+        self._start = start
         self._shown_text = ""
         self._shown_half_second = -1
         self.picture = _new_display(_EMPTY) if stream.picture else None
         self._update_answer = _new_display(_EMPTY)
         self._update_status = _new_display(self._status())
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._start
-
-    async def keep_refreshing(self) -> None:
-        while not self.answer_ended.is_set():
+    async def keep_refreshing(self, ended: anyio.Event) -> None:
+        while not ended.is_set():
             # A browser takes longer to render a long answer, so update that less often.
             with anyio.move_on_after(INTERVAL + len(self._shown_text) / 40_000):
-                await self.answer_ended.wait()
+                await ended.wait()
                 return
             await self._refresh()
 
@@ -143,13 +137,19 @@ class _CellOutput:
         if text != self._shown_text:
             self._shown_text = text
             self._update_answer(await anyio.to_thread.run_sync(_bundle, text, True))
-        half_second = int(2 * self.elapsed)
+        half_second = int(2 * (time.monotonic() - self._start))
         if half_second != self._shown_half_second:
             self._shown_half_second = half_second
             self._update_status(self._status())
 
     def _status(self) -> MimeBundle:
-        return _small_text(_describe(self._stream, int(self.elapsed)))
+        """Return the status, or the length of a text that has begun, and the seconds so far."""
+        parts = self._stream.status.describe()
+        if self._stream.text:
+            parts[0] = f"{len(self._stream.text):,} characters"
+        if seconds := int(time.monotonic() - self._start):
+            parts.append(describe_seconds(seconds))
+        return _small_text("… " + " · ".join(parts))
 
     def finish(self, status: MimeBundle) -> None:
         if self._stream.text or self._shown_text:
@@ -163,20 +163,11 @@ def _bundle(text: str, partial: bool) -> MimeBundle:
     return {"text/markdown": as_markdown(text, partial=partial), "text/plain": text}
 
 
-def _describe(stream: AnswerStream, seconds: int) -> str:
-    """Return the status, or the length of a text that has begun, and the seconds so far."""
-    parts = stream.status.describe()
-    if stream.text:
-        parts[0] = f"{len(stream.text):,} characters"
-    if seconds:
-        parts.append(describe_seconds(seconds))
-    return "… " + " · ".join(parts)
-
-
 _EMPTY = {"text/html": "", "text/plain": ""}
 
 
-def _new_display(bundle: MimeBundle) -> UpdateDisplay:
+def _new_display(bundle: MimeBundle) -> Callable[[MimeBundle], None]:
+    """Return a function that replaces the content of this new display."""
     handle: Any = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
     return lambda bundle: handle.update(bundle, raw=True)
 
@@ -211,17 +202,14 @@ def _error_box(error: Exception) -> MimeBundle:
     return {"text/html": html, "text/plain": advice}  # IPython prints kind and message below it
 
 
-async def _show_picture(picture: Picture, update: UpdateDisplay) -> None:
+async def _show_picture(picture: Picture, update: Callable[[MimeBundle], None]) -> None:
     """Display a thumbnail, or the URL of a picture that the Space fetches itself."""
     if picture.url:
         url = escape(picture.url)
         link = f'<a href="{url}" target="_blank" rel="noopener noreferrer">{url}</a>'
         update({"text/html": link, "text/plain": printable(picture.url)})
         return
-    try:
-        kind, data = await anyio.to_thread.run_sync(thumbnail, picture)
-    except Exception:  # the Space may be able to read it, and its answer says if not
-        return
+    kind, data = await anyio.to_thread.run_sync(thumbnail, picture)
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     style = "max-height: 120px; max-width: 240px; border-radius: 4px; background: white"
     image = f'<img alt="the picture asked about" style="{style}" src="{source}">'
@@ -234,7 +222,7 @@ def _result_markdown(stream: AnswerStream) -> str:
     if stage == "idle":
         return ("*Not asked yet: `await show(stream)` displays the answer as it arrives, "
                 "`await stream.read()` returns it.*")
-    answer = as_markdown(printable(stream.text, "\n\t"), partial=stage != "finished")
+    answer = _bundle(stream.text, stage != "finished")["text/markdown"]
     return f"{answer}\n\n*{stage}, {len(stream.text):,} characters*".strip()
 
 

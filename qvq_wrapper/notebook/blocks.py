@@ -6,7 +6,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, code, fence
@@ -26,7 +25,7 @@ class Block:
     Attributes:
         kind: ``text`` (a paragraph), ``row`` (of a table), ``line`` (any other, such as a
             heading), ``fence`` or ``code`` (an indented block).
-        begin, end: the positions in the source.
+        source: its lines.
         prefixes: what precedes the content in each line: quote and list markers, and blanks.
         content: the text or the code, without the prefixes.
         info: what follows the opening marks of a fence.
@@ -34,82 +33,67 @@ class Block:
     """
 
     kind: str
-    begin: int
-    end: int
+    source: str
     prefixes: list[str]
     content: str
     info: str = ""
     excess: int = 0
 
 
-def find_blocks(source: str, masked: str) -> Iterator[Block]:
-    """Split ``source`` into blocks. Together they are the whole source.
+def find_blocks(masked: str) -> Iterator[Block]:
+    """Split Markdown into blocks. Together they are the whole source.
 
     Args:
-        source: Markdown with ``\\n`` at the end of each line.
-        masked: the same with ``\\0`` instead of each ``|`` that does not end a table's cell.
+        masked: the source with ``\\0`` instead of each ``|`` that does not end a table's cell, and
+            with ``\\n`` at the end of each line.
     """
-    begins = [0, *accumulate(len(line) + 1 for line in source.split("\n"))]
-
-    def block(kind: str, first: int, starts: list[int]) -> Block:
-        lines = range(first, first + len(starts))
-        prefixes = [source[begins[line]:start] for line, start in zip(lines, starts)]
-        content = [source[start:begins[line + 1] - 1] for line, start in zip(lines, starts)]
-        return Block(kind, begins[first], begins[lines.stop] - 1, prefixes, "\n".join(content))
-
-    def single_lines(first: int, end: int) -> Iterator[Block]:
-        for line in range(first, end):
-            yield block("row" if line in rows else "line", line, [begins[line]])
-
     tokens: list[Token] = []
-    _PARSER.block.parse(masked, _PARSER, {}, tokens)
-    rows: set[int] = set()
-    next_line = 0
-    for token in tokens:
-        first, end = token.map or (0, 0)
-        if token.type == "table_open":
-            rows.update(range(first, end))
-        elif "starts" in token.meta:
-            yield from single_lines(next_line, first)
-            found = block(token.meta["kind"], first, token.meta["starts"])
-            if found.kind != "text":
-                found.content = token.content.replace("\0", "|")
-                found.info, found.excess = token.info, token.meta["excess"]
-            yield found
-            next_line = end
-    yield from single_lines(next_line, len(begins) - 1)
+    found: dict[int, Block] = {}
+    _PARSER.block.parse(masked, _PARSER, {"blocks": found}, tokens)
+    tables = [token.map for token in tokens if token.type == "table_open" and token.map]
+    rows = {line for first, end in tables for line in range(first, end)}
+    lines = masked.replace("\0", "|").split("\n")
+    line = 0
+    while line < len(lines):
+        kind = "row" if line in rows else "line"
+        block = found.get(line) or Block(kind, lines[line], [""], lines[line])
+        yield block
+        line += len(block.prefixes)
 
 
 _Rule = Callable[[StateBlock, int, int, bool], bool]
 
 
-def _located(kind: str, rule: _Rule) -> _Rule:
-    """Return the rule, with the start of the text in each line added to its token."""
+def _noted(kind: str, rule: _Rule) -> _Rule:
+    """Return the rule, which then also notes each block, by its first line."""
 
-    def located(state: StateBlock, first: int, end: int, silent: bool) -> bool:
+    def noted(state: StateBlock, first: int, end: int, silent: bool) -> bool:
         columns = state.sCount[first] - state.blkIndent
         if not rule(state, first, end, silent):
             return False
         if not silent:
-            lines = range(first, state.line)
-            starts = [state.bMarks[line] + state.tShift[line] for line in lines]
-            excess = columns if kind == "code" else max(0, columns - 3)
+            starts = [state.bMarks[line] + state.tShift[line] for line in range(first, state.line)]
+            begins = [state.src.rfind("\n", 0, start) + 1 for start in starts]
+            ends = state.eMarks[first:state.line]
+            prefixes = [state.src[begin:start] for begin, start in zip(begins, starts)]
+            content = "\n".join(state.src[start:end] for start, end in zip(starts, ends))
             token = state.tokens[-1]
-            token.map = [first, state.line]
-            token.meta = {"kind": kind, "starts": starts, "excess": excess}
+            state.env["blocks"][first] = Block(
+                kind, state.src[begins[0]:ends[-1]].replace("\0", "|"), prefixes,
+                (content if kind == "text" else token.content).replace("\0", "|"),
+                token.info, columns if kind == "code" else max(0, columns - 3))
         return True
 
-    return located
+    return noted
 
 
 def _fence(state: StateBlock, first: int, end: int, silent: bool) -> bool:
     """Apply markdown-it's rule at any depth: models indent fences by more than three columns."""
     indent = state.blkIndent
     state.blkIndent = max(indent, state.sCount[first] - 3)
-    try:
-        return fence(state, first, end, silent)
-    finally:
-        state.blkIndent = indent
+    found = fence(state, first, end, silent)
+    state.blkIndent = indent
+    return found
 
 
 def _paragraph(state: StateBlock, first: int, end: int, silent: bool) -> bool:
@@ -150,6 +134,6 @@ _PARSER = MarkdownIt("commonmark").enable("table")
 # HTML and definitions of links are shown as text. An underline below a heading may stay as it is.
 _PARSER.disable(["html_block", "reference", "lheading", "fence"])
 _PARSER.block.ruler.before(
-    "code", "deep fence", _located("fence", _fence), {"alt": ["paragraph", "blockquote", "list"]})
-_PARSER.block.ruler.at("code", _located("code", code))
-_PARSER.block.ruler.at("paragraph", _located("text", _paragraph))
+    "code", "deep fence", _noted("fence", _fence), {"alt": ["paragraph", "blockquote", "list"]})
+_PARSER.block.ruler.at("code", _noted("code", code))
+_PARSER.block.ruler.at("paragraph", _noted("text", _paragraph))

@@ -84,10 +84,12 @@ https://katex.org/docs/supported and https://docs.mathjax.org/en/v3.2/input/tex/
 """
 _SYMBOLS = frozenset("\\ !#$%&,:;>_{|}\"'.=^~") | {""}
 """Commands of one character, from the same tables. The last six are accents in ``\\text``."""
+_KNOWN = _COMMANDS | _SYMBOLS | {
+    f"{edge}{{{name}}}" for edge in ("begin", "end") for name in ENVIRONMENTS}
 _SYNONYMS = {r"\bm": r"\boldsymbol", r"\dag": r"\dagger", r"\emph": r"\textit", r"\mbox": r"\text"}
 """Commands that only one of the two knows, and the same for both."""
 
-_COMMAND = re.compile(r"\\(?:(?:begin|end)\{([A-Za-z]+\*?)\}|([A-Za-z@]+)|(.?))", re.S)
+_COMMAND = re.compile(r"\\((?:begin|end)\{[A-Za-z]+\*?\}|[A-Za-z@]+|.?)", re.S)
 _WITH_ARGUMENT = re.compile(r"""
     \\(?:(?:text)?color|colorbox|fcolorbox\s*\{\#?[A-Za-z0-9]+\})\s*\{\#?[A-Za-z0-9]+\}
     | \\hspace\*?\s*\{-?\d?\d?(?:\.\d+)?\s*(?:em|ex|pt|px|cm|mm|in|mu)\}""", re.X)
@@ -118,7 +120,9 @@ def format_formula(body: str, *, is_display: bool, in_table: bool) -> str:
     special = [match["special"] for match in _TOKEN.finditer(body)]
     depths = [0, *accumulate({"{": 1, "}": -1}.get(character, 0) for character in special)]
     is_balanced = min(depths) == 0 and depths[-1] == 0
-    if not body or not is_balanced or "$" in special or "`" in special or not _is_known(body):
+    if not body or not is_balanced or "$" in special or "`" in special:
+        return ""
+    if not _KNOWN.issuperset(_COMMAND.findall(_WITH_ARGUMENT.sub("{}", body))):
         return ""
     end = " {}" if body[-1] == "\\" else ""  # a backslash would escape the delimiter
     delimiter = "$$" if is_display else "$"
@@ -132,12 +136,3 @@ def _for_all(match: re.Match[str]) -> str:
     if match[0] == r"\\" and match.string[match.end():match.end() + 1] in ("{", "}"):
         return r"\\ "  # JupyterLab would see an escaped brace
     return _SYNONYMS.get(match[0], match[0])
-
-
-def _is_known(body: str) -> bool:
-    for match in _COMMAND.finditer(_WITH_ARGUMENT.sub("{}", body)):
-        environment, name, symbol = match.groups()
-        known = ENVIRONMENTS if environment else _COMMANDS if name else _SYMBOLS
-        if (environment or name or symbol) not in known:
-            return False
-    return True

@@ -66,16 +66,17 @@ def as_markdown(text: str, *, partial: bool = False) -> str:
     if partial:
         unfinished = _UNFINISHED.search(text, max(0, len(text) - 2300))
         text = text[:unfinished.start()] if unfinished else text.rstrip("$`~\\")
-    shown = []
-    for block in find_blocks(text, _mask_pipes(text)):
+    shown, end = [], -1
+    for block in find_blocks(_mask_pipes(text)):
         is_cut = False
-        if block.kind in ("text", "line", "row"):
-            following = text[block.end:block.end + MAX_FORMULA] if partial else None
+        end += 1 + len(block.source)
+        if block.kind not in ("fence", "code"):
+            following = text[end:end + MAX_FORMULA] if partial else None
             content, is_cut = _rewrite(block, following)
-        elif partial and block.content == "" and block.end == len(text):
+        elif partial and block.content == "" and end == len(text):
             break  # a fence's first line, which can go on
         else:
-            content = _code_block(block, text[block.begin:block.end])
+            content = _code_block(block)
         shown.append(content)
         if is_cut:
             break
@@ -88,29 +89,29 @@ def _mask_pipes(text: str) -> str:
     """Return the text with ``\\0`` instead of each ``|`` in formulas and code inside a line."""
 
     def mask(line: str) -> str:
-        if "|" not in line:
-            return line
-        masked, end = "", 0
-        for match in _tokens(line):
-            if match.lastgroup in ("code", *_FORMULAS, *_LINKS):
-                masked += line[end:match.start()] + match[0].replace("|", "\0")
-                end = match.end()
-        return masked + line[end:]
+        pieces = ((prose, match[0] if match else "") for prose, match in _pieces(line))
+        return "".join(prose + token.replace("|", "\0") for prose, token in pieces)
 
-    return "\n".join(map(mask, text.split("\n")))
+    return "\n".join(mask(line) if "|" in line else line for line in text.split("\n"))
 
 
-def _tokens(text: str, token: re.Pattern[str] = _TOKEN) -> Iterator[re.Match[str]]:
-    """Find links, code, formulas, and what could be taken for their delimiters."""
+def _pieces(
+    text: str, pattern: re.Pattern[str] = _TOKEN
+) -> Iterator[tuple[str, re.Match[str] | None]]:
+    """Find links, code, formulas, and what could be taken for their delimiters.
+
+    Each comes with the text before it. The last one is None, with the rest of the text.
+    """
     end = 0
-    while match := token.search(text, end):
+    while match := pattern.search(text, end):
         start = match.start()
         if match["dollars"] and not is_formula(text, start, match.end()):
-            match = token.match(text, start, start + 1) or match  # the first dollar sign alone
+            match = pattern.match(text, start, start + 1) or match  # the first dollar sign alone
         elif match["display"] and is_price_level(match["display"]):
-            match = token.match(text, start, start + 2) or match
-        yield match
+            match = pattern.match(text, start, start + 2) or match
+        yield text[end:start], match
         end = match.end()
+    yield text[end:], None
 
 
 def _rewrite(block: Block, following: str | None) -> tuple[str, bool]:
@@ -118,21 +119,20 @@ def _rewrite(block: Block, following: str | None) -> tuple[str, bool]:
 
     ``following`` is the text after the block, None if no more can come.
     """
-    content, result, end, is_cut = block.content, list[str](), 0, False
-    for match in _tokens(content):
-        result.append(_safe_prose(content[end:match.start()]))
-        end = match.end()
+    content, result, is_cut = block.content, "", False
+    for prose, match in _pieces(content):
+        result += _safe_prose(prose)
+        if not match:
+            break
         if match["start"] and following is not None:
             rest = content[match.start():match.start() + MAX_FORMULA + 1] + following
             if is_cut := _is_unfinished(match["start"], rest, block.kind):
                 break
         safe = _safe_token(match, block.kind == "row")
         # Formulas are set in one line. Each \0 is a line of the source that has none in the result.
-        result.append(safe + "\0" * (match[0].count("\n") - safe.count("\n")))
-    if not is_cut:
-        result.append(_safe_prose(content[end:]))
+        result += safe + "\0" * (match[0].count("\n") - safe.count("\n"))
     prefixes, lines = iter(block.prefixes), []
-    for line in "".join(result).split("\n"):
+    for line in result.split("\n"):
         prefix = next(prefixes)
         for _ in range(line.count("\0")):
             next(prefixes)
@@ -174,7 +174,7 @@ def _safe_token(match: re.Match[str], in_table: bool) -> str:
         before = "&#8203;" if _WORD_BEFORE.match(match.string, match.start()) else ""
         after = "&#8203;" if _WORD_AFTER.match(match.string, match.end()) else ""
         return before + (formula or _code(match[0])) + after
-    text = match["escaped"] or match["start"] or match[0]
+    text = match["escaped"] or match[0]
     delimiter = "\\" if text[0] == "\\" else text
     return "".join(map(_literal, delimiter)) + text[len(delimiter):]
 
@@ -190,20 +190,19 @@ def _safe_link(match: re.Match[str], in_table: bool) -> str:
 
 def _safe_label(text: str, in_table: bool) -> str:
     """Return text in which nothing is a link."""
-    result, end = "", 0
-    for match in _tokens(text, _LABEL_TOKEN):
-        result += _safe_prose(text[end:match.start()]) + _safe_token(match, in_table)
-        end = match.end()
-    return result + _safe_prose(text[end:])
+    result = ""
+    for prose, match in _pieces(text, _LABEL_TOKEN):
+        result += _safe_prose(prose) + (_safe_token(match, in_table) if match else "")
+    return result
 
 
-def _code_block(block: Block, source: str) -> str:
+def _code_block(block: Block) -> str:
     """Return a code block that every front end recognises: closed, and a fence's depth at most."""
     needs_entities = _ACTIVE.search(block.content)
     in_quote = ">" in block.prefixes[0]
     has_dollar = "$" in block.content  # JupyterLab sets formulas in an indented block
     if block.kind == "code" and not (needs_entities or has_dollar):
-        return source
+        return block.source
     prefix = block.prefixes[0].expandtabs(4)
     prefix = prefix[:len(prefix) - block.excess]
     indent = re.sub(r"[^>\s]", " ", prefix)

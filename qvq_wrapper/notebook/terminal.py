@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import anyio
 from IPython.core.displaypub import DisplayPublisher
@@ -31,22 +30,15 @@ class TerminalOutput:
     picture = None  # no place for one
 
     def __init__(self, stream: AnswerStream) -> None:
-        self.answer_ended = anyio.Event()
         self._stream = stream
-        self._start = time.monotonic()
         self._growth = Growth()
         self._last = "\n"
         self._interrupted = False
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._start
-
-    async def keep_refreshing(self) -> None:
+    async def keep_refreshing(self, ended: anyio.Event) -> None:
         # Ctrl-C would only stop IPython's event loop: the answer would go on with the next cell.
         with anyio.open_signal_receiver(signal.SIGINT) as signals:
-            while not self.answer_ended.is_set():
+            while not ended.is_set():
                 with anyio.move_on_after(INTERVAL):
                     await anext(signals)
                     self._interrupted = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+from PIL import Image, ImageOps
+
 from ..errors import MediaError
 from ..question.formats import check_head
 from ..question.media import Picture
@@ -21,8 +23,6 @@ def thumbnail(picture: Picture) -> tuple[str, bytes]:
         MediaError: the picture has more than ``MAX_PIXELS`` pixels, or cannot be read.
         Exception: Pillow cannot decode it.
     """
-    from PIL import Image, ImageOps
-
     data = picture.read()
     name, _ = check_head(data)
     Image.init()

@@ -50,16 +50,6 @@ $$A = \sqrt{s (s - a)(s - b)(s - c)}$$
 
 **Final answer:** \boxed{12 \text{ cm}^2}"""
 
-NO_FORMULAS = r"""In Python, for a triangle that costs \$3 or $4:
-
-```python
-area = base * height / 2  # $not a formula$
-```
-
-<img src="REMOTE/html.png"> and ![a picture](REMOTE/markdown.png)
-
-The end."""
-
 WATCH = """
 window.seen = [];
 function look() {
@@ -138,10 +128,34 @@ def browser(folder):
 
 
 class Page:
+    """A page in the browser."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def wait(self, code, *arguments):
+        """Run the script until it returns a true value, and return that."""
+        try:
+            return wait_until(lambda: self.driver.execute_script(code, *arguments), BOUND)
+        except AssertionError:
+            keep(self.driver.find_element("css selector", "body"), "failed")
+            raise
+
+
+def keep(element, name, margin=0):
+    """Save a screenshot of the element, without so many rows of pixels at its lower end."""
+    if folder := os.environ.get("QVQ_ARTIFACTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        picture = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB")
+        picture = picture.crop((0, 0, picture.width, picture.height - margin))
+        picture.quantize().save(f"{folder}/{name}.png", optimize=True)
+
+
+class Notebook(Page):
     """A notebook that is open in JupyterLab."""
 
     def __init__(self, driver, url, folder, *cells):
-        self.driver = driver
+        super().__init__(driver)
         notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
         notebook.metadata.kernelspec = {
             "name": "python3", "display_name": "Python 3", "language": "python"}
@@ -152,14 +166,6 @@ class Page:
             " === 'idle'")
         self.command("application:toggle-left-area")
         driver.execute_script(WATCH)
-
-    def wait(self, code):
-        """Run the script until it returns a true value, and return that."""
-        try:
-            return wait_until(lambda: self.driver.execute_script(code), BOUND)
-        except AssertionError:
-            self.keep("failed")
-            raise
 
     def command(self, name):
         self.driver.execute_script(
@@ -182,16 +188,9 @@ class Page:
             ".some(p => p.textContent.includes('*'))")
 
     def keep(self, name):
-        """Save a screenshot of the latest cell that has an output, or else of the window."""
-        if folder := os.environ.get("QVQ_ARTIFACTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            cells = self.driver.find_elements(
-                "css selector", ".jp-CodeCell:has(.jp-OutputArea-output)")
-            shown = (cells or self.driver.find_elements("css selector", "body"))[-1]
-            picture = Image.open(io.BytesIO(shown.screenshot_as_png)).convert("RGB")
-            width, height = picture.size
-            picture = picture.crop((0, 0, width, height - 3))  # without the next cell's frame
-            picture.quantize().save(f"{folder}/{name}.png", optimize=True)
+        """Save a screenshot of the latest cell that has an output, without the next one's frame."""
+        selector = ".jp-CodeCell:has(.jp-OutputArea-output)"
+        keep(self.driver.find_elements("css selector", selector)[-1], name, margin=3)
 
     def count(self, selector):
         return self.driver.execute_script(
@@ -213,7 +212,7 @@ class Page:
         events = [json.loads(entry["message"])["message"] for entry in log]
         urls = [event["params"]["request"]["url"] for event in events
                 if event["method"] == "Network.requestWillBeSent"]
-        return {"/".join(url.split("/")[:3]) for url in urls}
+        return {"/".join(url.split("/")[:3]) for url in urls if url.startswith("http")}
 
 
 PREPARE = """
@@ -249,22 +248,21 @@ def words(answer):
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, theme):
+def test_a_growing_answer_in_jupyterlab(start_space, tmp_path, theme):
     shade = theme.split()[-1].lower()
     scripts = {
         "busy": script("busy", 3), QUESTION: script(1, *words(ANSWER)),
-        "other": script(NO_FORMULAS.replace("REMOTE", picture_url.rsplit("/", 1)[0])),
         "long": script({"raise": f"No such file: /{'folder/' * 20}{'a' * 200}.png"})}
     jupyter = jupyterlab(tmp_path, theme)
     with start_space("--at-once", 1) as space, jupyter as url, browser(tmp_path) as driver:
         driver.set_window_size(760, 1100)
         (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
-        page = Page(
+        page = Notebook(
             driver, url, tmp_path,
             "from qvq_wrapper.notebook import show\nfrom prepare import ask, figure, until_busy\n"
             "busy = await until_busy()",
             f'stream = ask("{QUESTION}", figure)\nawait show(stream)',
-            f'await show(ask("{QUESTION}"))', "await show(ask('other'))",
+            f'await show(ask("{QUESTION}"))',
             "await show(ask('Hello', url='http://127.0.0.1:9'))", "await show(ask('long'))")
         page.run()
         page.run()
@@ -286,13 +284,6 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         page.keep(f"{shade}-4-interrupted")
         wait_until(lambda: len(space.log("left")) == 3, BOUND)
         assert len(space.log("finished")) == 2
-        formulas = page.count("mjx-container")
-        page.run()
-        page.wait_text("costs $3 or $4:")
-        page.wait_text("The end.")
-        page.wait_idle()
-        assert page.count("mjx-container") == formulas
-        assert page.count(".jp-RenderedMarkdown img") == 0
         page.run()
         page.wait_text("SpaceConnectionError")
         page.wait_idle()
@@ -304,9 +295,6 @@ def test_a_growing_answer_in_jupyterlab(start_space, picture_url, tmp_path, them
         assert driver.execute_script(
             "return [...document.querySelectorAll('.jp-RenderedHTMLCommon div')]"
             ".every(box => box.scrollWidth <= box.clientWidth)")
-        requested = page.requests()
-        assert url in requested
-        assert not {each for each in requested if each.startswith("http") and each != url}
 
 
 OUTPUTS = """
@@ -331,7 +319,7 @@ def test_formulas_money_and_code_in_jupyterlab(tmp_path):
         f"for text in json.load(open('texts.json'))[{first}:{first + 30}]:\n"
         "    display(Markdown(text))" for first in firsts]
     with jupyterlab(tmp_path, "JupyterLab Light") as url, browser(tmp_path) as driver:
-        page = Page(driver, url, tmp_path, *cells)
+        page = Notebook(driver, url, tmp_path, *cells)
         for _ in cells:
             page.run()
         page.wait(
@@ -371,9 +359,9 @@ def test_an_answer_runs_no_script_in_jupyterlab(start_space, tmp_path):
     with start_space("--at-once", 1) as space, jupyterlab(tmp_path, "JupyterLab Light") as url, \
             browser(tmp_path) as driver:
         (tmp_path / "prepare.py").write_text(PREPARE.format(url=space.url, scripts=scripts))
-        page = Page(driver, url, tmp_path,
-                    "from qvq_wrapper.notebook import show\nfrom prepare import ask\n"
-                    "await show(ask('Attack'))")
+        page = Notebook(driver, url, tmp_path,
+                        "from qvq_wrapper.notebook import show\nfrom prepare import ask\n"
+                        "await show(ask('Attack'))")
         page.run()
         page.wait_text("The end.")
         page.wait_idle()
@@ -386,4 +374,4 @@ def test_an_answer_runs_no_script_in_jupyterlab(start_space, tmp_path):
         assert driver.execute_script("return window.pwned ?? null") is None
         assert driver.execute_script(ACTIVE) == []
         assert page.count(".jp-RenderedMarkdown a[href^='https://a.b/']") > 20
-        assert not [each for each in page.requests() if "a.b" in each]
+        assert page.requests() == {url}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import script, wait_until
 from PIL import Image
-from test_browser import BOUND, browser, pytestmark  # noqa: F401
+from test_browser import BOUND, Page, browser, pytestmark  # noqa: F401
 from upstream import Upstream
 
 from qvq_wrapper.serve import SAMPLE, running_space
@@ -34,15 +34,13 @@ SCRIPTS = {
     "broken": script({"status": 500, "body": {"error": "out of <b>memory</b>"}})}
 
 
-class Page:
+class Form(Page):
+    """The page of a Space."""
+
     def __init__(self, driver, url):
-        self.driver = driver
+        super().__init__(driver)
         driver.get(url)
         self.wait("return document.querySelector('textarea') !== null")
-
-    def wait(self, code, *arguments):
-        """Run the script until it returns a true value, and return that."""
-        return wait_until(lambda: self.driver.execute_script(code, *arguments), BOUND)
 
     def wait_text(self, text):
         self.wait("return document.body.innerText.includes(arguments[0])", text)
@@ -74,7 +72,7 @@ def test_a_picture_that_is_uploaded_or_pasted(tmp_path):
         running_space(base_url=server.url, model="m") as url,
         browser(tmp_path) as driver,
     ):
-        page = Page(driver, url)
+        page = Form(driver, url)
 
         def ask():
             asked = len(server.requests)
@@ -105,7 +103,7 @@ def test_the_page(tmp_path):
         browser(tmp_path) as driver,
     ):
         driver.set_window_size(1000, 860)
-        page = Page(driver, url)
+        page = Form(driver, url)
         page.wait_text("Qwen/QVQ-72B-Preview")
         page.wait("const row = document.querySelector('.gallery-item, tr.tr-body, .example');"
                   "row?.click(); return row")
