@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             elif args.json:
                 print_answer_as_json(stream, args.final)
             else:
-                print_answer(stream, args.final)
+                print_answer(stream, args.final, _size(image))
         return 0
     except (ResponseError, ValueError, RuntimeError) as error:  # RuntimeError: running_space()
         if args.json:
@@ -163,6 +163,15 @@ def _system_parameter(image: ImageType | None, options: dict[str, Any]) -> str |
         or [each for each in offers if each.prompt and (each.picture or image is None)])
     names = {each.name for offer in fitting[:1] for each in offer.parameters}
     return next((name for name in SYSTEM_NAMES if name in names), None)
+
+
+def _size(image: ImageType | None) -> int:
+    """Return the bytes of a picture that has to be uploaded, or 0 if that is not known."""
+    if isinstance(image, bytes):
+        return len(image)
+    if isinstance(image, (str, os.PathLike)) and os.path.isfile(image):
+        return os.path.getsize(image)
+    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from itertools import chain
 
 from .printable import printable
 from .stream import AnswerStream
-from .types import EndpointInfo
+from .types import EndpointInfo, Status
 
 REWRITTEN = (
     "qvq: the Space has rewritten its answer while it was printed. What was printed is not the "
@@ -42,11 +42,16 @@ def print_answer_as_json(stream: AnswerStream, final: bool) -> None:
     print_json(done={"text": stream.text, "seconds": round(time.monotonic() - start, 3)})
 
 
-def print_answer(stream: AnswerStream, final: bool) -> None:
-    """Print the answer as it arrives, or only the final text. Its Markdown stays as it is."""
+def print_answer(stream: AnswerStream, final: bool, size: int) -> None:
+    """Print the answer as it arrives. Its Markdown stays, for people and programs to read.
+
+    Args:
+        final: print only the final text.
+        size: the bytes of the picture, or 0 if that is not known.
+    """
     last, printed, on_terminal = "\n", 0, sys.stdout.isatty()
     with closing(stream.iterate()) as chunks:
-        with status_line(lambda: ", ".join(stream.status.describe())):
+        with status_line(lambda: _describe(stream.status, size)):
             first = next(chunks, "")
             if final:
                 for _ in chunks:
@@ -117,3 +122,11 @@ def status_line(describe: Callable[[], str]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()  # the line is erased before the answer is printed
+
+
+def _describe(status: Status, size: int) -> str:
+    """Return the status in words. gradio_client does not tell how much of an upload is done."""
+    words = status.describe()
+    if status.stage == "uploading" and size:
+        words.insert(1, f"{size / 1000:,.0f} kB")
+    return ", ".join(words)

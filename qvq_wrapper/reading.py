@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import sys
 from contextlib import suppress
@@ -67,6 +68,7 @@ def _decode(name: str, data: bytes) -> str:
     with suppress(MediaError):
         kind, _ = check_head(data)
         raise ValueError(f"{name} is a picture ({kind}), not a text. Write: {USAGE}")
-    encoding = "UTF-16" if b"\0" in data else "ISO-8859-1"
+    has_mark = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "UTF-16" if has_mark or b"\0" in data else "ISO-8859-1"
     raise ValueError(
         f"{name} is not in UTF-8. If it is in {encoding}, convert it: iconv -f {encoding} -t UTF-8")

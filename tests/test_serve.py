@@ -332,8 +332,8 @@ main()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for hidden, arguments, message in [
-                ("rapidocr", ["--port", "0"], 'needs rapidocr: pip install "qvq_wrapper[demo]"'),
-                ("openai", [*MODEL, "--port", "0"], 'openai: pip install "qvq_wrapper[serve]"'),
+                ("rapidocr", ["--port", "0"], 'This Space needs: pip install "qvq_wrapper[demo]"'),
+                ("openai", [*MODEL, "--port", "0"], 'needs: pip install "qvq_wrapper[serve]"'),
                 ("x", [*MODEL, "--port", "0"], "Check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY"),
                 ("x", ["--port", port], f"Cannot listen on 127.0.0.1, port {port}: ")]:
             done = subprocess.run([sys.executable, "-c", code, hidden, *arguments], text=True,
