@@ -331,7 +331,7 @@ def test_what_a_terminal_shows(space, qvq, tmp_path):
     prompt = script({"info": info}, 0.3, text, 0.3, text + "\x01", 0.3, {"raise": "too dark"})
     with keeping_back(space, b"x.png", b"crimson", rb"\u0001", b"too dark") as (url, let_pass), \
             on_a_terminal(prompt, str(tmp_path / "x.png"), "--url", url) as (process, read_until):
-        sending = r"Sending the picture, 2,000 kB \.\.\. (\d+) s.*kB \.\.\. (?!\1 s)"
+        sending = r"Sending the picture, 1 kB \.\.\. (\d+) s.*kB \.\.\. (?!\1 s)"
         for seen in (sending, r"a long\[31m word", "1m\r\n", ""):
             read_until(seen)
             let_pass()
