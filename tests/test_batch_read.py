@@ -130,7 +130,7 @@ async def test_a_file_in_another_form_is_refused_before_anything_is_asked(tmp_pa
         ("a.csv", b"prompt,image\nx,y\n", {"prompt": "What?"}, "has prompts of its own"),
         ("a.csv", b"year\n1\n", {"prompt": "What?"}, "its columns: year.*--image-column"),
         ("a.csv", b"prompt\nx\n", {"prompt_column": "q"}, "no column named q"),
-        ("a.csv", b"", {}, "a.csv is empty"), ("a.json", b"[]", {}, "must be a .jsonl, .csv or"),
+        ("a.json", b"[]", {}, "must be a .jsonl, .csv or"),
         ("a.csv", b"prompt,prompt\na,b\n", {}, "two columns of the same name"),
     ]):
         (tmp_path / name).write_bytes(content)

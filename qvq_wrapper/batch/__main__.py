@@ -21,7 +21,7 @@ from ..arguments import Parser, add_space_options, space_options
 from ..printable import printable
 from .brake import logger
 from .cluster import run_on_dask
-from .files import answer_file
+from .many import answer_file
 from .progress import Bar, Summary
 
 Run = Callable[[], Awaitable[Summary]]
