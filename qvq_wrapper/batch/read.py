@@ -120,9 +120,7 @@ class Source:
             image = name if missing(image["bytes"]) else (image["bytes"], name)
         if self.path and (path := row.place if self._is_folder else local_path(image)):
             image = os.path.join(self._folder, path)
-        if image is not None:
-            columns["image"] = image
-        return columns
+        return {**columns, "image": image}
 
     def _check_iterable(self) -> None:
         questions = self._questions
