@@ -12,6 +12,7 @@ from contextlib import ExitStack, aclosing
 import anyio
 import numpy
 import pytest
+from batches import Asker, echo, write
 from cases import each
 from conftest import BOUND, PNG, script, wait_until_async
 from inside import set_bounds, skip_random_waits
@@ -31,10 +32,6 @@ def questions(count):
     return [{"prompt": f"question {number}"} for number in range(count)]
 
 
-async def echo(row):
-    return row["prompt"].upper()
-
-
 async def results(rows, **options):
     return [result async for result in ask_many(rows, **options)]
 
@@ -46,27 +43,6 @@ async def failing_run(rows, **options):
         async for result in ask_many(rows, **options):
             found.append(result)
     return found, caught.value
-
-
-class Asker:
-    """An ``ask`` that carries out outcomes in turn, then answers. It counts the questions."""
-
-    def __init__(self, *outcomes, seconds=0.0):
-        self.outcomes, self.seconds = list(outcomes), seconds
-        self.asked, self.at_once, self.most_at_once = [], 0, 0
-
-    async def __call__(self, row):
-        self.asked.append(row["prompt"])
-        outcome = self.outcomes.pop(0) if self.outcomes else row["prompt"].upper()
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            await anyio.sleep(self.seconds)
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-        finally:
-            self.at_once -= 1
 
 
 # What a result is
@@ -137,19 +113,36 @@ async def test_never_more_at_once_than_concurrency():
     assert ask.most_at_once == 3
 
 
-async def test_wrong_arguments_are_refused_at_the_call():
-    for case, (wrong, error) in each([
+async def test_wrong_arguments_are_refused_at_the_call(tmp_path, monkeypatch):
+    """No file is made."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "q.jsonl", [{"prompt": "a"}])
+    (tmp_path / "scans").mkdir()
+    files = set(tmp_path.iterdir())
+    of_both = [
         ({"concurrency": 0}, ValueError), ({"concurrency": 1.5}, TypeError),
         ({"concurrency": True}, TypeError), ({"patience": -1}, ValueError),
         ({"patience": float("nan")}, ValueError), ({"ask": "me"}, TypeError),
         ({"ask": echo, "url": "a/b"}, TypeError), ({"url": "nonsense"}, ValueError),
         ({"colour": "red"}, TypeError), ({"questions": 5}, TypeError),
         ({"questions": {"prompt": "a"}}, TypeError), ({"questions": "no.jsonl"}, FileNotFoundError),
-        ({"questions": __file__}, ValueError),
-    ]):
-        arguments = {"questions": questions(1), **wrong}
-        with case, pytest.raises(error):
-            ask_many(arguments.pop("questions"), **arguments)
+        ({"questions": __file__}, ValueError), ({"questions": "scans"}, ValueError),
+        ({"questions": "q.jsonl", "prompt": "a folder's"}, ValueError),
+        ({"questions": questions(1), "encoding": "latin-1"}, ValueError)]
+    of_a_file = [
+        ({"limit": -1}, ValueError), ({"limit": True}, TypeError), ({"total": "2"}, TypeError),
+        ({"answers": "answers.csv"}, ValueError), ({"answers": "."}, ValueError),
+        ({"answers": "q.jsonl"}, ValueError), ({"answers": "no/a.jsonl"}, FileNotFoundError)]
+    for case, (wrong, error) in each(of_both + of_a_file):
+        arguments = {"questions": "q.jsonl", "answers": "a.jsonl", **wrong}
+        first, answers = arguments.pop("questions"), arguments.pop("answers")
+        with case:
+            with pytest.raises(error):
+                answer_file(first, answers, **arguments)
+            assert set(tmp_path.iterdir()) == files
+            if (wrong, error) in of_both:
+                with pytest.raises(error):
+                    ask_many(first, **arguments)
 
 
 async def test_a_task_for_a_cluster_carries_no_secret():
@@ -233,42 +226,30 @@ async def test_memory_does_not_grow_with_the_number_of_rows():
 
 
 @on_both
-async def test_leaving_early_cancels_the_answers_under_way():
-    started, cancelled = [], []
-    all_started = anyio.Event()
+async def test_a_reader_that_leaves_or_is_cancelled_cancels_the_answers_under_way():
+    """A cancellation stays one."""
+    for is_cancelled in (False, True):
+        ask, left = Asker(seconds=1000), []
 
-    async def ask_or_wait(row):
-        if row["prompt"] == "question 0":
-            return "now"
-        started.append(row["prompt"])
-        if len(started) == 4:
-            all_started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            cancelled.append(row["prompt"])
+        async def first_at_once(row):
+            return await (echo if row["prompt"] == "question 0" else ask)(row)
 
-    async with aclosing(ask_many(questions(10), ask=ask_or_wait)) as stream:
-        assert (await anext(stream))["answer"] == "now"
-        await all_started.wait()
-    assert sorted(cancelled) == sorted(started) and len(started) == 4
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                async with aclosing(ask_many(questions(10), ask=first_at_once)) as stream:
+                    assert (await anext(stream))["answer"] == "QUESTION 0"
+                    await wait_until_async(lambda: ask.at_once == 4)
+                    if is_cancelled:
+                        group.start_soon(cancel_once_it_waits, scope)
+                        await anext(stream)
+                    left.append(True)
+        assert scope.cancelled_caught == is_cancelled != bool(left)
+        assert (ask.at_once, len(ask.asked)) == (0, 4)
 
 
-@on_both
-async def test_a_cancelled_reader():
-    """A cancellation while the reader waits ends the run, and stays a cancellation."""
-    ask = Asker(seconds=1000)
-    async with anyio.create_task_group() as group:
-        with anyio.CancelScope() as scope:
-
-            async def cancel():
-                await wait_until_async(lambda: ask.at_once == 3)
-                scope.cancel()
-
-            group.start_soon(cancel)
-            await results(questions(3), ask=ask)
-    assert scope.cancelled_caught
-    await wait_until_async(lambda: ask.at_once == 0)
+async def cancel_once_it_waits(scope):
+    await anyio.wait_all_tasks_blocked()
+    scope.cancel()
 
 
 @on_both

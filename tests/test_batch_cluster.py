@@ -12,10 +12,10 @@ from pathlib import Path
 
 import anyio
 import pytest
+from batches import COMMAND, lines, run_each, write
 from cases import each
 from conftest import BOUND, PNG, free_port, script, wait_until
 from inside import set_bounds
-from test_batch_files import COMMAND, lines, run_each, write
 
 from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
 from qvq_wrapper.batch import answer_file, ask_many, on_dask

@@ -6,9 +6,9 @@ import math
 from itertools import product
 
 import pytest
+from batches import echo, lines
 from cases import each
 from conftest import PNG
-from test_batch_files import echo, lines
 
 from qvq_wrapper.batch import answer_file, ask_many
 

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from batches import Asker, lines, write
 from cases import each
 from conftest import PNG
-from test_batch_files import Asker, lines, write
 
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.batch import answer_file, on_dask
@@ -185,7 +185,7 @@ async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers
 
 async def test_rows_that_failed_are_asked_last(answers):
     rows = [{"prompt": name} for name in "abcd"]
-    await answer_file(rows[:2], answers, ask=Asker("ab"))
+    await answer_file(rows[:2], answers, ask=Asker(failing="ab"))
     assert await asked_again(rows, answers, concurrency=1, limit=3) == ["c", "d", "a"]
     assert await asked_again(rows, answers, concurrency=1) == ["b"]
 

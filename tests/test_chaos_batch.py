@@ -9,8 +9,9 @@ import sys
 from functools import partial
 
 import pytest
+from batches import COMMAND, lines, write
 from conftest import script, wait_until
-from test_batch_files import COMMAND, lines, small_disk, write  # noqa: F401  # a fixture
+from test_batch_files import small_disk  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.chaos
 BOUND = 120
