@@ -95,14 +95,15 @@ def start_cluster(tmp_path):
         yield start
 
 
-def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp_path):
+def test_workers_scheduler_and_driver_are_killed(
+        start_space, start_cluster, tmp_path, answers):
     """In the end each row has one line, with the right answer about the right picture."""
     rows = [{"prompt": script(0.1, f"answer {n}"), "image": f"{n}.png", "n": n}
             for n in range(COUNT)]
     pictures = [PNG + b"%d" % n for n in range(COUNT)]
     for row, picture in zip(rows, pictures, strict=True):
         (tmp_path / row["image"]).write_bytes(picture)
-    questions, answers = write(tmp_path / "questions.jsonl", rows), tmp_path / "answers.jsonl"
+    questions = write(tmp_path / "questions.jsonl", rows)
     with start_space("--at-once", 3 * THREADS) as space:
         cluster = start_cluster(3, QVQ_URL=space.url, QVQ_API_KEY="of-the-worker")
         command = [*COMMAND, questions, answers, "--concurrency", CONCURRENCY, "--dask",

@@ -25,11 +25,6 @@ async def asked_again(questions, answers, **options):
 
 
 @pytest.fixture
-def answers(tmp_path):
-    return tmp_path / "answers.jsonl"
-
-
-@pytest.fixture
 def said(caplog):
     caplog.set_level(logging.WARNING, "qvq_wrapper")
     return lambda: "\n".join(caplog.messages)
