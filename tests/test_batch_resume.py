@@ -128,16 +128,10 @@ async def test_the_address_does_not_count(space, relay, answers, said, has_id):
     assert f"{relay.url}/" in said()
 
 
-async def test_a_picture_is_read_once_while_it_does_not_change(folder, answers, monkeypatch):
+async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers, monkeypatch):
+    """The file is read once while it does not change."""
     read, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
-    rows = [{"prompt": f"{n}", "image": str(folder / "01.png")} for n in range(5)]
-    assert len(await asked_again(rows, answers)) == 5
-    assert await asked_again(rows, answers) == []
-    assert len(read) == 1
-
-
-async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
     forms = [
         str(folder / "01.png"), folder / "01.png", (folder / "01.png").as_uri(), PNG,
         (PNG, "a.png"), {"bytes": PNG, "path": None}, {"bytes": None, "path": folder / "01.png"},
@@ -147,6 +141,7 @@ async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
         with case:
             assert await asked_again([{"prompt": "a", "image": form}], answers) == []
     assert len(await asked_again([{"prompt": "a", "image": PNG + b"x"}], answers)) == 1
+    assert len(read) == 1
 
 
 @with_and_without_id
