@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,11 +28,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.batch]
 class Cluster:
     """A scheduler and workers. ``environment`` is that of all, which the workers ask with."""
 
-    def __init__(self, folder, processes, **environment):
-        self.port = free_port()
+    def __init__(self, folder, processes, workers, **environment):
+        self.port, self.workers = free_port(), []
         self.address = f"tcp://127.0.0.1:{self.port}"
-        self.workers = []
         self._folder, self._processes, self._environment = folder, processes, environment
+        self.start_scheduler()
+        self.start_workers(workers)
 
     def start_scheduler(self):
         self.scheduler = self._start(
@@ -79,13 +81,7 @@ def worker_of(nanny):
 @pytest.fixture
 def start_cluster(tmp_path):
     with ExitStack() as processes:
-        def start(workers, **environment):
-            cluster = Cluster(tmp_path / "dask", processes, **environment)
-            cluster.start_scheduler()
-            cluster.start_workers(workers)
-            return cluster
-
-        yield start
+        yield partial(Cluster, tmp_path / "dask", processes)
 
 
 def test_workers_scheduler_and_driver_are_killed(
