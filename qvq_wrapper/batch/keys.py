@@ -58,7 +58,7 @@ class Keys:
             ValueError: two rows have the same id but different questions, or a picture that has no
                 content to compare (an array, an image object) has no id.
         """
-        name, path, needs_id = "", None, False
+        name, question, path, needs_id = "", "", None, False
         if not row.error:
             try:
                 name = _name(row.columns.get("id"))

@@ -139,6 +139,7 @@ class Rows:
         self, items: AsyncIterable[Any] | Iterable[Any], make_row: Callable[[Any], Row | None],
         limit: int | None = None,
     ) -> None:
+        self._is_async = isinstance(items, AsyncIterable)
         self._items: Any = aiter(items) if isinstance(items, AsyncIterable) else iter(items)
         self._make_row = make_row
         self._left = sys.maxsize if limit is None else limit
@@ -149,7 +150,7 @@ class Rows:
         self._news = anyio.Event()
         self._ended = limit == 0
         self.failure: BaseException | None = None
-        if not isinstance(items, AsyncIterable):
+        if not self._is_async:
             token: Any = current_token().native_token
             wake = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
             threading.Thread(
@@ -176,7 +177,7 @@ class Rows:
 
     async def _step(self) -> None:
         """Wait for a row, or for the end."""
-        if hasattr(self._items, "__anext__"):
+        if self._is_async:
             await checkpoint()  # gives other tasks a turn, however many rows are skipped
             try:
                 await anyio.to_thread.run_sync(self._take, await anext(self._items))
