@@ -210,11 +210,8 @@ async def test_one_prompt_about_each_picture(space, tmp_path):
             assert space.seen(f"form {number}")["size"] == len(PNG)
     asked = space.log("asked", prompt=f"form {len(forms) - 1}")
     assert {entry["image"] for entry in asked} == {"a.png", "c.png"}
-
-
-async def test_a_row_with_a_prompt_of_its_own_beside_the_one_for_all():
-    rows = iter([{"image": PNG}, {"prompt": "a", "image": PNG}])
-    found = await results(rows, prompt="b")
+    with_its_own = iter([{"image": PNG}, {"prompt": "a", "image": PNG}])
+    found = await results(with_its_own, prompt="b")
     assert sorted("error" in one for one in found) == [False, True]
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -188,25 +189,14 @@ def replace(path):
     os.replace(path.with_name("new"), path)
 
 
-def shorten(path):
-    os.truncate(path, 10)
-
-
-def append(path):
-    os.truncate(path, path.stat().st_size + 1)
-
-
-CHANGE = "by someone else during the run. Only the answers that the"
-
-
 async def test_a_change_by_someone_else_ends_the_run(tmp_path):
     """It is told, too, if it comes after the last answer."""
+    changes = [  # and how many questions the next run asks, if it comes after 5 or 10 answers
+        (Path.unlink, 10, 10), (replace, 5, 0), (lambda path: os.truncate(path, 10), None, None),
+        (lambda path: os.truncate(path, path.stat().st_size + 1), None, None)]
     rows = [{"prompt": f"{n}"} for n in range(10)]
-    for case, (change, when, left) in each([
-        (Path.unlink, 5, 10), (replace, 5, 5), (shorten, 5, None), (append, 5, None),
-        (Path.unlink, 10, 10), (replace, 10, 0), (shorten, 10, None), (append, 10, None),
-    ]):
-        answers, ask, changed = tmp_path / f"{change.__name__} {when}.jsonl", Asker(), []
+    for case, ((number, (change, *left)), when) in each(product(enumerate(changes), [5, 10])):
+        answers, ask, changed = tmp_path / f"{number} {when}.jsonl", Asker(), []
 
         def change_once(summary):
             if summary.done == when and not changed:
@@ -214,8 +204,9 @@ async def test_a_change_by_someone_else_ends_the_run(tmp_path):
                 change(answers)
 
         with case:
-            with pytest.raises(OSError, match=CHANGE):
+            words = "by someone else during the run. Only the answers that the"
+            with pytest.raises(OSError, match=words):
                 await answer_file(rows, answers, ask=ask, concurrency=1, progress=change_once)
             assert len(ask.asked) == min(when + 1, 10)
-            if left is not None:
-                assert len(await asked_again(rows, answers)) == left
+            if left[0] is not None:
+                assert len(await asked_again(rows, answers)) == left[when == 10]
