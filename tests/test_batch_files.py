@@ -33,17 +33,14 @@ async def test_jsonl(space, tmp_path, answers):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.png").write_bytes(PNG)
     rows = [{"prompt": f"file {n}", "image": "pictures/a.png", "n": n} for n in range(5)]
-    path = tmp_path / "questions.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + write(path, rows).read_bytes() + b"\n  \n")
+    path = write(tmp_path / "questions.jsonl", rows)
+    path.write_bytes(path.read_bytes() + b"\n  \n")
     summary = await answer_file(str(path), answers, url=space.url)
     assert (summary.total, summary.answered, summary.skipped) == (5, 5, 0)
     assert str(summary).startswith("5 answered, 0 failed, 0 asked again, ")
-    found = {line["prompt"]: line for line in lines(answers)}
-    assert found["file 3"]["n"] == 3 and found["file 3"]["image"] == "pictures/a.png"
-    assert found["file 3"]["answer"] == "You asked: file 3"
-    assert found["file 3"].keys() == {
-        "prompt", "image", "n", "answer", "seconds", "attempts", "asked", "key"}
-    asked, file = found["file 3"]["asked"], (tmp_path / "pictures" / "a.png").stat()
+    found = next(line for line in lines(answers) if line["n"] == 3)
+    assert rows[3].items() <= found.items() and found["answer"] == "You asked: file 3"
+    asked, file = found["asked"], (tmp_path / "pictures" / "a.png").stat()
     assert asked["url"] == f"{space.url}/" and "api_name" not in asked
     assert asked["picture"]["size"] == len(PNG) and asked["picture"]["inode"] == file.st_ino
     assert space.seen("file 3")["image"] == "a.png"

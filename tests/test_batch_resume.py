@@ -157,18 +157,14 @@ async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers
             raise ValueError("too dark")
         return "007"
 
-    def by_pandas():
-        pandas.read_json(answers, lines=True).to_json(answers, orient="records", lines=True)
-
-    def by_a_spreadsheet():
-        table = pandas.read_json(answers, lines=True).astype(str)
-        table = table.replace("None|nan", "", regex=True)
-        table.to_json(answers, orient="records", lines=True)
+    def as_text(table):  # as a spreadsheet has it
+        return table.astype(str).replace("None|nan", "", regex=True)
 
     await answer_file(folder / "questions.jsonl", answers, ask=ask)
-    for save in (by_pandas, by_a_spreadsheet):
+    for edit in (lambda table: table, as_text):
         before = answers.read_text()
-        save()
+        table = edit(pandas.read_json(answers, lines=True))
+        table.to_json(answers, orient="records", lines=True)
         assert answers.read_text() != before
         assert await asked_again(folder / "questions.jsonl", answers, limit=0) == []
     assert await asked_again(folder / "questions.jsonl", answers) == ["about 02.png"]
