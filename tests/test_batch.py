@@ -332,7 +332,7 @@ async def test_the_same_error_again_and_again_ends_the_run():
     ]):
         with case:
             ask, found = Asker(*outcomes * 99), []
-            with pytest.raises(kind) if kind else nullcontext():
+            with anyio.fail_after(BOUND), pytest.raises(kind) if kind else nullcontext():
                 async for result in ask_many(questions(99), ask=ask, concurrency=concurrency):
                     found.append(result)
             assert len(found) == len(ask.asked) == asked
