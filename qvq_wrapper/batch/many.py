@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,8 +167,12 @@ async def _results(run: Run, source: Source) -> AsyncGenerator[Result, None]:
 
     task = _start_task(supervise)
     try:
-        with reader:
-            async for result in reader:
+        with reader, suppress(anyio.EndOfStream):
+            while True:
+                try:  # waiting costs a turn of the event loop
+                    result = reader.receive_nowait()
+                except anyio.WouldBlock:
+                    result = await reader.receive()
                 yield result
     finally:
         scope.cancel()

@@ -23,6 +23,7 @@ from .rows import Row, Rows, answer_row, check_options
 Result = dict[str, Any]
 Ask = Callable[[dict[str, Any]], Awaitable[Any]]
 
+LONGEST_TURN = 0.002  # seconds without a turn for other tasks
 MAX_RETRIES = 2
 FEWEST_SAME = 10  # equal errors that end a run, or twice `concurrency`
 
@@ -47,6 +48,7 @@ class Run:
             raise TypeError(f"with ask= these options have no effect: {', '.join(useless)}")
         self._again: deque[Row] = deque()  # questions to be asked again
         self._same: Counter[int] = Counter()  # equal errors since the last answer
+        self._turn = 0.0
         self._error: Exception | None = None  # why the run ends
 
     async def answer_all(
@@ -67,7 +69,9 @@ class Run:
     async def _work(self, group: TaskGroup) -> None:
         try:
             while not self._error and (row := await self._next()):
-                await checkpoint()  # gives other tasks a turn, however fast the answers are
+                if time.monotonic() > self._turn + LONGEST_TURN:
+                    await checkpoint()  # gives other tasks a turn, however fast the answers are
+                    self._turn = time.monotonic()
                 if result := await self._answer(row):
                     await self._emit(row, result)
         except anyio.get_cancelled_exc_class():
