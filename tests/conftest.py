@@ -288,6 +288,12 @@ def hostile(template):
         yield hostile
 
 
+@pytest.fixture
+def answers(tmp_path):
+    """The file for a data set's answers."""
+    return tmp_path / "answers.jsonl"
+
+
 @pytest.fixture(scope="module")
 def server():
     """A model's server (see spaces/upstream.py)."""

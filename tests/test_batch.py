@@ -7,11 +7,12 @@ import logging
 import threading
 import time
 import tracemalloc
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing, nullcontext
 
 import anyio
 import numpy
 import pytest
+from batches import Asker, echo, write
 from cases import each
 from conftest import BOUND, PNG, script, wait_until_async
 from inside import set_bounds, skip_random_waits
@@ -31,10 +32,6 @@ def questions(count):
     return [{"prompt": f"question {number}"} for number in range(count)]
 
 
-async def echo(row):
-    return row["prompt"].upper()
-
-
 async def results(rows, **options):
     return [result async for result in ask_many(rows, **options)]
 
@@ -48,45 +45,32 @@ async def failing_run(rows, **options):
     return found, caught.value
 
 
-class Asker:
-    """An ``ask`` that carries out outcomes in turn, then answers. It counts the questions."""
-
-    def __init__(self, *outcomes, seconds=0.0):
-        self.outcomes, self.seconds = list(outcomes), seconds
-        self.asked, self.at_once, self.most_at_once = [], 0, 0
-
-    async def __call__(self, row):
-        self.asked.append(row["prompt"])
-        outcome = self.outcomes.pop(0) if self.outcomes else row["prompt"].upper()
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            await anyio.sleep(self.seconds)
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-        finally:
-            self.at_once -= 1
-
-
 # What a result is
 
 
 @on_both
 async def test_answers_of_a_space(space, tmp_path):
+    """A worker of any task queue gives the same by `answer_row`."""
     (tmp_path / "a.png").write_bytes(PNG)
+    nan, messages = float("nan"), [{"role": "user", "content": "batch six"}]
     rows = [
         {"prompt": "batch one", "image": str(tmp_path / "a.png"), "year": 1999},
         {"prompt": "batch two", "image": PNG}, {"prompt": "batch three", "image": None},
-        {"prompt": "batch four", "image": ""}, {"prompt": "batch five", "image": float("nan")},
-        {"messages": [{"role": "user", "content": "batch six"}]}]
-    found = {result["answer"]: result for result in await results(rows, url=space.url)}
-    words = ["one", "two", "three", "four", "five", "six"]
-    assert set(found) == {f"You asked: batch {word}" for word in words}
-    first = found["You asked: batch one"]
-    assert first["year"] == 1999 and first["attempts"] == 1 and 0 < first["seconds"] < BOUND
-    assert space.seen("batch one")["image"] == "a.png"
-    assert space.seen("batch two")["image"] and space.seen("batch three")["image"] is None
+        {"prompt": "batch four", "image": ""}, {"prompt": "batch five", "image": nan},
+        {"prompt": nan, "messages": messages}]
+    options = {"url": space.url, "api_name": "generate"}
+    asked = {"url": f"{space.url}/", "api_name": "/generate"}
+    for case, by in each([options, {"ask": lambda row: answer_row(row, **options)}]):
+        found = {result["answer"]: result for result in await results(rows, **by)}
+        words = ["one", "two", "three", "four", "five", "six"]
+        with case:
+            assert set(found) == {f"You asked: batch {word}" for word in words}
+            first = found["You asked: batch one"]
+            assert first["year"] == 1999 and first["attempts"] == 1 and first["asked"] == asked
+            assert 0 < first["seconds"] < BOUND and space.seen("batch one")["image"] == "a.png"
+            assert space.seen("batch two")["image"] and space.seen("batch three")["image"] is None
+    with pytest.raises(ValueError, match="neither prompt nor messages"):
+        await answer_row({"image": PNG}, url=space.url)
 
 
 async def test_a_failure_is_never_an_answer(space, tmp_path):
@@ -110,17 +94,6 @@ async def test_a_failure_is_never_an_answer(space, tmp_path):
         assert expected in messages
 
 
-async def test_a_row_is_asked_by_one_function(space):
-    """A worker of any task queue gives the same answer."""
-    row = {"prompt": float("nan"), "messages": [{"role": "user", "content": "batch row"}], "n": 1}
-    asked = {"url": f"{space.url}/", "api_name": "/generate"}
-    [result] = await results(
-        [row], ask=lambda row: answer_row(row, url=space.url, api_name="generate"))
-    assert result["answer"] == "You asked: batch row" and result["asked"] == asked
-    with pytest.raises(ValueError, match="neither prompt nor messages"):
-        await answer_row({"image": PNG}, url=space.url)
-
-
 async def test_columns_with_the_names_of_a_result_are_kept():
     """A data set has often a column `answer`, with the right one."""
     row = {"prompt": "a", "answer": "six", "error": None, "seconds": 1}
@@ -137,19 +110,36 @@ async def test_never_more_at_once_than_concurrency():
     assert ask.most_at_once == 3
 
 
-async def test_wrong_arguments_are_refused_at_the_call():
-    for case, (wrong, error) in each([
+async def test_wrong_arguments_are_refused_at_the_call(tmp_path, monkeypatch):
+    """No file is made."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "q.jsonl", [{"prompt": "a"}])
+    (tmp_path / "scans").mkdir()
+    files = set(tmp_path.iterdir())
+    of_both = [
         ({"concurrency": 0}, ValueError), ({"concurrency": 1.5}, TypeError),
         ({"concurrency": True}, TypeError), ({"patience": -1}, ValueError),
         ({"patience": float("nan")}, ValueError), ({"ask": "me"}, TypeError),
         ({"ask": echo, "url": "a/b"}, TypeError), ({"url": "nonsense"}, ValueError),
         ({"colour": "red"}, TypeError), ({"questions": 5}, TypeError),
         ({"questions": {"prompt": "a"}}, TypeError), ({"questions": "no.jsonl"}, FileNotFoundError),
-        ({"questions": __file__}, ValueError),
-    ]):
-        arguments = {"questions": questions(1), **wrong}
-        with case, pytest.raises(error):
-            ask_many(arguments.pop("questions"), **arguments)
+        ({"questions": __file__}, ValueError), ({"questions": "scans"}, ValueError),
+        ({"questions": "q.jsonl", "prompt": "a folder's"}, ValueError),
+        ({"questions": questions(1), "encoding": "latin-1"}, ValueError)]
+    of_a_file = [
+        ({"limit": -1}, ValueError), ({"limit": True}, TypeError), ({"total": "2"}, TypeError),
+        ({"answers": "answers.csv"}, ValueError), ({"answers": "."}, ValueError),
+        ({"answers": "q.jsonl"}, ValueError), ({"answers": "no/a.jsonl"}, FileNotFoundError)]
+    for case, (wrong, error) in each(of_both + of_a_file):
+        arguments = {"questions": "q.jsonl", "answers": "a.jsonl", **wrong}
+        first, answers = arguments.pop("questions"), arguments.pop("answers")
+        with case:
+            with pytest.raises(error):
+                answer_file(first, answers, **arguments)
+            assert set(tmp_path.iterdir()) == files
+            if (wrong, error) in of_both:
+                with pytest.raises(error):
+                    ask_many(first, **arguments)
 
 
 async def test_a_task_for_a_cluster_carries_no_secret():
@@ -233,60 +223,30 @@ async def test_memory_does_not_grow_with_the_number_of_rows():
 
 
 @on_both
-async def test_leaving_early_cancels_the_answers_under_way():
-    started, cancelled = [], []
-    all_started = anyio.Event()
+async def test_a_reader_that_leaves_or_is_cancelled_cancels_the_answers_under_way():
+    """A cancellation stays one. Each step can be made in another task (PEP 789)."""
+    for is_cancelled in (False, True):
+        ask, found = Asker(seconds=1000), []
 
-    async def ask_or_wait(row):
-        if row["prompt"] == "question 0":
-            return "now"
-        started.append(row["prompt"])
-        if len(started) == 4:
-            all_started.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            cancelled.append(row["prompt"])
+        async def first_at_once(row):
+            return await (echo if row["prompt"] == "question 0" else ask)(row)
 
-    async with aclosing(ask_many(questions(10), ask=ask_or_wait)) as stream:
-        assert (await anext(stream))["answer"] == "now"
-        await all_started.wait()
-    assert sorted(cancelled) == sorted(started) and len(started) == 4
+        async def step():
+            found.append((await anext(stream))["answer"])
 
+        async def cancel(scope):
+            await anyio.wait_all_tasks_blocked()
+            scope.cancel()
 
-@on_both
-async def test_a_cancelled_reader():
-    """A cancellation while the reader waits ends the run, and stays a cancellation."""
-    ask = Asker(seconds=1000)
-    async with anyio.create_task_group() as group:
-        with anyio.CancelScope() as scope:
-
-            async def cancel():
-                await wait_until_async(lambda: ask.at_once == 3)
-                scope.cancel()
-
-            group.start_soon(cancel)
-            await results(questions(3), ask=ask)
-    assert scope.cancelled_caught
-    await wait_until_async(lambda: ask.at_once == 0)
-
-
-@on_both
-async def test_no_scope_is_open_across_a_step():
-    """Each step can be made in another task (PEP 789)."""
-    stream = ask_many(questions(5), ask=Asker(seconds=0.001))
-    found = []
-
-    async def step():
-        with anyio.fail_after(BOUND):
-            found.append(await anext(stream))
-
-    for _ in range(5):
-        async with anyio.create_task_group() as group:
-            group.start_soon(step)
-    with pytest.raises(StopAsyncIteration):
-        await anext(stream)
-    assert len(found) == 5
+        async with aclosing(ask_many(questions(10), ask=first_at_once)) as stream:
+            async with anyio.create_task_group() as group:
+                group.start_soon(step)
+            await wait_until_async(lambda: ask.at_once == 4)
+            if is_cancelled:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(cancel, group.cancel_scope)
+                    await step()
+        assert found == ["QUESTION 0"] and (ask.at_once, len(ask.asked)) == (0, 4)
 
 
 async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently():
@@ -304,42 +264,28 @@ async def test_a_question_that_is_cancelled_by_others_is_not_lost_silently():
 # Errors about the Space
 
 
-async def test_a_space_that_goes_away_ends_the_run(start_space, monkeypatch):
+async def test_a_space_that_goes_away_ends_the_run(monkeypatch):
     """No question fails, and the rest is left for the next run."""
-    set_bounds(monkeypatch, unreachable=0.5)
-    rows = iter([{"prompt": script(0.01, str(number))} for number in range(500)])
-    found = []
-    with start_space() as space, pytest.raises(SpaceConnectionError, match="could not be reached"):
-        async for result in ask_many(rows, url=space.url):
-            found.append(result)
-            if len(found) == 10:
-                space.stop()
-    assert all("answer" in result for result in found) and len(list(rows)) > 400
+    skip_random_waits(monkeypatch)
+    set_bounds(monkeypatch, unreachable=0.1)
+    gone = SpaceConnectionError("could not be reached", retryable=True)
+    found, error = await failing_run(questions(50), ask=Asker(*["fine"] * 10, *[gone] * 10_000))
+    assert error is gone and [result["answer"] for result in found] == ["fine"] * 10
 
 
-async def test_a_space_that_is_away_for_a_while(start_space):
-    """The answers under way are asked again, and no others."""
-    found, broken = [], []
+async def test_a_space_that_is_away_for_a_while(monkeypatch):
+    """Questions are asked again, as often as it takes, and one finds out whether it is back."""
+    skip_random_waits(monkeypatch)
+    at_once, gone = [], SpaceConnectionError("gone", retryable=True)
+    ask = Asker(*["fine"] * 6, *[gone] * 30, seconds=0.001)
 
-    async def ask(row):
-        try:
-            return await answer_row(row, url=url)
-        except SpaceConnectionError:
-            broken.append(row)
-            raise
+    async def ask_and_count(row):
+        at_once.append(ask.at_once + 1)
+        return await ask(row)
 
-    with start_space() as space, ExitStack() as later:
-        url = space.url
-        rows = [{"prompt": script(0.05, f"{number}")} for number in range(20)]
-        async for result in ask_many(rows, ask=ask):
-            found.append(result)
-            if len(found) == 6:
-                space.stop()
-                await wait_until_async(lambda: len(broken) >= 4)
-                again = later.enter_context(start_space("--port", space.port))
-        asked = len(space.log("asked")) + len(again.log("asked"))
-    assert sorted(result["answer"] for result in found) == sorted(map(str, range(20)))
-    assert asked <= 20 + 4 and all(result["attempts"] <= 10 for result in found)
+    found = await results(questions(20), ask=ask_and_count)
+    assert len(found) == 20 and all("answer" in result for result in found)
+    assert len(ask.asked) == 50 and set(at_once[12:35]) == {1} and max(at_once[36:]) == 4
 
 
 async def test_an_error_that_cannot_pass_ends_the_run_at_once():
@@ -371,29 +317,25 @@ async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_
 async def test_the_same_error_again_and_again_ends_the_run():
     """A bug in `ask`, a broken app, or a Space that never answers in time.
 
-    Numbers and quoted words do not make another error.
+    Numbers and quoted words do not make another error. Errors of the rows do not end a run, nor
+    do different ones, nor those with answers between them.
     """
-    for case, (errors, concurrency, asked) in each([
-        ([KeyError("promt")], 2, 10), ([ResponseTimeoutError("silent")], 5, 10),
-        ([TimeoutError()], 6, 12), ([ResponseError("the app is broken")], 16, 32),
-        ([ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(50)], 1, 10),
+    for case, (outcomes, concurrency, kind, asked) in each([
+        ([KeyError("promt")], 2, KeyError, 10), ([7], 1, TypeError, 10),
+        ([ResponseTimeoutError("silent")], 5, ResponseTimeoutError, 10),
+        ([TimeoutError()], 6, TimeoutError, 12),
+        ([ResponseError("the app is broken")], 16, ResponseError, 32),
+        ([ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(99)], 1, ResponseError, 10),
+        ([ValueError("a bad row")], 1, None, 99),
+        ([ResponseError(f"{'x' * n}") for n in range(99)], 1, None, 99),
+        ([ResponseError("too dark") if n % 9 else "fine" for n in range(99)], 1, None, 99),
     ]):
         with case:
-            ask = Asker(*errors * 50)
-            found, raised = await failing_run(questions(1000), ask=ask, concurrency=concurrency)
-            assert raised in errors and len(found) == len(ask.asked) == asked
-            assert all(result["error"]["kind"] == type(raised).__name__ for result in found)
-
-
-async def test_any_number_of_bad_questions_does_not_end_the_run():
-    """They have errors of their own, or others are answered between them."""
-    for case, outcomes in each([
-        [ValueError("a bad row")] * 50, [ResponseError(f"{'x' * n}") for n in range(50)],
-        [ResponseError("too dark") if n % 9 else "fine" for n in range(50)],
-    ]):
-        with case:
-            found = await results(questions(50), ask=Asker(*outcomes), concurrency=1)
-            assert len(found) == 50
+            ask, found = Asker(*outcomes * 99), []
+            with anyio.fail_after(BOUND), pytest.raises(kind) if kind else nullcontext():
+                async for result in ask_many(questions(99), ask=ask, concurrency=concurrency):
+                    found.append(result)
+            assert len(found) == len(ask.asked) == asked
 
 
 async def test_an_app_that_always_fails_ends_the_run(space, tmp_path):
@@ -406,11 +348,6 @@ async def test_an_app_that_always_fails_ends_the_run(space, tmp_path):
         assert len(asked) == len(set(asked)) == run * 2 * 6
     errors = [json.loads(line)["error"] for line in (tmp_path / "a.jsonl").open()]
     assert len(errors) == 24 and all("out of memory" in each["message"] for each in errors)
-
-
-async def test_an_answer_that_is_no_text():
-    found, error = await failing_run(questions(100), ask=Asker(*[7] * 100))
-    assert isinstance(error, TypeError) and "not int" in str(error)
 
 
 # The brake
@@ -444,13 +381,6 @@ async def test_a_quota_is_waited_for_once_and_announced_once(caplog, monkeypatch
     assert len(found) == 20 and len(ask.asked) == 24
     assert time.monotonic() - start >= 0.3
     assert caplog.messages == ["waiting 0 s: quota used up"]
-
-
-async def test_a_wait_longer_than_patience_ends_the_run():
-    quota = RateLimitError("quota used up", retry_after=588, retryable=True)
-    ask = Asker("ONE", quota, seconds=0.01)
-    found, error = await failing_run(questions(20), ask=ask, concurrency=1, patience=500)
-    assert error is quota and [result["answer"] for result in found] == ["ONE"]
 
 
 async def test_answers_under_way_arrive_after_the_end():

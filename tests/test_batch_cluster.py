@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
-from cases import each
+from batches import COMMAND, lines, write
 from conftest import BOUND, PNG, free_port, script, wait_until
 from inside import set_bounds
-from test_batch_files import COMMAND, lines, run_each, write
 
 from qvq_wrapper import SpaceConnectionError, SpaceUnavailableError
 from qvq_wrapper.batch import answer_file, ask_many, on_dask
@@ -28,11 +28,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.batch]
 class Cluster:
     """A scheduler and workers. ``environment`` is that of all, which the workers ask with."""
 
-    def __init__(self, folder, processes, **environment):
-        self.port = free_port()
+    def __init__(self, folder, processes, workers, **environment):
+        self.port, self.workers = free_port(), []
         self.address = f"tcp://127.0.0.1:{self.port}"
-        self.workers = []
         self._folder, self._processes, self._environment = folder, processes, environment
+        self.start_scheduler()
+        self.start_workers(workers)
 
     def start_scheduler(self):
         self.scheduler = self._start(
@@ -71,38 +72,27 @@ def running(*command, **environment):
 
 def worker_of(nanny):
     """Return the process id of the worker that a `dask worker` has started."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                status = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                command = (folder / "cmdline").read_text()
-            except OSError:  # the process has ended
-                continue
-            if int(status[1]) == nanny.pid and "spawn_main" in command:
-                return int(folder.name)
-    return None
+    import psutil  # Dask needs it
+
+    children = psutil.Process(nanny.pid).children()
+    return next((each.pid for each in children if "spawn_main" in " ".join(each.cmdline())), None)
 
 
 @pytest.fixture
 def start_cluster(tmp_path):
     with ExitStack() as processes:
-        def start(workers, **environment):
-            cluster = Cluster(tmp_path / "dask", processes, **environment)
-            cluster.start_scheduler()
-            cluster.start_workers(workers)
-            return cluster
-
-        yield start
+        yield partial(Cluster, tmp_path / "dask", processes)
 
 
-def test_workers_scheduler_and_driver_are_killed(start_space, start_cluster, tmp_path):
+def test_workers_scheduler_and_driver_are_killed(
+        start_space, start_cluster, tmp_path, answers):
     """In the end each row has one line, with the right answer about the right picture."""
     rows = [{"prompt": script(0.1, f"answer {n}"), "image": f"{n}.png", "n": n}
             for n in range(COUNT)]
     pictures = [PNG + b"%d" % n for n in range(COUNT)]
     for row, picture in zip(rows, pictures, strict=True):
         (tmp_path / row["image"]).write_bytes(picture)
-    questions, answers = write(tmp_path / "questions.jsonl", rows), tmp_path / "answers.jsonl"
+    questions = write(tmp_path / "questions.jsonl", rows)
     with start_space("--at-once", 3 * THREADS) as space:
         cluster = start_cluster(3, QVQ_URL=space.url, QVQ_API_KEY="of-the-worker")
         command = [*COMMAND, questions, answers, "--concurrency", CONCURRENCY, "--dask",
@@ -222,20 +212,3 @@ async def test_a_cluster_that_cannot_ask_ends_the_run(start_cluster, monkeypatch
         with pytest.raises(SpaceConnectionError, match="scheduler is lost"):
             await results(rows, on_dask(client))
         cluster.scheduler.send_signal(signal.SIGCONT)
-
-
-def test_usage_of_the_command_with_a_cluster(start_cluster, tmp_path):
-    cluster = start_cluster(0)
-    write(tmp_path / "q.jsonl", [{"prompt": "a"}])
-    (tmp_path / "key").write_text("secret")
-    cases = [
-        ("api_key cannot be given", [cluster.address, "--api-key-file", "key"]),
-        ("headers cannot be given", [cluster.address, "--header", "A: secret"]),
-        ("url has no scheme", [cluster.address, "--url", "nonsense"]),
-        ("unknown address scheme", ["nonsense://127.0.0.1:1"])]
-    commands = [["q.jsonl", "a.jsonl", "--dask", *arguments] for _, arguments in cases]
-    results = run_each(commands, tmp_path)
-    for case, ((words, _), (status, shown)) in each(zip(cases, results, strict=True)):
-        with case:
-            assert status == 2 and words in shown
-            assert shown.count("\n") == 1 and "secret" not in shown

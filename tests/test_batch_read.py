@@ -6,9 +6,9 @@ import math
 from itertools import product
 
 import pytest
+from batches import echo, lines
 from cases import each
 from conftest import PNG
-from test_batch_files import echo, lines
 
 from qvq_wrapper.batch import answer_file, ask_many
 
@@ -17,11 +17,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio")]
 
 async def results(questions, **options):
     return [result async for result in ask_many(questions, ask=echo, **options)]
-
-
-@pytest.fixture
-def answers(tmp_path):
-    return tmp_path / "answers.jsonl"
 
 
 # Rows that hold anything
@@ -44,15 +39,20 @@ LOOP.append(LOOP)
 ODD = {
     "deep": nested(700), "deeper": nested(100_000), "loop": LOOP, "long number": 10**5000,
     "object": Odd(), "key": {(1, 2): 3}, "float": math.inf, "half": "\ud800"}
+ODD_CELLS = {**ODD, "nan": math.nan, "list": [], "dict": {}, "bytes": b"", "any": object()}
 
 
 async def test_one_odd_row_does_not_end_a_run(answers):
-    rows = [{"prompt": "a"}, *({"prompt": name, "year": 1999, "column": ODD[name]} for name in ODD),
-            {"prompt": "b"}]
-    summary = await answer_file(rows, answers, ask=echo)
-    found = {line["prompt"]: line for line in lines(answers)}
-    assert found["a"]["answer"] == "A" and found["b"]["answer"] == "B"
-    assert len(found) == len(rows) == summary.answered + summary.failed.total()
+    """Its result says what is wrong with it, and has the columns that can be written."""
+    odd = [{"prompt": name, "year": 1999, "column": ODD[name]} for name in ODD]
+    odd += [{"prompt": "odd", "id": f"{column} {name}", column: ODD_CELLS[name]}
+            for column, name in product(["id", "prompt", "image", "messages"], ODD_CELLS)]
+    rows = [{"prompt": "a", "id": "first"}, *odd, {"prompt": "a", "id": "last"}]
+    assert len(await results(rows)) == len(rows)
+    summary = await answer_file(rows, answers, ask=lambda row: echo({"prompt": "x"}))
+    found = {line["prompt"]: line for line in lines(answers) if "column" in line}
+    assert len(lines(answers)) == len(rows) == summary.answered + summary.failed.total()
+    assert [line["answer"] for line in lines(answers) if line["prompt"] == "a"] == ["X", "X"]
     for case, (number, name) in each(enumerate(ODD, 2)):
         with case:
             if error := found[name].get("error"):
@@ -60,41 +60,40 @@ async def test_one_odd_row_does_not_end_a_run(answers):
                 assert error["message"].startswith(words)
                 assert found[name]["year"] == 1999 and found[name]["column"].startswith("<")
     assert "error" in found["loop"] and "error" in found["deeper"]
-    again = await answer_file(rows, answers, ask=echo)
-    assert again.skipped == summary.answered
+    assert (await answer_file(rows, answers, ask=echo)).skipped == summary.answered
 
 
-async def test_nor_does_an_odd_question(answers):
-    values = {**ODD, "nan": math.nan, "list": [], "dict": {}, "bytes": b"", "any": object()}
-    odd = [{"prompt": "odd", "id": f"{column} {name}", column: values[name]}
-           for column, name in product(["id", "prompt", "image", "messages"], values)]
-    rows = [{"prompt": "a", "id": "first"}, *odd, {"prompt": "a", "id": "last"}]
-    assert len(await results(rows)) == len(rows)
-    await answer_file(rows, answers, ask=lambda row: echo({"prompt": "x"}))
-    found = [line for line in lines(answers) if line["prompt"] == "a"]
-    assert [line["answer"] for line in found] == ["X", "X"]
-
-
-async def test_odd_lines_of_a_file(tmp_path, answers):
-    path = tmp_path / "questions.jsonl"
+async def test_bad_rows_are_recorded_with_their_lines(tmp_path):
     deep = "[" * 700 + "]" * 700
-    path.write_text("\n".join([
-        '{"prompt": "a"}', f'{{"prompt": "b", "x": {deep}}}', "[" * 100_000,
-        f'{{"prompt": "c", "x": {"9" * 5000}}}', '{"prompt": "d", "x": NaN}', '{"prompt": "e"']))
-    await answer_file(path, answers, ask=echo)
-    found = lines(answers)
-    assert {line.get("answer") for line in found} >= {"A", "D"} and len(found) == 6
-    messages = [line["error"]["message"] for line in found if "error" in line]
-    assert any(message.startswith("line 3: not JSON") for message in messages)
-    assert all(message.split(":")[0] in ("line 2", "line 3", "line 4", "line 6")
-               for message in messages)
+    for case, (name, content, answered, errors) in each([
+        ("a.jsonl", [
+            '{"prompt": "a"}', '{"prompt": ', "[1]", '{"image": "a.png"}', "{]", "", "[" * 100_000,
+            '{"prompt": "b", "image": "missing.png"}', '{"prompt": 5}', '{"prompt": "d", "x": NaN}',
+            f'{{"prompt": "c", "x": {"9" * 5000}}}', f'{{"prompt": "e", "x": {deep}}}',
+            '{"prompt": "z"}', '{"prompt": "e"'], "ABDZ", {
+                2: "not JSON", 3: "a question must be a dict", 4: "the question has neither",
+                5: "not JSON", 7: "not JSON", 9: "'int' object", 11: "not JSON", 14: "not JSON"}),
+        ("a.csv", ["prompt,year", "a,1", "b,2,3", '"c', 'd",4', "e"], ["A", "C\nD", "E"], {
+            3: "the row has more cells than the header"}),
+    ]):
+        answers = tmp_path / f"of {name}.jsonl"
+        (tmp_path / name).write_text("\n".join(content))
+        with case:
+            summary = await answer_file(tmp_path / name, answers, ask=echo)
+            found = lines(answers)
+            assert {line["answer"] for line in found if "answer" in line} >= set(answered)
+            messages = [line["error"]["message"] for line in found if "error" in line]
+            for number, words in errors.items():
+                assert any(each.startswith(f"line {number}: {words}") for each in messages)
+            assert len(messages) == summary.failed.total() <= len(errors) + 1  # 700 deep
 
 
 # Files
 
 
 async def test_a_file_as_programs_write_it(tmp_path):
-    head, *rows = [["prompt", "city"], ["wo?", "Köln"], ["où?", "Nîmes"]]
+    """A cell may be as long as a picture's data: URI."""
+    head, *rows = [["prompt", "city", "x"], ["wo?", "Köln", "A" * 200_000], ["où?", "Nîmes", ""]]
     for case, (number, suffix, encoding, separator) in each([
         (1, "jsonl", "utf-8", None), (2, "jsonl", "utf-8-sig", None), (3, "jsonl", "utf-16", None),
         (4, "csv", "utf-8", ","), (5, "csv", "utf-8-sig", ","), (6, "csv", "utf-16", ","),
@@ -130,7 +129,7 @@ async def test_a_file_in_another_form_is_refused_before_anything_is_asked(tmp_pa
         ("a.csv", b"prompt,image\nx,y\n", {"prompt": "What?"}, "has prompts of its own"),
         ("a.csv", b"year\n1\n", {"prompt": "What?"}, "its columns: year.*--image-column"),
         ("a.csv", b"prompt\nx\n", {"prompt_column": "q"}, "no column named q"),
-        ("a.csv", b"", {}, "a.csv is empty"), ("a.json", b"[]", {}, "must be a .jsonl, .csv or"),
+        ("a.json", b"[]", {}, "must be a .jsonl, .csv or"),
         ("a.csv", b"prompt,prompt\na,b\n", {}, "two columns of the same name"),
     ]):
         (tmp_path / name).write_bytes(content)
@@ -183,15 +182,11 @@ async def test_a_folder_of_pictures(space, tmp_path, answers, caplog):
     assert "left out 3" in message and "such as gone.png" in message
     assert {entry["image"] for entry in space.log("asked", prompt="in a folder")} == {
         name.removeprefix("data:/") for name in names}
-
-
-async def test_a_folder_without_pictures(tmp_path, answers):
-    (tmp_path / "scans").mkdir()
-    with pytest.raises(ValueError, match="no pictures found in .*scans$"):
-        await answer_file(tmp_path / "scans", answers, prompt="What?", ask=pytest.fail)
-    (tmp_path / "scans" / "notes.txt").write_text("x")
-    with pytest.raises(ValueError, match="no pictures found in .*scans; .* such as notes.txt"):
-        await answer_file(tmp_path / "scans", answers, prompt="What?", ask=pytest.fail)
+    with pytest.raises(ValueError, match="no pictures found in .*elsewhere$"):
+        await answer_file(tmp_path / "elsewhere", answers, prompt="What?", ask=pytest.fail)
+    (tmp_path / "elsewhere" / "notes.txt").write_text("x")
+    with pytest.raises(ValueError, match="no pictures found in .*; .* such as notes.txt"):
+        await answer_file(tmp_path / "elsewhere", answers, prompt="What?", ask=pytest.fail)
 
 
 # Other forms
@@ -215,11 +210,8 @@ async def test_one_prompt_about_each_picture(space, tmp_path):
             assert space.seen(f"form {number}")["size"] == len(PNG)
     asked = space.log("asked", prompt=f"form {len(forms) - 1}")
     assert {entry["image"] for entry in asked} == {"a.png", "c.png"}
-
-
-async def test_a_row_with_a_prompt_of_its_own_beside_the_one_for_all():
-    rows = iter([{"image": PNG}, {"prompt": "a", "image": PNG}])
-    found = await results(rows, prompt="b")
+    with_its_own = iter([{"image": PNG}, {"prompt": "a", "image": PNG}])
+    found = await results(with_its_own, prompt="b")
     assert sorted("error" in one for one in found) == [False, True]
 
 

@@ -3,12 +3,13 @@
 import logging
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
+from batches import Asker, lines, write
 from cases import each
 from conftest import PNG
-from test_batch_files import Asker, lines, write
 
 from qvq_wrapper import Qwen_QVQ_72B
 from qvq_wrapper.batch import answer_file, on_dask
@@ -22,11 +23,6 @@ async def asked_again(questions, answers, **options):
     ask = Asker()
     await answer_file(questions, answers, ask=ask, **options)
     return ask.asked
-
-
-@pytest.fixture
-def answers(tmp_path):
-    return tmp_path / "answers.jsonl"
 
 
 @pytest.fixture
@@ -133,16 +129,10 @@ async def test_the_address_does_not_count(space, relay, answers, said, has_id):
     assert f"{relay.url}/" in said()
 
 
-async def test_a_picture_is_read_once_while_it_does_not_change(folder, answers, monkeypatch):
+async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers, monkeypatch):
+    """The file is read once while it does not change."""
     read, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or real(path))
-    rows = [{"prompt": f"{n}", "image": str(folder / "01.png")} for n in range(5)]
-    assert len(await asked_again(rows, answers)) == 5
-    assert await asked_again(rows, answers) == []
-    assert len(read) == 1
-
-
-async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
     forms = [
         str(folder / "01.png"), folder / "01.png", (folder / "01.png").as_uri(), PNG,
         (PNG, "a.png"), {"bytes": PNG, "path": None}, {"bytes": None, "path": folder / "01.png"},
@@ -152,6 +142,7 @@ async def test_the_bytes_of_a_picture_are_the_same_as_its_file(folder, answers):
         with case:
             assert await asked_again([{"prompt": "a", "image": form}], answers) == []
     assert len(await asked_again([{"prompt": "a", "image": PNG + b"x"}], answers)) == 1
+    assert len(read) == 1
 
 
 @with_and_without_id
@@ -166,18 +157,14 @@ async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers
             raise ValueError("too dark")
         return "007"
 
-    def by_pandas():
-        pandas.read_json(answers, lines=True).to_json(answers, orient="records", lines=True)
-
-    def by_a_spreadsheet():
-        table = pandas.read_json(answers, lines=True).astype(str)
-        table = table.replace("None|nan", "", regex=True)
-        table.to_json(answers, orient="records", lines=True)
+    def as_text(table):  # as a spreadsheet has it
+        return table.astype(str).replace("None|nan", "", regex=True)
 
     await answer_file(folder / "questions.jsonl", answers, ask=ask)
-    for save in (by_pandas, by_a_spreadsheet):
+    for edit in (lambda table: table, as_text):
         before = answers.read_text()
-        save()
+        table = edit(pandas.read_json(answers, lines=True))
+        table.to_json(answers, orient="records", lines=True)
         assert answers.read_text() != before
         assert await asked_again(folder / "questions.jsonl", answers, limit=0) == []
     assert await asked_again(folder / "questions.jsonl", answers) == ["about 02.png"]
@@ -185,7 +172,7 @@ async def test_a_file_that_another_tool_has_saved_means_the_same(folder, answers
 
 async def test_rows_that_failed_are_asked_last(answers):
     rows = [{"prompt": name} for name in "abcd"]
-    await answer_file(rows[:2], answers, ask=Asker("ab"))
+    await answer_file(rows[:2], answers, ask=Asker(failing="ab"))
     assert await asked_again(rows, answers, concurrency=1, limit=3) == ["c", "d", "a"]
     assert await asked_again(rows, answers, concurrency=1) == ["b"]
 
@@ -198,25 +185,14 @@ def replace(path):
     os.replace(path.with_name("new"), path)
 
 
-def shorten(path):
-    os.truncate(path, 10)
-
-
-def append(path):
-    os.truncate(path, path.stat().st_size + 1)
-
-
-CHANGE = "by someone else during the run. Only the answers that the"
-
-
 async def test_a_change_by_someone_else_ends_the_run(tmp_path):
     """It is told, too, if it comes after the last answer."""
+    changes = [  # and how many questions the next run asks, if it comes after 5 or 10 answers
+        (Path.unlink, 10, 10), (replace, 5, 0), (lambda path: os.truncate(path, 10), None, None),
+        (lambda path: os.truncate(path, path.stat().st_size + 1), None, None)]
     rows = [{"prompt": f"{n}"} for n in range(10)]
-    for case, (change, when, left) in each([
-        (Path.unlink, 5, 10), (replace, 5, 5), (shorten, 5, None), (append, 5, None),
-        (Path.unlink, 10, 10), (replace, 10, 0), (shorten, 10, None), (append, 10, None),
-    ]):
-        answers, ask, changed = tmp_path / f"{change.__name__} {when}.jsonl", Asker(), []
+    for case, ((number, (change, *left)), when) in each(product(enumerate(changes), [5, 10])):
+        answers, ask, changed = tmp_path / f"{number} {when}.jsonl", Asker(), []
 
         def change_once(summary):
             if summary.done == when and not changed:
@@ -224,8 +200,9 @@ async def test_a_change_by_someone_else_ends_the_run(tmp_path):
                 change(answers)
 
         with case:
-            with pytest.raises(OSError, match=CHANGE):
+            words = "by someone else during the run. Only the answers that the"
+            with pytest.raises(OSError, match=words):
                 await answer_file(rows, answers, ask=ask, concurrency=1, progress=change_once)
             assert len(ask.asked) == min(when + 1, 10)
-            if left is not None:
-                assert len(await asked_again(rows, answers)) == left
+            if left[0] is not None:
+                assert len(await asked_again(rows, answers)) == left[when == 10]

@@ -1,6 +1,5 @@
 """``qvq-batch`` is killed, and its disk is full, again and again. All answers are right then."""
 
-import os
 import random
 import resource
 import signal
@@ -9,8 +8,8 @@ import sys
 from functools import partial
 
 import pytest
+from batches import COMMAND, lines, write
 from conftest import script, wait_until
-from test_batch_files import COMMAND, lines, small_disk, write  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.chaos
 BOUND = 120
@@ -21,10 +20,6 @@ def bound_files(size):
     """Let this process write no file beyond this size, as if the disk were full then."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def size_of(path):
-    return path.stat().st_size if path.exists() else 0
 
 
 @pytest.fixture
@@ -53,61 +48,35 @@ def finish(start, answers):
     assert all(line["answer"] == f"answer {line['n']}" for line in found)
 
 
-def test_thirty_kills_and_ten_full_disks(run, tmp_path):
+def test_thirty_kills_and_ten_full_disks(run, answers):
     """It happens at random moments. No question is asked twice but those under way then."""
     space, start = run
-    answers, chance = tmp_path / "answers.jsonl", random.Random("kills")
+    chance = random.Random("kills")
+    answers.touch()
     for number in range(40):
-        asked, size = len(space.log("asked")), size_of(answers)
+        asked, size = len(space.log("asked")), answers.stat().st_size
         if number % 4 == 3:
             room = size + chance.randrange(3000)
             with start(answers, preexec_fn=partial(bound_files, room)) as process:
                 _, errors = process.communicate(timeout=BOUND)
             assert process.returncode == 1, errors
             assert "File too large; the answers before this one are safe" in errors
-            assert "Traceback" not in errors and size_of(answers) <= room
-            assert answers.read_bytes().endswith(b"\n") or not size_of(answers)
+            assert "Traceback" not in errors
+            data = answers.read_bytes()
+            assert len(data) <= room and (data.endswith(b"\n") or not data)
         else:
             with start(answers) as process:
                 more = chance.randrange(20)  # 0: while it starts
                 wait_until(lambda: len(space.log("asked")) >= asked + more, BOUND)
                 process.send_signal(signal.SIGKILL)
-    assert len(lines_that_are_whole(answers)) < COUNT, "the runs were too long to be cut off"
+    assert answers.read_bytes().count(b"\n") < COUNT, "the runs were too long to be cut off"
     finish(start, answers)
     assert len(space.log("asked")) <= COUNT + 40 * CONCURRENCY
 
 
-def lines_that_are_whole(path):
-    return path.read_bytes().split(b"\n")[:-1]
-
-
-def test_a_disk_with_no_room_for_a_second_copy(run, small_disk):  # noqa: F811
-    """Outdated failures stay in the file. No answer is lost, and a later run removes them."""
-    space, start = run
-    answers = small_disk / "answers.jsonl"
-    with start(answers) as process:
-        _, errors = process.communicate(timeout=BOUND)
-    assert process.returncode == 1 and "No space left on device" in errors
-    # The temporary copy of the file has no room beside it.
-    before = lines(answers)
-    failure = {key: value for key, value in before.pop().items() if key != "answer"}
-    failure["error"] = {"kind": "ResponseError", "message": "too dark", "retryable": False}
-    write(answers, [*before, failure])
-    with start(answers, env=os.environ | {"PYTHONWARNINGS": "error"}) as process:
-        _, errors = process.communicate(timeout=BOUND)
-    assert process.returncode == 1 and "Traceback" not in errors, errors
-    found = lines(answers)
-    assert len(found) >= len(before)
-    assert {each.name for each in small_disk.iterdir()} <= {answers.name, f"{answers.name}.lock"}
-    assert all(line["answer"] == f"answer {line['n']}" for line in found if "answer" in line)
-    subprocess.run(["mount", "-o", "remount,size=2m", small_disk], check=True)
-    finish(start, answers)
-
-
-def test_a_full_disk_behind_standard_error(run, tmp_path):
+def test_a_full_disk_behind_standard_error(run, answers):
     """What is printed is lost. The answers are not."""
     space, start = run
-    answers = tmp_path / "answers.jsonl"
     command = "import sys\nfrom qvq_wrapper.batch import __main__ as command\n" \
         "command.LOG_INTERVAL = 0.01\nsys.exit(command.main())"
     with open("/dev/full", "w") as full, start(

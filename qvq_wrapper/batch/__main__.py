@@ -21,7 +21,7 @@ from ..arguments import Parser, add_space_options, space_options
 from ..printable import printable
 from .brake import logger
 from .cluster import run_on_dask
-from .files import answer_file
+from .many import answer_file
 from .progress import Bar, Summary
 
 Run = Callable[[], Awaitable[Summary]]
@@ -128,7 +128,7 @@ class _Report(logging.Handler):
     """Shows on stderr how far the run is, and what the library logs: by a bar, or in lines."""
 
     def __init__(self, quiet: bool) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.CRITICAL if quiet else logging.WARNING)
         self.summary: Summary | None = None
         self._quiet = quiet
         self._bar: Bar | None = None
@@ -150,7 +150,7 @@ class _Report(logging.Handler):
         line = f"qvq-batch: {printable(record.getMessage())}"
         if self._bar:
             self._bar.write(line)
-        elif not self._quiet:
+        else:
             _say(line)
 
     def end(self, error: str, status: int) -> int:
@@ -160,8 +160,8 @@ class _Report(logging.Handler):
         if self.summary and not self._quiet:
             _say(str(self.summary))
         if error:
-            hint = ". The same command goes on from here." if self.summary else ""
-            error = error.rstrip(".") + hint if hint else error
+            if self.summary:
+                error = f"{error.rstrip('.')}. The same command goes on from here."
             _say(f"qvq-batch: {printable(error)}")
         return status
 

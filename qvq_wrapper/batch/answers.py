@@ -11,9 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..question.address import is_loopback
-from .keys import KEY, STAMP, Keys, set_text
+from .keys import KEY, STAMP, Keys, set_text, to_line
 from .ownfile import OwnFile
-from .plain import to_line
 from .progress import Summary
 from .rows import Row
 from .run import Result
@@ -21,7 +20,7 @@ from .run import Result
 logger = logging.getLogger("qvq_wrapper")
 
 
-class AnswerFile:
+class AnswerFile(OwnFile):
     """The answers in a file, locked and open for more while a ``with`` block is active.
 
     Args:
@@ -31,9 +30,7 @@ class AnswerFile:
         only_failed: ask no rows but those that failed in earlier runs.
 
     Attributes:
-        file: the file.
         summary: what this run has done.
-        complete: this run has read all questions.
     """
 
     def __init__(self, path: Path, keys: Keys, url: str = "", only_failed: bool = False) -> None:
@@ -41,32 +38,26 @@ class AnswerFile:
             raise ValueError(f"answers are lines of JSON; give {path.with_suffix('.jsonl').name}")
         if path.exists() and not path.is_file():
             raise ValueError(f"answers must be a file, and {path} is none")
-        self.file = OwnFile(path)
-        if not self.file.path.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {self.file.path.parent}")
+        super().__init__(path)
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.path.parent}")
         self.summary = Summary()
-        self.complete = False
         self._keys, self._url, self._only_failed = keys, url, only_failed
         self._answered: set[str] = set()
         self._failed: dict[str, int] = {}  # the hash of the line to keep for each key
         self._failed_now: set[str] = set()
         self._earlier = 0  # answers of earlier runs
-        self._outdated = 0  # lines that nobody needs any more
-
-    def __enter__(self) -> AnswerFile:
-        self.file.__enter__()
-        return self
+        self._lines = 0  # with those that nobody needs any more
 
     def __exit__(self, *error: object) -> None:
         try:
             if error[0] is None:
-                self.file.check()
-            if self.complete:
-                self._forget_old_failures()
-            if self._outdated and not self.file.change():  # nor while it has been read in part
-                self.file.replace(self._kept_lines())
+                self.check()
+            is_outdated = self._lines > len(self._answered) + len(self._failed)
+            if is_outdated and not self.is_changed():  # nor while it has been read in part
+                self.replace(self._kept_lines())
         finally:
-            self.file.__exit__()
+            super().__exit__()
 
     def read(self) -> None:
         """Read the answers that are there, and mend a last line that was cut off.
@@ -75,8 +66,8 @@ class AnswerFile:
             ValueError: the file holds something else. It has not been changed.
         """
         urls: set[str] = set()
-        path, line = self.file.path, b"\n"
-        with open(path, "rb") as lines:
+        line = b"\n"
+        with open(self.path, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
                     key, answered, asked = _read_line(line)
@@ -84,29 +75,26 @@ class AnswerFile:
                     cut_off = line.startswith(b"{") and not line.endswith(b"\n")
                     if not cut_off or not isinstance(error, ValueError):
                         raise ValueError(
-                            f"{path}, line {number}, is no answer of an earlier run; give another "
-                            "file for the answers, or remove that line") from None
-                    logger.warning("%s: the cut-off last line was removed", path)
-                    self.file.cut()
-                    line = b"\n"
+                            f"{self.path}, line {number}, is no answer of an earlier run, or one "
+                            "of another version of this package; give another file for the "
+                            "answers, or remove that line") from None
+                    logger.warning("%s: the cut-off last line was removed", self.path)
+                    self.cut()
                     break
-                if not KEY.fullmatch(key):
-                    raise ValueError(
-                        f"{path}, line {number}, has a key of another version of this package; "
-                        "give another file for the answers")
-                self.file.size += len(line)
+                self.size += len(line)
                 self._note(key, answered, line)
                 self._remember(asked, urls)
                 if answered:
                     self._keys.answered(key)
-        if not line.endswith(b"\n"):
-            self.file.append(b"\n")
+            else:
+                if not line.endswith(b"\n"):
+                    self.append(b"\n")
         self._earlier = len(self._answered)
         others = {url for url in urls if _place(url) != _place(self._url)}
         if self._url and others:
             logger.warning(
                 "%s has answers of %s, and this run asks %s; to keep them apart, give another file "
-                "for the answers", path, " and ".join(sorted(others)[:3]), self._url)
+                "for the answers", self.path, " and ".join(sorted(others)[:3]), self._url)
 
     def _remember(self, asked: Any, urls: set[str]) -> None:
         """Remember where an answer came from and what its picture was, if the line says so."""
@@ -120,26 +108,24 @@ class AnswerFile:
 
     def _note(self, key: str, answered: bool, line: bytes) -> None:
         """Remember which line to keep: the first answer, or else the last failure."""
-        if key in self._answered:
-            self._outdated += 1
-            return
-        self._outdated += self._failed.pop(key, None) is not None
+        self._lines += 1
         if answered:
             self._answered.add(key)
-        else:
+            self._failed.pop(key, None)
+        elif key not in self._answered:
             self._failed[key] = hash(line)
 
-    def accept(self, row: Row) -> bool:
-        """Give the row its key. Return whether this run is to ask it."""
+    def accept(self, row: Row) -> Row | None:
+        """Give the row its key. Return it if this run is to ask it."""
         self._keys.set_key(row)
         if row.key in self._answered:
             self.summary.skipped += 1
-            return False
-        row.tried = row.key in self._failed and not self._only_failed
-        is_wanted = bool(row.key) and (row.key in self._failed or not self._only_failed)
-        if is_wanted:
-            set_text(row)
-        return is_wanted
+            return None
+        row.tried = row.key in self._failed
+        if not row.key or self._only_failed and not row.tried:
+            return None
+        set_text(row)
+        return row
 
     def write(self, row: Row, result: Result) -> None:
         """Append a result.
@@ -150,7 +136,7 @@ class AnswerFile:
         asked = {**result.pop("asked", {}), **({"picture": row.picture} if row.picture else {})}
         result = {**result, **({"asked": asked} if asked else {}), "key": row.key}
         line = to_line(row.text, result)
-        self.file.append(line)
+        self.append(line)
         self._note(row.key, "answer" in result, line)
         if "answer" in result:
             self.summary.answered += 1
@@ -158,20 +144,18 @@ class AnswerFile:
             self._failed_now.add(row.key)
             self.summary.add_error(row.place, **result["error"])
 
-    def _forget_old_failures(self) -> None:
+    def forget_old_failures(self) -> None:
         """Every row has been asked, so earlier failures of others belong to no row any more."""
-        kept = {key: line for key, line in self._failed.items() if key in self._failed_now}
-        self._outdated += len(self._failed) - len(kept)
-        self._failed = kept
+        self._failed = {key: self._failed[key] for key in self._failed_now & self._failed.keys()}
         if (others := self._earlier - self.summary.skipped) > 0:
             logger.warning(
                 "%s: %d answers belong to no row of this run: their questions have changed, or are "
-                "elsewhere", self.file.path, others)
+                "elsewhere", self.path, others)
 
     def _kept_lines(self) -> Iterator[bytes]:
         """Yield the lines that are to stay: the first answer to each question, or its failure."""
         kept: set[str] = set()
-        with open(self.file.path, "rb") as lines:
+        with open(self.path, "rb") as lines:
             for line in lines:
                 key, answered, _ = _read_line(line)
                 if key not in kept and (answered or self._failed.get(key) == hash(line)):
@@ -188,10 +172,11 @@ def _read_line(line: bytes) -> tuple[str, bool, Any]:
         ValueError, LookupError, TypeError: it is no line of an answer file.
     """
     columns = json.loads(line)
-    if "answer" not in columns and "error" not in columns:
+    key = str(columns["key"])
+    if not KEY.fullmatch(key) or "answer" not in columns and "error" not in columns:
         raise LookupError
     answered = not columns.get("error") and columns.get("answer") is not None
-    return str(columns["key"]), answered, columns.get("asked")
+    return key, answered, columns.get("asked")
 
 
 def _place(url: str) -> str:

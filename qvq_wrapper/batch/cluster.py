@@ -15,8 +15,8 @@ from ..base import hide_arguments
 from ..errors import ResponseError, SpaceConnectionError, SpaceUnavailableError
 from ..question.media import picture_of
 from ..question.options import Options
-from .asking import answer_row, check_options, picture_in
 from .progress import Summary
+from .rows import answer_row, check_options, picture_in
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class OwnFile:
                 left = left[os.write(self._fd, left):]
         except OSError as error:
             with suppress(OSError):
-                os.ftruncate(self._fd, self.size)
+                self.cut()
             reason = f"{error.strerror}; the answers before this one are safe"
             raise OSError(error.errno, reason, str(self.path)) from None
         self.size += len(data)
@@ -74,39 +74,30 @@ class OwnFile:
 
     def check(self) -> None:
         """Raise OSError if someone else has changed the file since we last wrote to it."""
-        if change := self.change():
+        if self.is_changed():
             raise OSError(
-                f"{self.path} was {change} by someone else during the run. Only the answers that "
+                f"{self.path} was changed by someone else during the run. Only the answers that "
                 "the file still has are safe; the others will be asked again")
 
-    def change(self) -> str:
-        """Return what someone else has done to the file: one word, or an empty text."""
+    def is_changed(self) -> bool:
         try:
             now = os.stat(self.path)
-        except OSError:
-            return "removed"
-        if not os.path.samestat(now, self._opened):
-            return "replaced"
-        if now.st_size != self.size:
-            return "shortened" if now.st_size < self.size else "written to"
-        return ""
+        except OSError:  # it was removed
+            return True
+        return not os.path.samestat(now, self._opened) or now.st_size != self.size
 
     def replace(self, lines: Iterable[bytes]) -> None:
         """Replace the file by one with these lines. Its mode stays."""
         try:
-            # In a new file: others may have put a file or a link where they expect ours.
-            with NamedTemporaryFile(
-                dir=self.path.parent, prefix=f"{self.path.name}.", suffix=".tmp", delete=False
-            ) as copy:
-                try:
-                    copy.writelines(lines)
-                    copy.flush()
-                    os.fsync(copy.fileno())
-                    shutil.copymode(self.path, copy.name)
-                    os.replace(copy.name, self.path)
-                except BaseException:
-                    os.unlink(copy.name)
-                    raise
+            # In a new folder: others may have put a file or a link where they expect ours.
+            with TemporaryDirectory(dir=self.path.parent, prefix=f"{self.path.name}.") as folder:
+                copy = Path(folder, self.path.name)
+                with copy.open("wb") as file:
+                    file.writelines(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
+                shutil.copymode(self.path, copy)
+                os.replace(copy, self.path)
         except OSError as error:  # nothing is lost: the file has some lines too many
             logger.warning("%s keeps outdated failures: %s", self.path, error.strerror)
 

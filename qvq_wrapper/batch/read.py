@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
+from urllib.request import url2pathname
 
 from ..question.formats import SUFFIXES
-from .rows import Layout, Row
+from .rows import Row, missing
 from .textfile import TextFile
 
 SAMPLE = 20  # rows that show which columns there are
@@ -20,7 +20,6 @@ SAMPLE = 20  # rows that show which columns there are
 logger = logging.getLogger("qvq_wrapper")
 
 
-@dataclass(frozen=True)
 class Source:
     """Questions in any form, and how to read them.
 
@@ -30,107 +29,101 @@ class Source:
         prompt_column, image_column: where a row has its prompt and its picture.
         encoding, separator: of a file, or None to see for itself.
 
+    Attributes:
+        path: of the file or the folder, or None.
+
     Raises:
         ValueError, TypeError, OSError: these are no questions.
     """
 
-    questions: Any
-    prompt: str | None = None
-    prompt_column: str = "prompt"
-    image_column: str = "image"
-    encoding: str | None = None
-    separator: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.path is None:
-            if self.encoding or self.separator:
+    def __init__(
+        self, questions: Any, prompt: str | None, prompt_column: str, image_column: str,
+        encoding: str | None, separator: str | None,
+    ) -> None:
+        self._questions, self._prompt = questions, prompt
+        self._prompt_column, self._image_column = prompt_column, image_column
+        self._numbers = count(1)
+        self.path: Path | None = None
+        if not isinstance(questions, (str, os.PathLike)):
+            if encoding or separator:
                 raise ValueError("encoding and separator are for a file of questions")
             self._check_iterable()
-        elif self.path.is_dir():
-            if self.prompt is None:
-                raise ValueError(f"{self.path} is a folder; give the prompt to ask about each "
-                                 "picture")
-        else:
-            file = self._file(self.path)
-            names = file.header() or _names(columns for _, columns in islice(file, SAMPLE))
-            self._check_columns(names, self.path.name, file.hint(names))
+            return
+        self.path = Path(questions).expanduser().absolute()  # also for another machine
+        self._is_folder = self.path.is_dir()
+        self._folder = self.path if self._is_folder else self.path.parent
+        if not self._is_folder:
+            self._file = TextFile(self.path, encoding, separator)
+            names = _names(row for _, row in islice(self._file, SAMPLE))
+            self._check_columns(names, self.path.name, self._file.hint(names))
+        elif prompt is None:
+            raise ValueError(f"{self.path} is a folder; give the prompt to ask about each picture")
 
-    @property
-    def path(self) -> Path | None:
-        if isinstance(self.questions, (str, os.PathLike)):
-            return Path(self.questions).expanduser().absolute()  # also for another machine
-        return None
-
-    def rows(self) -> AsyncIterable[Row] | Iterable[Row]:
-        """Return the rows. Reading them can block."""
-        if self.path is None:
-            if isinstance(self.questions, AsyncIterable):
-                return self._async_rows(self.questions)
-            layout = Layout(self.prompt_column, self.image_column)
-            items = enumerate(self._items(), 1)
-            return (self._row(f"row {number}", item, layout) for number, item in items)
-        if self.path.is_dir():
-            return self._pictures(self.path)
-        return self._lines(self._file(self.path))
-
-    def count(self) -> int | None:
-        """Return the number of rows, or None if only the caller's iterable could tell. Blocks.
+    def open(self) -> tuple[AsyncIterable[Any] | Iterable[Any], int | None]:
+        """Return what the rows are made of, and their number if that is known. Blocks.
 
         Raises:
             ValueError: a file is not text in its encoding, or a folder has no pictures.
         """
-        if self.path is None:
-            return len(self.questions) if hasattr(self.questions, "__len__") else None
-        if self.path.is_dir():
-            return len(_find_pictures(self.path)[0])
-        return self._file(self.path).count()
+        questions = self._questions
+        if self.path and self._is_folder:
+            names = _find_pictures(self.path)
+            return zip(names, names), len(names)
+        if self.path:
+            return self._file, self._file.count()
+        total = len(questions) if hasattr(questions, "__len__") else None
+        if hasattr(questions, "itertuples"):  # a DataFrame iterates over its columns
+            names = list(map(str, questions.columns))
+            cells = questions.itertuples(index=False, name=None)
+            return (dict(zip(names, each)) for each in cells), total
+        return questions, total
 
-    def _file(self, path: Path) -> TextFile:
-        return TextFile(path, self.encoding, self.separator)
+    def row(self, item: Any) -> Row:
+        """Return the row of an item. What is wrong with it becomes its ``error``."""
+        place, item = item if self.path else (f"row {next(self._numbers)}", item)
+        row = Row(place, image_column=self._image_column)
+        try:
+            row.columns = self._columns(item)
+            row.question = self._question(row)
+        except Exception as error:  # a mapping's own code can raise anything
+            row.error = error.with_traceback(None)
+        return row
 
-    def _lines(self, file: TextFile) -> Iterator[Row]:
-        file.count()  # raises ValueError before anything is asked
-        layout = Layout(self.prompt_column, self.image_column, str(file.path.parent))
-        for place, columns in file:
-            yield self._row(place, columns, layout)
+    def _columns(self, item: Any) -> dict[Any, Any]:
+        if isinstance(item, Exception):
+            raise item
+        if self._prompt is None:
+            if not isinstance(item, Mapping):
+                kind = type(item).__name__
+                raise TypeError(f"a question must be a dict with a prompt, not {kind}")
+            return dict(item)
+        if not isinstance(item, Mapping) or _is_picture(item):
+            item = {self._image_column: item}
+        return {self._prompt_column: self._prompt, **item}
 
-    def _pictures(self, folder: Path) -> Iterator[Row]:
-        names, left_out = _find_pictures(folder)
-        if left_out:
-            logger.warning(
-                "%s: left out %d that are no pictures by their names, or linked folders, such as "
-                "%s", folder, len(left_out), left_out[0])
-        layout = Layout(self.prompt_column, self.image_column, str(folder))
-        for name in names:
-            columns = {self.prompt_column: self.prompt, self.image_column: name}
-            yield Row(name, columns, layout, path=name)
+    def _question(self, row: Row) -> dict[Any, Any]:
+        """Return the columns to ask with: ``prompt``, ``image``, and the others.
 
-    def _items(self) -> Iterable[Any]:
-        items: Any = self.questions
-        if not hasattr(items, "itertuples"):
-            return items  # type: ignore[no-any-return]
-        names = list(map(str, self.questions.columns))  # a DataFrame iterates over these
-        cells = items.itertuples(index=False, name=None)
-        return (dict(zip(names, each)) for each in cells)
-
-    async def _async_rows(self, items: AsyncIterable[Any]) -> AsyncIterator[Row]:
-        number, layout = 0, Layout(self.prompt_column, self.image_column)
-        async for item in items:
-            number += 1
-            yield self._row(f"row {number}", item, layout)
-
-    def _row(self, place: str, columns: Any, layout: Layout) -> Row:
-        error = columns if isinstance(columns, Exception) else None
-        if error or self.prompt is None:
-            return Row(place, columns, layout, error=error)
-        if not isinstance(columns, Mapping) or columns.keys() == {"bytes", "path"}:
-            columns = {self.image_column: columns}
-        elif self.prompt_column in columns:
-            error = ValueError("the row has a prompt of its own, beside the one for all")
-        return Row(place, {self.prompt_column: self.prompt, **columns}, layout, error=error)
+        A picture's path starts from the file's folder.
+        """
+        columns = dict(row.columns)
+        if self._prompt is not None and columns[self._prompt_column] is not self._prompt:
+            raise ValueError("the row has a prompt of its own, beside the one for all")
+        for wanted, own in (("prompt", self._prompt_column), ("image", self._image_column)):
+            if wanted != own:
+                columns[wanted] = columns.get(own)
+        if missing(columns.get("prompt")) and missing(columns.get("messages")):
+            raise ValueError(f"the question has neither {self._prompt_column} nor messages")
+        image = columns.get("image")
+        if isinstance(image, Mapping) and _is_picture(image):
+            name = None if missing(image["path"]) else image["path"]
+            image = name if missing(image["bytes"]) else (image["bytes"], name)
+        if self.path and (path := row.place if self._is_folder else local_path(image)):
+            image = os.path.join(self._folder, path)
+        return {**columns, "image": image}
 
     def _check_iterable(self) -> None:
-        questions = self.questions
+        questions = self._questions
         if hasattr(questions, "itertuples"):
             self._check_columns(map(str, questions.columns), "the DataFrame")
         elif not isinstance(questions, (Iterable, AsyncIterable)) or isinstance(
@@ -139,7 +132,7 @@ class Source:
             raise TypeError(f"questions must be an iterable of dicts with a prompt, not {kind}")
         elif isinstance(questions, Sequence):
             rows = [row for row in questions[:SAMPLE] if isinstance(row, Mapping)]
-            if rows and not (self.prompt is not None and rows[0].keys() == {"bytes", "path"}):
+            if rows and not (self._prompt is not None and _is_picture(rows[0])):
                 self._check_columns(_names(rows), "the list of questions")
 
     def _check_columns(self, columns: Iterable[str], where: str, hint: str = "") -> None:
@@ -148,19 +141,26 @@ class Source:
         shown = f"its columns: {', '.join(names)[:200]}"
         if not names:
             return
-        if self.prompt is None and not {self.prompt_column, "messages"} & set(names):
+        if self._prompt is None and not {self._prompt_column, "messages"} & set(names):
             raise ValueError(
-                f"{where} has no column named {self.prompt_column}; {shown}. "
+                f"{where} has no column named {self._prompt_column}; {shown}. "
                 + (hint or "Name the right one: prompt_column=... (--prompt-column)"))
-        if self.prompt is not None and self.prompt_column in names:
+        if self._prompt is not None and self._prompt_column in names:
             raise ValueError(f"{where} has prompts of its own, beside the one for all; {shown}")
         likely = [name for name in names if re.search("image|img|picture|photo", name, re.I)]
-        wanted = likely or self.prompt is not None or self.image_column not in ("image", "")
-        if wanted and self.image_column and self.image_column not in names:
-            if "messages" not in names:
-                raise ValueError(
-                    f"{where} has no column named {self.image_column}; {shown}. Name the right "
-                    "one: image_column=... (--image-column). An empty name is for no pictures")
+        wanted = likely or self._prompt is not None or self._image_column not in ("image", "")
+        if wanted and self._image_column not in ("", *names) and "messages" not in names:
+            raise ValueError(
+                f"{where} has no column named {self._image_column}; {shown}. Name the right one: "
+                "image_column=... (--image-column). An empty name is for no pictures")
+
+
+def _is_picture(cell: Mapping[Any, Any]) -> bool:
+    """Tell whether this is a picture of Hugging Face's ``datasets``.
+
+    https://huggingface.co/docs/datasets/about_dataset_features#image-feature
+    """
+    return cell.keys() == {"bytes", "path"}
 
 
 def _names(rows: Iterable[Any]) -> list[str]:
@@ -168,8 +168,20 @@ def _names(rows: Iterable[Any]) -> list[str]:
     return list(names)
 
 
-def _find_pictures(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the pictures in a folder, and of what is left out."""
+def local_path(image: Any) -> str | None:
+    """Return the path of a picture on this machine, or None for another picture."""
+    if not isinstance(image, (str, os.PathLike)):
+        return None
+    path = os.fsdecode(image)
+    if local := re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", path, re.I | re.S):
+        return url2pathname(local[1])
+    if not path or re.match(r"\s*(data:|[a-z][a-z0-9+.-]+://)", path, re.I):
+        return None
+    return os.path.expanduser(path)
+
+
+def _find_pictures(folder: Path) -> list[str]:
+    """Return the names of the pictures in a folder, and say what is left out."""
     names, left_out = [], []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -182,4 +194,8 @@ def _find_pictures(folder: Path) -> tuple[list[str], list[str]]:
     if not names:
         also = f"; it has other files, such as {left_out[0]}" if left_out else ""
         raise ValueError(f"no pictures found in {folder}{also}")
-    return names, left_out
+    if left_out:
+        logger.warning(
+            "%s: left out %d that are no pictures by their names, or linked folders, such as %s",
+            folder, len(left_out), left_out[0])
+    return names

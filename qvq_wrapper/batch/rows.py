@@ -1,39 +1,27 @@
-"""One question, and a reader that gives the questions of any iterable one at a time."""
+"""One question, how it is asked, and a reader that gives the questions of any iterable."""
 
 from __future__ import annotations
 
 import math
-import os
-import re
+import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
-from urllib.request import url2pathname
 
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
-from .asking import missing
+from ..provider import Qwen_QVQ_72B
+from ..question.address import space_url
+from ..question.options import api_name_of
 
 READ_AHEAD = 32  # rows; each may hold a picture
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a row has its question.
-
-    Attributes:
-        prompt_column, image_column: the names of the columns.
-        folder: where the relative path of a picture starts, or None for the current folder.
-    """
-
-    prompt_column: str = "prompt"
-    image_column: str = "image"
-    folder: str | None = None
+OWN_COLUMNS = {"answer", "error", "seconds", "attempts", "asked", "key"}
 
 
 @dataclass(slots=True)
@@ -42,12 +30,12 @@ class Row:
 
     Attributes:
         place: where it was found, for messages: ``line 7``.
-        columns: the row as it was given.
-        layout: where in it the question is.
-        path: the picture of a row that stands for a file.
+        columns: the row as it was given. It is empty if that was no dict.
+        image_column: which of them has the picture.
+        question: the columns to ask with: ``prompt``, ``image``, and the others.
         error: why the row cannot be asked, or None.
-        text, key, picture, unreadable: what `Keys` sets for an output file: the columns in JSON,
-            what tells whether the picture's file has changed, or that it cannot be read.
+        text, key, picture: what `Keys` sets for an output file: the columns in JSON, and what tells
+            whether the picture's file has changed.
         tried: it failed in an earlier run, so the others come first.
         attempts: how often the question has been asked.
         answers: how many the Space had given when the connection for this question first broke.
@@ -55,179 +43,184 @@ class Row:
     """
 
     place: str
-    columns: Any
-    layout: Layout = Layout()
-    path: str | None = None
+    columns: dict[Any, Any] = field(default_factory=dict)
+    image_column: str = "image"
+    question: dict[Any, Any] = field(default_factory=dict)
     error: Exception | None = None
     text: str = "{}"
     key: str = ""
     picture: dict[str, Any] | None = None
-    unreadable: bool = False
     tried: bool = False
     attempts: int = 0
     answers: int | None = None
     retries: int = 0
 
-    def check(self) -> None:
-        """Set ``error`` if the row is no question."""
-        if self.error:
-            return
-        if not isinstance(self.columns, Mapping):
-            kind = type(self.columns).__name__
-            self.error = TypeError(f"a question must be a dict with a prompt, not {kind}")
-            return
-        name = self.layout.prompt_column
-        if missing(self.columns.get(name)) and missing(self.columns.get("messages")):
-            self.error = ValueError(f"the question has neither {name} nor messages")
-
-    def question(self) -> dict[str, Any]:
-        """Return the columns to ask with: ``prompt``, ``image``, and the others.
-
-        A picture's path starts from the file's folder. A picture of Hugging Face's ``datasets``
-        becomes what ``ask`` takes
-        (https://huggingface.co/docs/datasets/about_dataset_features#image-feature).
-        """
-        columns, layout = dict(self.columns), self.layout
-        for wanted, own in (("prompt", layout.prompt_column), ("image", layout.image_column)):
-            if wanted != own:
-                columns[wanted] = columns.get(own)
-        image: Any = self.path or columns.get("image")
-        if image is None:
-            return columns
-        if isinstance(image, Mapping) and image.keys() == {"bytes", "path"}:
-            name = None if missing(image["path"]) else image["path"]
-            image = name if missing(image["bytes"]) else (image["bytes"], name)
-        if layout.folder is not None and (path := self.path or local_path(image)):
-            image = os.path.join(layout.folder, path)
-        columns["image"] = image
-        return columns
+    def renamed(self) -> dict[Any, Any]:
+        """Return the columns, renamed where a result has its own."""
+        return {f"given_{name}" if name in OWN_COLUMNS else name: value
+                for name, value in self.columns.items()}
 
 
-def error_text(error: Exception) -> str:
-    """Return what an error says. Its own code can raise anything."""
-    try:
-        return str(error) or type(error).__name__
-    except Exception:
-        return type(error).__name__
+async def answer_row(row: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """Ask the question of a row once.
+
+    Args:
+        row: a dict with ``prompt``, or with ``messages`` in OpenAI's form, and perhaps ``image``.
+            An empty cell (None, NaN, for a picture also "") counts as missing. Other columns are
+            ignored.
+        **options: options of ``qvq_wrapper.ask``. ``max_retries`` is 0 by default: the one who
+            asks many rows decides when to ask again.
+
+    Returns:
+        ``answer``, and ``asked``: the ``url`` of the Space without secrets, and the ``api_name``
+        and ``model`` that were given.
+
+    Raises:
+        ValueError, TypeError, ResponseError: as ``qvq_wrapper.ask`` does.
+    """
+    options = {"max_retries": 0, "model": "", **options}
+    prompt: Any = row.get("prompt")
+    messages: Any = row.get("messages")
+    image = picture_in(row)
+    if not missing(prompt):
+        stream = Qwen_QVQ_72B.ask(prompt, image, **options)
+    elif not missing(messages):
+        media = None if image is None else [image]
+        stream = Qwen_QVQ_72B.create_async_generator(messages=messages, media=media, **options)
+    else:
+        raise ValueError("the question has neither prompt nor messages")
+    return {"answer": await stream.read(), "asked": source_of(options)}
 
 
-def local_path(image: Any) -> str | None:
-    """Return the path of a picture on this machine, or None for another picture."""
-    if not isinstance(image, (str, os.PathLike)):
-        return None
-    path = os.fsdecode(image)
-    if local := re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", path, re.I | re.S):
-        return url2pathname(local[1])
-    if not path or re.match(r"\s*(data:|[a-z][a-z0-9+.-]+://)", path, re.I):
-        return None
-    return os.path.expanduser(path)
+def picture_in(row: Mapping[str, Any]) -> Any:
+    """Return the picture of a row, or None if its cell is empty."""
+    image = row.get("image")
+    return None if missing(image) or isinstance(image, str) and not image else image
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError if ``answer_row`` cannot use these options."""
+    Qwen_QVQ_72B.ask("Hi", **options).cancel()
+
+
+def source_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return where answers with these options come from. No secret is in it."""
+    source = {"url": space_url(options.get("url") or Qwen_QVQ_72B.url)}
+    if options.get("api_name"):
+        source["api_name"] = api_name_of(options["api_name"])
+    if options.get("model"):
+        source["model"] = Qwen_QVQ_72B.get_model(options["model"])
+    return source
+
+
+def missing(value: Any) -> bool:
+    """Tell whether a cell is empty: None, or pandas' NaN, NA and NaT."""
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 class Rows:
-    """Gives one row after the other, and reads only a few ahead.
+    """Gives one row after the other, and reads only a few ahead. It has to be closed.
 
     Rows that failed in earlier runs come last. A synchronous iterable may block, so a thread reads
     it: a daemon, which does not hold up the interpreter's exit.
 
     Args:
-        rows: gives objects of ``Row``.
-        accept: tells whether a row is wanted. It is called in a thread.
+        items: what the rows are made of.
+        make_row: returns the row of an item, or None if it is not wanted. It is called in a thread.
         limit: the number of rows to give, or None.
 
     Attributes:
-        ended: all rows have been read.
         failure: what the iterable raised. The rows before it are given all the same.
     """
 
     def __init__(
-        self, rows: AsyncIterable[Row] | Iterable[Row],
-        accept: Callable[[Row], bool] = lambda row: True, limit: int | None = None,
+        self, items: AsyncIterable[Any] | Iterable[Any], make_row: Callable[[Any], Row | None],
+        limit: int | None = None,
     ) -> None:
-        self._async = aiter(rows) if isinstance(rows, AsyncIterable) else None
-        self._iterator = iter(()) if isinstance(rows, AsyncIterable) else iter(rows)
-        self._accept = accept
-        self._left = math.inf if limit is None else limit
-        self._closed = False
+        self._is_async = isinstance(items, AsyncIterable)
+        self._items: Any = aiter(items) if isinstance(items, AsyncIterable) else iter(items)
+        self._make_row = make_row
+        self._left = sys.maxsize if limit is None else limit
         self._ready: deque[Row] = deque()
-        self._tried: deque[Row] = deque()
+        self._tried: list[Row] = []
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
-        self._thread: threading.Thread | None = None
         self._room = threading.Event()
         self._news = anyio.Event()
+        self._ended = limit == 0
         self.failure: BaseException | None = None
-        self.ended = False
+        if not self._is_async:
+            token: Any = current_token().native_token
+            wake = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
+            threading.Thread(
+                target=copy_context().run, args=(self._read, wake), name="qvq_wrapper rows",
+                daemon=True).start()
 
     async def next(self) -> Row | None:
         """Return the next row, or None after the last one."""
         if not self._ready:
             async with self._one_at_a_time:
-                while not self._ready and not self.ended:
+                while not self._ready and not self._ended:
                     await self._step()
-        if self._ready:
-            row = self._ready.popleft()
-            if len(self._ready) < READ_AHEAD // 2 and not self._room.is_set():
-                self._room.set()
-            return row
-        if self._tried and self._left > 0 and not self.failure:
-            self._left -= 1
-            return self._tried.popleft()
-        return None
+        if not self._ready:
+            return None
+        row = self._ready.popleft()
+        if len(self._ready) < READ_AHEAD // 2 and not self._room.is_set():
+            self._room.set()
+        return row
 
     def close(self) -> None:
         """Let the thread end."""
-        self._closed = True
+        self._ended = True
         self._room.set()
 
     async def _step(self) -> None:
-        if self._left <= 0:
-            self.ended = True
-        elif self._async is not None:
+        """Wait for a row, or for the end."""
+        if self._is_async:
             await checkpoint()  # gives other tasks a turn, however many rows are skipped
             try:
-                await anyio.to_thread.run_sync(self._take, await anext(self._async))
+                await anyio.to_thread.run_sync(self._take, await anext(self._items))
             except StopAsyncIteration:
-                self.ended = True
+                self._end()
             except Exception as error:
-                self.failure, self.ended = error, True
-        else:
-            self._news = anyio.Event()
-            if self._thread is None:
-                token: Any = current_token().native_token
-                wake = getattr(token, "call_soon_threadsafe", None) or token.run_sync_soon
-                self._thread = threading.Thread(
-                    target=copy_context().run, args=(self._read, wake),
-                    name="qvq_wrapper rows", daemon=True)
-                self._thread.start()
-            if not self._ready and not self.ended:
-                await self._news.wait()
+                self._end(error)
+            return
+        self._news = anyio.Event()
+        if not self._ready and not self._ended:
+            await self._news.wait()
 
     def _read(self, wake: Callable[[Callable[[], None]], object]) -> None:
         with suppress(RuntimeError):  # the event loop is closed
             try:
-                while self._left > 0 and not self._closed:
-                    if self._take(next(self._iterator)) and len(self._ready) == 1:
+                while not self._ended:
+                    if self._take(next(self._items)) and len(self._ready) == 1:
                         wake(self._news.set)
                     self._room.clear()
-                    if len(self._ready) >= READ_AHEAD and not self._closed:
+                    if len(self._ready) >= READ_AHEAD and not self._ended:
                         self._room.wait()
             except StopIteration:
-                pass
+                self._end()
             except BaseException as error:
-                self.failure = error
-            self.ended = True
+                self._end(error)
             wake(self._news.set)
 
-    def _take(self, row: Row) -> bool:
-        """Check a row. Return whether it is to be asked now."""
-        try:
-            row.check()
-        except Exception as error:  # a mapping's own code can raise anything
-            row.error = ValueError(f"the row cannot be read ({type(error).__name__})")
-        if not self._accept(row):
+    def _take(self, item: Any) -> bool:
+        """Make the row of an item. Return whether it is to be asked now."""
+        row = self._make_row(item)
+        if not row:
             return False
         if row.tried:
             self._tried.append(row)
             return False
         self._ready.append(row)
         self._left -= 1
+        if not self._left:
+            self._end()
         return True
+
+    def _end(self, failure: BaseException | None = None) -> None:
+        self.failure = failure
+        if not failure:
+            self._ready.extend(islice(self._tried, self._left))
+        self._ended = True

@@ -17,13 +17,11 @@ from ..errors import (
     AuthenticationError, RateLimitError, ResponseError, SpaceConnectionError, SpaceUnavailableError,
 )
 from ..question.options import count, seconds
-from .asking import answer_row, check_options
 from .brake import Brake
-from .rows import Row, Rows, error_text
+from .rows import Row, Rows, answer_row, check_options
 
-Question = dict[str, Any]
 Result = dict[str, Any]
-Ask = Callable[[Question], Awaitable[Any]]
+Ask = Callable[[dict[str, Any]], Awaitable[Any]]
 
 LONGEST_TURN = 0.002  # seconds without a turn for other tasks
 MAX_RETRIES = 2
@@ -50,9 +48,8 @@ class Run:
             raise TypeError(f"with ask= these options have no effect: {', '.join(useless)}")
         self._again: deque[Row] = deque()  # questions to be asked again
         self._same: Counter[int] = Counter()  # equal errors since the last answer
-        self._error: Exception | None = None  # why the run ends
-        self._was_cancelled = False
         self._turn = 0.0
+        self._error: Exception | None = None  # why the run ends
 
     async def answer_all(
         self, rows: Rows, emit: Callable[[Row, Result], Awaitable[object]]
@@ -68,8 +65,6 @@ class Run:
             rows.close()
         if error := self._error or rows.failure:
             raise error
-        if self._was_cancelled:
-            raise ResponseError("The function given as ask was cancelled by someone else.")
 
     async def _work(self, group: TaskGroup) -> None:
         try:
@@ -80,7 +75,8 @@ class Run:
                 if result := await self._answer(row):
                     await self._emit(row, result)
         except anyio.get_cancelled_exc_class():
-            self._was_cancelled = True
+            # It says nothing if the run itself is cancelled.
+            self._end(ResponseError("The function given as ask was cancelled by someone else."))
             raise
         except Exception as error:  # the result cannot be handed on
             self._end(error)
@@ -107,7 +103,7 @@ class Run:
                 if self._error:
                     return None
                 row.attempts += 1
-                outcome = _outcome(await self._ask(row.question()))
+                outcome = _outcome(await self._ask(dict(row.question)))
                 self._same.clear()
                 self._brake.answered()
             except Exception as failure:
@@ -149,7 +145,7 @@ class Run:
 
     def _count(self, error: Exception) -> None:
         """End the run when the same error has come again and again: the app is broken."""
-        words = re.sub(r"""\d+|'[^']*'|"[^"]*"|“[^”]*”""", "", error_text(error)[:2000])
+        words = re.sub(r"""\d+|'[^']*'|"[^"]*"|“[^”]*”""", "", str(error)[:2000])
         same = hash((type(error), words))
         self._same[same] += 1
         left = max(FEWEST_SAME, 2 * self.concurrency) - self._same[same]
@@ -167,8 +163,6 @@ class Run:
 
 def _outcome(answer: Any) -> Result:
     """Return the columns that `ask` gave."""
-    if isinstance(answer, str):
-        return {"answer": answer}
     columns = answer if isinstance(answer, Mapping) else {"answer": answer}
     if not isinstance(columns.get("answer"), str):
         kind = type(columns.get("answer")).__name__
@@ -177,7 +171,7 @@ def _outcome(answer: Any) -> Result:
 
 
 def _describe(error: Exception, place: str) -> dict[str, Any]:
-    message = error_text(error)
+    message = str(error) or type(error).__name__
     if not isinstance(error, ResponseError):
         message = f"{place}: {message}"
     retryable = bool(getattr(error, "retryable", isinstance(error, TimeoutError)))

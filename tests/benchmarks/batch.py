@@ -1,6 +1,6 @@
 """Measure runs of many questions, beside ``asyncio.gather`` with a semaphore.
 
-``python tests/benchmarks/batch.py [rows] [file] [pace] [refused] [away] [killed] [--plot FILE]``
+``python tests/benchmarks/batch.py [rows] [file] [pace] [refused] [away] [--plot FILE]``
 runs the named measurements, or all of them. ``qvq_wrapper[bench,batch]`` has to be installed.
 """
 
@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -26,7 +25,6 @@ from qvq_wrapper import ask
 from qvq_wrapper.batch import answer_file, ask_many
 
 SPACE = Path(__file__).parents[1] / "spaces" / "space.py"
-QVQ_BATCH = [sys.executable, "-m", "qvq_wrapper.batch"]
 
 
 class Space:
@@ -89,6 +87,13 @@ async def many(rows, **options):
     async for result in ask_many(rows, **options):
         answered, failed = answered + ("answer" in result), failed + ("error" in result)
     return answered, failed
+
+
+async def ask_all(name, rows, url, concurrency=4):
+    """Ask a Space by one of the contenders."""
+    if name == "ask_many":
+        return await many(rows, url=url, concurrency=concurrency)
+    return await gather(rows, lambda row: ask(row["prompt"], url=url).read(), concurrency)
 
 
 def scripts(count, seconds):
@@ -156,11 +161,7 @@ def measure_pace(options):
             with running_space("--at-once", 64) as space:
                 asyncio.run(many(scripts(1, 0), url=space.url))  # gradio_client is imported
                 start = time.perf_counter()
-                if name == "ask_many":
-                    found = asyncio.run(many(rows, url=space.url, concurrency=concurrency))
-                else:
-                    found = asyncio.run(gather(
-                        rows, lambda row: ask(row["prompt"], url=space.url).read(), concurrency))
+                found = asyncio.run(ask_all(name, rows, space.url, concurrency))
                 pace = 60 * found[0] / (time.perf_counter() - start)
             paces[name][concurrency] = pace
             print(f"{name}, {concurrency} at once: {pace:.0f} a minute, "
@@ -192,11 +193,7 @@ def measure_refused(options):
         for name in ("ask_many", "gather"):
             with running_space(*arguments) as space:
                 start = time.perf_counter()
-                if name == "ask_many":
-                    found = asyncio.run(many(rows, url=space.url, concurrency=16))
-                else:
-                    found = asyncio.run(gather(
-                        rows, lambda row: ask(row["prompt"], url=space.url).read(), 16))
+                found = asyncio.run(ask_all(name, rows, space.url, 16))
                 print(f"{words}, {name}: {found[0]} of {len(rows)} answered, {found[1]} failed, "
                       f"{space.count('asked')} asked, "
                       f"{space.count('join') - space.count('join', status=200)} refused, "
@@ -212,10 +209,7 @@ def measure_away(options):
             await interrupt(space)
 
         disturbing = asyncio.create_task(disturb())
-        if name == "ask_many":
-            found = await many(rows, url=space.url)
-        else:
-            found = await gather(rows, lambda row: ask(row["prompt"], url=space.url).read(), 4)
+        found = await ask_all(name, rows, space.url)
         await disturbing
         return found
 
@@ -238,26 +232,6 @@ def measure_away(options):
                 found = asyncio.run(run(space, rows, name, interrupt))
                 print(f"{words}, {name}: {found[0]} of {len(rows)} answered, {found[1]} failed, "
                       f"{space.count('asked')} asked, {time.perf_counter() - start:.1f} s")
-
-
-def measure_killed(options):
-    """1,000 questions, the command killed five times at random points, then finished."""
-    rows = scripts(1000, 0.02)
-    with running_space() as space, tempfile.TemporaryDirectory() as folder:
-        questions, answers = Path(folder) / "q.jsonl", Path(folder) / "a.jsonl"
-        questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        command = [*QVQ_BATCH, questions, answers, "--url", space.url, "--concurrency", "8"]
-        for _ in range(5):
-            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-                before, more = space.count("asked"), random.randint(20, 190)
-                while space.count("asked") < before + more and process.poll() is None:
-                    time.sleep(0.01)
-                process.kill()
-        subprocess.run(command, check=True)
-        found = [json.loads(line) for line in answers.read_text().splitlines()]
-        right = sum(line["answer"] == f"answer {line['n']}" for line in found)
-        print(f"killed five times: {len(found)} lines, {len({line['key'] for line in found})} keys,"
-              f" {right} right, {space.count('asked') - 1000} asked twice (at most 5 x 8)")
 
 
 def main():

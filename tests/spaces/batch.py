@@ -3,9 +3,10 @@
 It is an ASGI middleware, so the Space behind it is a real one.
 """
 
-import json
 import math
 import time
+
+from starlette.responses import JSONResponse
 
 
 class Door:
@@ -25,10 +26,9 @@ class Door:
         if self._let_in > self._count:
             self._log("join", status=429)
             wait = math.ceil(self._start + self._seconds - now)
-            headers = [(b"retry-after", b"%d" % wait), (b"content-type", b"application/json")]
-            await send({"type": "http.response.start", "status": 429, "headers": headers})
-            body = json.dumps({"detail": "one after the other, please"}).encode()
-            return await send({"type": "http.response.body", "body": body})
+            body = {"detail": "one after the other, please"}
+            response = JSONResponse(body, 429, {"Retry-After": str(wait)})
+            return await response(scope, receive, send)
 
         async def send_and_log(message):
             if message["type"] == "http.response.start":
