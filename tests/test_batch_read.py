@@ -131,6 +131,8 @@ async def test_a_file_in_another_form_is_refused_before_anything_is_asked(tmp_pa
         ("a.csv", b"prompt\nx\n", {"prompt_column": "q"}, "no column named q"),
         ("a.json", b"[]", {}, "must be a .jsonl, .csv or"),
         ("a.csv", b"prompt,prompt\na,b\n", {}, "two columns of the same name"),
+        ("a.csv", b"", {}, "a.csv is empty"), ("a.csv", b"city\n", {}, "its columns: city"),
+        ("a.csv", b"prompt;image\nHi, you;x.png\n", {}, '--separator ";"'),
     ]):
         (tmp_path / name).write_bytes(content)
         with case:

@@ -54,7 +54,7 @@ class Source:
         self._folder = self.path if self._is_folder else self.path.parent
         if not self._is_folder:
             self._file = TextFile(self.path, encoding, separator)
-            names = _names(row for _, row in islice(self._file, SAMPLE))
+            names = self._file.header() or _names(row for _, row in islice(self._file, SAMPLE))
             self._check_columns(names, self.path.name, self._file.hint(names))
         elif prompt is None:
             raise ValueError(f"{self.path} is a folder; give the prompt to ask about each picture")

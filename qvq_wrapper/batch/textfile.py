@@ -16,8 +16,6 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t", ".jsonl": None, ".ndjson": None}
 class TextFile:
     """Iterate over it for the place of each row and its columns, or what is wrong with the row.
 
-    That raises ValueError if two columns of a table have the same name.
-
     Args:
         path: the file.
         encoding: its encoding, or None for UTF-8, or UTF-16 if it begins with a byte order mark.
@@ -72,6 +70,26 @@ class TextFile:
                 'such as encoding="latin-1" (--encoding latin-1)') from None
         return rows if self._separator is None else sum(1 for _ in self)
 
+    def header(self) -> list[str]:
+        """Return the names of a table's columns, or an empty list for lines of JSON.
+
+        Raises:
+            ValueError: there is none, or a name is there twice.
+        """
+        if self._separator is None:
+            return []
+        try:
+            with self.path.open(newline="", encoding=self.encoding, errors="replace") as file:
+                names = next(csv.reader(file, delimiter=self._separator), [])
+        except (csv.Error, UnicodeError) as error:
+            raise ValueError(f"{self.path.name} has no header ({error})") from None
+        if not names:
+            raise ValueError(f"{self.path.name} is empty")
+        if len(set(names)) < len(names):
+            shown = ", ".join(names)[:200]
+            raise ValueError(f"{self.path.name} has two columns of the same name: {shown}")
+        return names
+
     def hint(self, names: list[str]) -> str:
         """Return what to do about a header that seems to have another separator."""
         for other in ";\t|,":
@@ -96,10 +114,6 @@ class TextFile:
     def _table(self, separator: str) -> Iterator[tuple[str, Any]]:
         with self.path.open(newline="", encoding=self.encoding, errors="replace") as file:
             reader = csv.DictReader(file, delimiter=separator)
-            names = reader.fieldnames or ()
-            if len(set(names)) < len(names):
-                shown = ", ".join(names)[:200]
-                raise ValueError(f"{self.path.name} has two columns of the same name: {shown}")
             while True:
                 place = f"line {max(2, reader.line_num + 1)}"
                 try:
