@@ -253,8 +253,8 @@ def test_where_the_output_goes(space, tmp_path):
     assert (tmp_path / "answer.md").read_bytes() == b"You asked: from a pipe\n"
     assert space.seen("from a pipe")["image"] == "x.png"
     assert run(f"QVQ '{prompt}' 2>&-") == (0, "onetwo\n", "")
-    assert run("QVQ closed >&-") == (2, "", "qvq: standard output is closed\n")
-    assert not space.log("asked", prompt="closed")
+    assert run("QVQ unprintable >&-") == (2, "", "qvq: standard output is closed\n")
+    assert not space.log("asked", prompt="unprintable")
     full = "qvq: the answer cannot be written: No space left on device\n"
     assert run("QVQ full > /dev/full") == (1, "", full)
     prompt = script(*["many", 0.05, "many words"] * 200)
