@@ -131,8 +131,11 @@ async def test_a_restarted_space_never_answers_with_another_function(start_space
 
 
 async def test_a_space_that_is_launched_again_at_once(start_space, monkeypatch):
-    """A notebook does so, in the same process. The info is recent, but the numbers have changed."""
-    set_bounds(monkeypatch, info_max_age=1e9)  # it is, also on a busy machine
+    """A notebook does so, in the same process. The info is recent, but the numbers have changed.
+
+    That the kept connection is lost tells of it.
+    """
+    set_bounds(monkeypatch, info_max_age=1e9, keep=BOUND)  # a busy machine launches in many seconds
     with start_space("--port", free_port()) as space:
         for number, before in enumerate(["answered", "cancelled"]):
             async with ask(script("a", 0.1, "ab"), url=space.url) as stream:
