@@ -314,6 +314,13 @@ async def test_a_question_that_breaks_the_connection_each_time_does_not_end_the_
     assert failed[0]["attempts"] == 3
 
 
+class Odd(Exception):
+    """Says what is no text. Python then raises a TypeError."""
+
+    def __str__(self):
+        return self.args[0]
+
+
 async def test_the_same_error_again_and_again_ends_the_run():
     """A bug in `ask`, a broken app, or a Space that never answers in time.
 
@@ -326,7 +333,7 @@ async def test_the_same_error_again_and_again_ends_the_run():
         ([TimeoutError()], 6, TimeoutError, 12),
         ([ResponseError("the app is broken")], 16, ResponseError, 32),
         ([ResponseError(f"no '{'x' * n}' at 0x{n}") for n in range(99)], 1, ResponseError, 10),
-        ([ValueError("a bad row")], 1, None, 99),
+        ([ValueError("a bad row")], 1, None, 99), ([Odd(404), "fine"], 1, None, 99),
         ([ResponseError(f"{'x' * n}") for n in range(99)], 1, None, 99),
         ([ResponseError("too dark") if n % 9 else "fine" for n in range(99)], 1, None, 99),
     ]):

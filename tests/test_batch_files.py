@@ -12,8 +12,10 @@ import signal
 import struct
 import subprocess
 import termios
+from itertools import count
 from pathlib import Path
 
+import anyio
 import pytest
 from batches import COMMAND, Asker, answered, echo, lines, run_each, write
 from cases import each
@@ -151,6 +153,15 @@ async def test_failed_questions_are_asked_again_and_leave_one_line_each(answers)
     assert answered(answers) == {"a": "A", "b": "B", "c": "C", "d": None, "e": "E"}
     await answer_file([*rows[:3], {"prompt": "mended"}], answers, ask=echo)
     assert answered(answers).keys() == {"a", "b", "c", "e", "mended"}
+
+
+async def test_failed_questions_alone_are_asked_as_they_are_read(answers):
+    """The source may be endless."""
+    await answer_file([{"prompt": name} for name in "ab"], answers, ask=Asker(failing="ab"))
+    endless = ({"prompt": "a" if number == 50 else f"new {number}"} for number in count())
+    with anyio.fail_after(BOUND):
+        await answer_file(endless, answers, ask=echo, retry_failed=True, limit=1)
+    assert answered(answers) == {"a": "A", "b": None}
 
 
 async def test_a_line_that_was_cut_off_is_mended(answers):

@@ -84,6 +84,14 @@ async def test_a_changed_prompt_is_another_question(answers, said, has_id):
     assert [line["answer"] for line in lines(answers)][0] == "A"
 
 
+async def test_a_changed_prompt_about_a_folder_is_another_question(answers, tmp_path):
+    """A folder is no picture, but it is there. Nothing else would tell of the change."""
+    row = {"id": 1, "prompt": "a", "image": tmp_path}
+    await asked_again([row], answers)
+    with pytest.raises(ValueError, match="another prompt or picture"):
+        await asked_again([row | {"prompt": "b"}], answers)
+
+
 @with_and_without_id
 async def test_another_model_gives_other_answers(space, answers, monkeypatch, has_id):
     monkeypatch.setattr(Qwen_QVQ_72B, "models", [*Qwen_QVQ_72B.models, "another"])

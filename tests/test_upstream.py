@@ -95,6 +95,8 @@ async def test_a_picture_is_sent_as_it_is_or_converted(server, tmp_path):
     grey.paste(257 * 200, (0, 0, 20, 20))
     _, _, image = await sent_picture(server, tmp_path, "TIFF", grey)
     assert [image.getpixel((x, 10))[0] for x in (5, 35)] == [200, 40]
+    with pytest.raises(ResponseError, match="floats are from 200 to 200, and must be from 0 to 1"):
+        await sent_picture(server, tmp_path, "TIFF", Image.new("F", (40, 20), 200))
 
 
 async def test_a_picture_is_turned_upright_and_made_smaller(server, tmp_path):

@@ -266,7 +266,7 @@ def test_a_request_that_is_refused(visit):
             (f"{API}/upload", 413, {"files": {"files": bytes(200_001)}}),
             (f"{API}/upload", 413, {"files": {"files": bytes(300_000)}}),
             (f"{API}/upload", 400, {"files": [("files", (f"{n}", b"x")) for n in range(1001)]}),
-            *[(f"{API}/{path}", 411, {"content": iter([b"x"])}) for path in ("upload", "run/a")]]:
+            (f"{API}/upload", 411, {"content": iter([b"x"])})]:
         assert visit.request("POST", path, **body)[0] == status, (path, status)
     url = f"http://127.0.0.2:{visit.site}/many.png"
     said = visit.ask([{"path": f"{url}?{number}", **META} for number in range(100)])

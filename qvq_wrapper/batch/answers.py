@@ -121,8 +121,9 @@ class AnswerFile(OwnFile):
         if row.key in self._answered:
             self.summary.skipped += 1
             return None
-        row.tried = row.key in self._failed
-        if not row.key or self._only_failed and not row.tried:
+        failed = row.key in self._failed
+        row.tried = failed and not self._only_failed
+        if not row.key or self._only_failed and not failed:
             return None
         set_text(row)
         return row

@@ -16,7 +16,7 @@ from ..printable import UNFIT
 from ..provider import Qwen_QVQ_72B
 from ..question.options import api_name_of
 from .read import local_path
-from .rows import Row, missing
+from .rows import Row, error_text, missing
 
 # An id, the options that decide an answer and the question, or a count for equal questions. With a
 # letter in front, no other tool takes a key for a number.
@@ -76,14 +76,14 @@ class Keys:
                 f"{row.place}: a picture that is no path, URL or bytes needs an id in its row, by "
                 "which a later run knows it")
         if row.error:
-            name, question = "", _digest(_readable(row.columns) or str(row.error), 12)
+            name, question = "", _digest(_readable(row.columns) or error_text(row.error), 12)
         key = f"{self._options}-{question}"
         if not name:
             count = self._counts[key] = self._counts.get(key, 0) + 1
             row.key = key + (f"-{count}" if count > 1 else "")
             return
         before = self._answered.get(name, key)
-        if path and not row.picture:  # the file is gone, so nothing is known to have changed
+        if path and row.picture is None:  # the file is gone: nothing is known to have changed
             key = before
         known, place = self._ids.setdefault(name, (key, row.place))
         if known != key:
@@ -102,12 +102,12 @@ class Keys:
     def _stamp(self, path: str) -> dict[str, Any] | None:
         """Return what tells whether a file has changed, or None if it cannot be read.
 
-        A file that has not changed is not read again.
+        That of a pipe or a folder is empty. A file that has not changed is not read again.
         """
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):  # reading a pipe would empty it
-                return None
+                return {}
             known = status.st_size, status.st_ctime_ns // 1000, status.st_ino
             if known not in self.pictures:
                 self.pictures[known] = _digest_of(Path(path).read_bytes())
@@ -136,7 +136,7 @@ def to_line(text: str, outcome: Mapping[str, Any]) -> bytes:
 
 
 def _not_json(error: Exception) -> ValueError:
-    return ValueError(f"cannot be written as JSON: {error}")
+    return ValueError(f"cannot be written as JSON: {error_text(error)}")
 
 
 def _digest(value: Any, size: int) -> str:

@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         place: where it was found, for messages: ``line 7``.
-        columns: the row as it was given. It is empty if that was no dict.
+        columns: the row as it was given, with the prompt for all. Empty if it cannot be read.
         image_column: which of them has the picture.
         question: the columns to ask with: ``prompt``, ``image``, and the others.
         error: why the row cannot be asked, or None.
@@ -118,6 +118,13 @@ def missing(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def error_text(error: Exception) -> str:
+    """Return what an error says. Its own code can raise anything."""
+    with suppress(Exception):
+        return str(error) or type(error).__name__
+    return type(error).__name__
 
 
 class Rows:

@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..question.options import count, seconds
 from .brake import Brake
-from .rows import Row, Rows, answer_row, check_options
+from .rows import Row, Rows, answer_row, check_options, error_text
 
 Result = dict[str, Any]
 Ask = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -75,7 +75,7 @@ class Run:
                 if result := await self._answer(row):
                     await self._emit(row, result)
         except anyio.get_cancelled_exc_class():
-            # It says nothing if the run itself is cancelled.
+            # If the run itself is cancelled, nobody sees this error.
             self._end(ResponseError("The function given as ask was cancelled by someone else."))
             raise
         except Exception as error:  # the result cannot be handed on
@@ -145,7 +145,7 @@ class Run:
 
     def _count(self, error: Exception) -> None:
         """End the run when the same error has come again and again: the app is broken."""
-        words = re.sub(r"""\d+|'[^']*'|"[^"]*"|“[^”]*”""", "", str(error)[:2000])
+        words = re.sub(r"""\d+|'[^']*'|"[^"]*"|“[^”]*”""", "", error_text(error)[:2000])
         same = hash((type(error), words))
         self._same[same] += 1
         left = max(FEWEST_SAME, 2 * self.concurrency) - self._same[same]
@@ -171,7 +171,7 @@ def _outcome(answer: Any) -> Result:
 
 
 def _describe(error: Exception, place: str) -> dict[str, Any]:
-    message = str(error) or type(error).__name__
+    message = error_text(error)
     if not isinstance(error, ResponseError):
         message = f"{place}: {message}"
     retryable = bool(getattr(error, "retryable", isinstance(error, TimeoutError)))

@@ -51,7 +51,7 @@ class Call:
         self._question: Question | None = question
         self.limits = limits
         self.connection: Connection | None = None
-        # The first is the status that on_status was told last.
+        # The first is the status that on_status was told last, or the one before it began.
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
@@ -84,14 +84,17 @@ class Call:
         """Call ``listener`` as soon as there is news. It must neither block nor lock.
 
         Args:
-            is_there: whether what the caller waits for came just before.
+            is_there: called after that, because the news may have come in between.
         """
         self._listeners.append(listener)
         if is_there():
             listener()
 
     def wait(self, is_there: Callable[[], bool], seconds: float) -> None:
-        """Wait in this thread for news. It takes no lock, as ``cancel()`` may interrupt it."""
+        """Wait in this thread for news, or a little less: look again.
+
+        It takes no lock, as ``cancel()`` may interrupt it.
+        """
         news: SimpleQueue[None] = SimpleQueue()
         self.listen(partial(news.put, None), is_there)
         with suppress(Empty):

@@ -62,7 +62,11 @@ def nonsense(what: str) -> SpaceConnectionError:
 
 def from_response(response: httpx.Response) -> ResponseError | None:
     """Return the error for an HTTP response, or None for a success. Reads the body of an error."""
-    code = response.status_code
+    code, host = response.status_code, response.url.netloc.decode()
+    kind = response.headers.get("content-type", "")
+    if response.url.path.endswith("/config") and "event-stream" in kind:  # it may never end
+        return SpaceUnavailableError(
+            f"No Gradio app at {host}: /config answers with a stream of events.", status_code=code)
     if code < 300 or code == 422:  # 422 holds an app's validation message: gradio_client words it
         return None
     # A Space without a login shows its page.

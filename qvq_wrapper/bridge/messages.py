@@ -65,6 +65,8 @@ def space_messages(
         for event in _read_events(response, 6 * most + 65536):
             if connection.cancelled:  # one read can bring many messages
                 raise CallCancelled
+            if connection.completed:  # what follows is only read to its end
+                continue
             message = load_json(event.removeprefix(b"data:"), MAX_JSON_BYTES + 6 * most)
             if not isinstance(message, dict):
                 raise nonsense("no message of a Gradio Space")

@@ -38,10 +38,7 @@ def read_path(path: str, size: int = -1) -> bytes:
 
 
 def _unreadable(path: str, error: Exception) -> MediaError:
-    """Return the error for a path that cannot be opened. It may be another text by mistake.
-
-    A long text is not shown: it can be the picture itself.
-    """
+    """Return the error for a path that cannot be opened. It may be another text by mistake."""
     if found := picture_in_base64(path.rpartition(";base64,")[2]):
         return MediaError(f"the given text is {found}")
     hint, stripped = "", path.strip()
@@ -55,7 +52,9 @@ def _unreadable(path: str, error: Exception) -> MediaError:
     elif isinstance(error, FileNotFoundError) and not os.path.isabs(path):
         with suppress(OSError):  # the folder itself may be gone
             hint = f", looked for in {os.getcwd()}"
-    shown = f"given as a text of {len(path):,} characters" if is_long else repr(path)
+    # A URL can hold a secret, and a long text, or base64, can be the picture itself.
+    is_hidden = is_long or re.match(r"https?:/", path, re.I) or ";base64," in path
+    shown = f"given as a text of {len(path):,} characters" if is_hidden else repr(path)
     reason = getattr(error, "strerror", None) or "not a valid path"
     return MediaError(f"the picture {shown} cannot be read: {reason}{hint}")
 
@@ -89,6 +88,8 @@ def read_file(file: Any) -> bytes:
 def _read_piece(file: Any) -> bytes | bytearray | memoryview:
     try:
         data = file.read(_PIECE)
+    except MemoryError:
+        raise
     except Exception as error:  # the object's own code can raise anything
         reason = "it is closed" if getattr(file, "closed", False) else type(error).__name__
         raise MediaError(
@@ -110,8 +111,10 @@ def file_name(file: Any) -> str:
 
     Temporary files and standard input have names without a suffix, which say nothing.
     """
-    name = getattr(file, "filename", None) or getattr(file, "name", None)
-    return safe_name(name) if isinstance(name, str) and os.path.splitext(name)[1] else ""
+    for name in (getattr(file, "filename", None), getattr(file, "name", None)):
+        if isinstance(name, str) and os.path.splitext(name)[1]:
+            return safe_name(name)
+    return ""
 
 
 def safe_name(filename: str | None) -> str:

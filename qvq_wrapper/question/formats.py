@@ -105,9 +105,11 @@ def decode_data_uri(uri: str) -> bytes:
     different bytes.
 
     Raises:
-        MediaError: the URI has invalid base64, or a character that a URI cannot have.
+        MediaError: the URI has no comma, invalid base64, or a character that a URI cannot have.
     """
-    header, _, body = uri.partition(",")
+    header, comma, body = uri.partition(",")
+    if not comma:
+        raise MediaError("the picture's data: URI has no comma, so it has no data")
     # https://fetch.spec.whatwg.org/#data-url-processor allows blanks before "base64".
     if re.search(r"; *base64\s*$", header, re.I):
         try:

@@ -127,9 +127,10 @@ def parameters_of(given: object) -> dict[str, Any]:
     for name, value in given.items():
         try:
             json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError):
-            kind = type(value).__name__
-            raise ValueError(f"parameters: {name!r} is a {kind} that JSON does not have") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            words = f"is a {type(value).__name__} that JSON does not have"
+            raise kind(f"parameters: {name!r} {words}") from None
     return dict(given)
 
 

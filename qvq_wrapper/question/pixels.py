@@ -127,7 +127,9 @@ def _check_layout(pixels: Any) -> None:
     shape, kind = pixels.shape, pixels.dtype
     if kind.kind not in "buif":
         raise MediaError(f"an array of type {kind} is not a picture; give integers, floats or bool")
-    if 0 not in shape and (len(shape) == 2 or len(shape) == 3 and shape[2] in (1, 3, 4)):
+    if 0 in shape:
+        raise MediaError("the picture is an empty array")
+    if len(shape) == 2 or len(shape) == 3 and shape[2] in (1, 3, 4):
         return
     raise MediaError(
         f"the array's shape is {shape}, not (h, w), (h, w, 1), (h, w, 3) or (h, w, 4). Where the "

@@ -61,8 +61,9 @@ def running_space(
             url = _first_line(child.stdout, timeout)
             if not url:
                 why = f"no address within {timeout:g} s"
-                if url == "":
-                    why = f"it ended with exit status {child.wait(5)}"
+                with suppress(subprocess.TimeoutExpired):
+                    if url == "":
+                        why = f"it ended with exit status {child.wait(5)}"
                 errors.seek(0)
                 last = printable("".join(errors.readlines()[-8:]).strip(), "\n")
                 raise RuntimeError(f"The local Space did not start: {why}. {last}".strip())

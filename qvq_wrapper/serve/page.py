@@ -43,6 +43,8 @@ def reader_page(reader: Reader) -> gr.Blocks:
             yield from reader.answer(picture)
         except MediaError as error:
             raise gr.Error(str(error), print_exception=False) from None
+        except Exception as error:  # the log has it
+            raise gr.Error(f"The picture cannot be read ({type(error).__name__}).") from error
 
     return _page(TITLE, ABOUT, generate, concurrency_limit=4)
 

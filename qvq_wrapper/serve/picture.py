@@ -38,6 +38,8 @@ def open_picture(file: str | Path | BinaryIO) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise MediaError(
             f"The picture has more than {MAX_DECODED:,} pixels. Send a smaller one.") from None
+    except MediaError:
+        raise
     except Exception as error:  # Pillow's readers of broken files raise all kinds
         raise MediaError(f"The picture cannot be read ({type(error).__name__}).") from None
 

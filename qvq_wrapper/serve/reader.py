@@ -44,8 +44,9 @@ class Reader:
         if picture is None:
             yield f"{INTRO}\n\n{NO_PICTURE}"
             return
+        engine = self._engine.result()
         with open_picture(picture):
-            image = self._engine.result().load_img(picture)
+            image = engine.load_img(picture)
         boxes = self._run(image, use_det=True, use_cls=False, use_rec=False).boxes
         text = f"{INTRO}\n"
         for box in () if boxes is None else boxes:

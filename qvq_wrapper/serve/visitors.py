@@ -58,8 +58,7 @@ class Visitors:
                 _size(request, _FORM)
                 await self._app(scope, receive, send)
             elif request.method == "POST" and _ASK.fullmatch(path):
-                _size(request, MAX_JSON)
-                question = await to_thread.run_sync(self._question, await request.body())
+                question = await to_thread.run_sync(self._question, await _read(request))
                 await self._app(scope, _replay(question, receive), send)
             else:
                 raise Refused(_UNKNOWN, 404)
@@ -96,10 +95,13 @@ class Visitors:
             raise Refused("The question is not valid JSON.") from None
 
     def _safe_form(self, path: Any, url: Any) -> dict[str, Any]:
-        """Return what a picture has to say of itself, so that Gradio takes it as it is checked."""
+        """Check a picture, and return the fields that make Gradio use just what was checked."""
         if path is None:
-            _check_picture(io.BytesIO(picture_in(url)))
-            return {"url": url, "is_stream": False}
+            picture = picture_in(url)
+            _check_picture(io.BytesIO(picture))
+            # Written anew, so that it is the same picture to every reader.
+            data = base64.b64encode(picture).decode()
+            return {"url": f"data:image/png;base64,{data}", "is_stream": False}
         if not str(path).startswith(("http://", "https://")):  # a URL is fetched in fetch.py
             file = self._uploads.find(path)
             if not file:
@@ -140,6 +142,15 @@ def _size(request: Request, most: int) -> int:
     if int(size) > most:
         raise Refused(f"The request has more than {most:,} bytes.", 413)
     return int(size)
+
+
+async def _read(request: Request) -> bytes:
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > MAX_JSON:
+            raise Refused(f"The question has more than {MAX_JSON:,} bytes.", 413)
+    return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
