@@ -66,8 +66,8 @@ def from_response(response: httpx.Response) -> ResponseError | None:
     kind = response.headers.get("content-type", "")
     if response.url.path.endswith("/config") and "event-stream" in kind:  # it may never end
         return SpaceUnavailableError(
-            f"No Gradio app at {host}: /config answers with a stream of events. Give the Space's own "
-            "address as url.", status_code=code)
+            f"No Gradio app at {host}: /config answers with a stream of events. Give the Space's "
+            "own address as url.", status_code=code)
     if code < 300 or code == 422:  # 422 holds an app's validation message: gradio_client words it
         return None
     # A Space without a login shows its page.
