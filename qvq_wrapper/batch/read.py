@@ -9,8 +9,8 @@ from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
-from urllib.request import url2pathname
 
+from ..question.files import path_in_url
 from ..question.formats import SUFFIXES
 from .rows import Row, missing
 from .textfile import TextFile
@@ -173,8 +173,8 @@ def local_path(image: Any) -> str | None:
     if not isinstance(image, (str, os.PathLike)):
         return None
     path = os.fsdecode(image)
-    if local := re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", path, re.I | re.S):
-        return url2pathname(local[1])
+    if local := path_in_url(path):
+        return local
     if not path or re.match(r"\s*(data:|[a-z][a-z0-9+.-]+://)", path, re.I):
         return None
     return os.path.expanduser(path)

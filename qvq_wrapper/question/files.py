@@ -7,6 +7,7 @@ import os
 import re
 from contextlib import suppress
 from typing import Any
+from urllib.request import url2pathname
 
 from ..errors import MediaError
 from ..printable import printable
@@ -19,6 +20,15 @@ _ASYNC = "the picture's file is read asynchronously; give its bytes: await file.
 # Folders, and what Windows refuses: learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file.
 _REMOVED = re.compile(r'.*[/\\]|[<>:"|?*]')
 MAX_NAME_BYTES = 255  # NAME_MAX of Linux; https://man7.org/linux/man-pages/man0/limits.h.0p.html
+
+
+def path_in_url(url: str) -> str | None:
+    """Return the path in a ``file:`` URL, or None if ``url`` is not one of this machine.
+
+    https://www.rfc-editor.org/rfc/rfc8089#section-2
+    """
+    local = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", url, re.I | re.S)
+    return url2pathname(local[1]) if local else None
 
 
 def read_path(path: str, size: int = -1) -> bytes:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
-from urllib.request import url2pathname
 
 from ..errors import MediaError
-from .files import file_name, read_file, read_path, safe_name
+from .files import file_name, path_in_url, read_file, read_path, safe_name
 from .formats import HEAD_BYTES, check_head, decode_data_uri
 from .pixels import find_encoder
 
@@ -130,11 +129,10 @@ def _from_text(text: str, name: str) -> Picture:
         return _from_bytes(decode_data_uri(text), name)
     if kind != "file:":
         raise MediaError(f"the picture's URL must be http, https, data or file, not {kind}")
-    # https://www.rfc-editor.org/rfc/rfc8089#section-2
-    local = re.fullmatch(r"file:(?://(?:localhost)?)?(/(?!/).*)", text, re.I | re.S)
-    if not local:
+    path = path_in_url(text)
+    if path is None:
         raise MediaError("the picture's file: URL must have the form file:///folder/name.png")
-    return _from_path(url2pathname(local[1]), name)
+    return _from_path(path, name)
 
 
 def _from_path(path: str, name: str) -> Picture:
