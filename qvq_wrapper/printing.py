@@ -58,7 +58,7 @@ def print_answer(stream: AnswerStream, final: bool, size: int) -> None:
                     pass
                 first = stream.text
         try:
-            for chunk in chain([first], chunks):
+            for chunk in chain([first], chunks):  # with ``final``, the first is all
                 shown = printable(chunk, "\n\t") if on_terminal else chunk
                 print(shown, end="", flush=True)
                 last = shown or last

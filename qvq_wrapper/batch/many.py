@@ -42,10 +42,10 @@ def ask_many(
 
     A result is the question's dict with ``answer`` and ``asked`` (where it came from) or ``error``
     (a dict of ``kind``, ``message`` and ``retryable``), ``seconds`` and ``attempts``. A column of
-    yours with such a name comes back as ``given_answer`` and so on. Questions are read
-    as they are needed; the iterable may be
-    endless. Leave early with ``async with contextlib.aclosing(ask_many(...)) as results``: that
-    cancels the answers under way.
+    yours with such a name comes back as ``given_answer`` and so on. Questions are read as they are
+    needed; the iterable may be endless. Leave early with
+    ``async with contextlib.aclosing(ask_many(...)) as results``: that cancels the answers under
+    way.
 
     Args:
         questions: dicts with ``prompt`` (or ``messages`` in OpenAI's form), ``image`` (whatever

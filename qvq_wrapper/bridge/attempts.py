@@ -73,7 +73,7 @@ def _attempt(call: Call, question: Question) -> Exception | None:
     except Exception as error:
         kind = type(error).__name__
         return ResponseError(f"gradio_client cannot be imported ({kind}: {error}).")
-    call.connection = None  # the last attempt's says nothing of this one
+    call.connection = None  # an earlier attempt's must not decide about this one
     try:
         space = space_at(question.access)
         connection = call.connection = space.connect(call.limits)

@@ -38,7 +38,7 @@ class Call:
     ``_ends``            how the answer ended. Several may say so at once;    thread, reader,
                          the first counts. Then the text is the last.         cancel()
     ``thread_ended``     no thread works on the answer any more               thread, reader
-    ``_news``            another object with each change                      thread, reader,
+    ``_news``            a new object with each change                        thread, reader,
                                                                               cancel()
     ``_seen``,           the news and the text that the reader has            reader
     ``_growth``
@@ -51,7 +51,7 @@ class Call:
         self._question: Question | None = question
         self.limits = limits
         self.connection: Connection | None = None
-        # The first is the status that on_status was told last, or the one before it began.
+        # The first is the latest that on_status was told, or the one before any.
         self._statuses: deque[Status] = deque([Status()], maxlen=1000)
         self._deadline = math.inf
         self._pid = os.getpid()
@@ -84,16 +84,16 @@ class Call:
         """Call ``listener`` as soon as there is news. It must neither block nor lock.
 
         Args:
-            is_there: called after that, because the news may have come in between.
+            is_there: tells whether the news has come already.
         """
         self._listeners.append(listener)
         if is_there():
             listener()
 
     def wait(self, is_there: Callable[[], bool], seconds: float) -> None:
-        """Wait in this thread for news, or a little less: look again.
+        """Wait in this thread for news, for so many seconds at most.
 
-        It takes no lock, as ``cancel()`` may interrupt it.
+        It may return early, so look again. It takes no lock: ``cancel()`` may interrupt it.
         """
         news: SimpleQueue[None] = SimpleQueue()
         self.listen(partial(news.put, None), is_there)

@@ -119,6 +119,7 @@ class Connection(httpx.Auth):
         if not was_open:
             wire.close()  # httpcore notices, and opens a new connection
         wire.begin(patience or wait, min(CONNECT_TIMEOUT, wait))
+        # The mark tells this request from one that gradio_client sends by itself.
         request = self.http.build_request(method, url, extensions={"ours": True}, **options)
         try:
             return self.http.send(request, auth=self, stream=stream)

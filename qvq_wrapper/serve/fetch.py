@@ -30,10 +30,10 @@ def take_pictures(uploads: Uploads) -> None:
     async def fetch(url: str, cache_dir: str) -> str:
         async with AsyncExitStack() as lent:
             _lent.set(lent)
-            return await _told(download(url, cache_dir))
+            return await _or_refusal(download(url, cache_dir))
 
     async def keep(data_uri: str) -> str:
-        return await _told(uploads.keep(picture_in(data_uri)))
+        return await _or_refusal(uploads.keep(picture_in(data_uri)))
 
     processing_utils.async_transport = PublicTransport(uploads)  # type: ignore[assignment]
     processing_utils.async_ssrf_protected_download = fetch
@@ -41,8 +41,8 @@ def take_pictures(uploads: Uploads) -> None:
     image_utils.decode_base64_to_file = lambda data_uri, *_, **__: from_thread.run(keep, data_uri)
 
 
-async def _told(path: Awaitable[str]) -> str:
-    """Return the path of a picture's file, or tell the visitor why there is none."""
+async def _or_refusal(path: Awaitable[str]) -> str:
+    """Return the path of a picture's file. Raise what a visitor is told if there is none."""
     try:
         return await path
     except Refused as refused:
